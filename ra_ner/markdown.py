@@ -1,0 +1,24 @@
+"""Markdown from data: text of passages and models is shown as it is, never as markup."""
+
+import re
+from collections.abc import Iterable, Sequence
+
+
+def cell(value: object) -> str:
+    """Escape text for a table cell or a sentence."""
+    text = " ".join(str(value).split())
+    # An underscore between letters is no markup and stays readable.
+    return re.sub(r"([\\`*{}\[\]<>#|~$!&]|(?<!\w)_|_(?!\w))", r"\\\1", text)
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """A table with the first column to the left and the others to the right."""
+    lines = [" | ".join(header), " | ".join(["---"] + ["---:"] * (len(header) - 1))]
+    lines += [" | ".join(cell(value) for value in row) for row in rows]
+    return "\n".join(f"| {line} |" for line in lines)
+
+
+def fence(text: str, language: str = "") -> str:
+    """A code block that no run of backticks inside the text can close."""
+    ticks = "`" * max(3, 1 + max((len(run) for run in re.findall("`+", text)), default=0))
+    return f"{ticks}{language}\n{text}\n{ticks}"

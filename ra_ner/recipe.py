@@ -1,0 +1,302 @@
+"""A recipe is one experiment: a strict YAML file whose sections are read by one script each.
+
+    recipe.yaml --extends--> sections --checked like flags--> dataclasses
+
+A section's keys are the flags of its script and are checked in the same way, so a misspelt key, a wrong type and a
+wrong choice each end in one line. YAML is read by the rules of YAML 1.2: only `true` and `false` are booleans (so
+`eval_strategy: no` means what it says) and `1e-4` is a number.
+"""
+
+import dataclasses
+import difflib
+import json
+import re
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal, NoReturn, get_args, get_type_hints
+
+import yaml
+from transformers import HfArgumentParser
+
+from .errors import UserError
+
+# Each section, and the folder under outputs/<recipe> that its script writes; of train_sft.py it holds two folders.
+SECTIONS = {"dataset": "dataset", "train": ".", "evaluate": "evaluation"}
+
+# Keys of older transformers and TRL versions, still found in most recipes on the web, and what to write today.
+DEAD_KEYS = {
+    "chat_template": "use `chat_template_path: FILE.jinja`",
+    "evaluation_strategy": "write `eval_strategy`",
+    "group_by_length": "write `train_sampling_strategy: group_by_length`",
+    "include_tokens_per_second": "write `include_num_input_tokens_seen: true`",
+    "logging_dir": "set the environment variable TENSORBOARD_LOGGING_DIR",
+    "max_seq_length": "write `max_length`",
+    "no_cuda": "write `use_cpu`",
+    "overwrite_output_dir": "delete it; a run resumes with `resume_from_checkpoint: true`, else starts afresh",
+    "push_to_hub_token": "log in with `hf auth login` or set the environment variable HF_TOKEN",
+    "save_safetensors": "delete it; safetensors is the only format written",
+    "torch_dtype": "write `dtype`",
+    "warmup_ratio": "write `warmup_steps: 0.03`; below 1 it is a share of all steps",
+}
+
+
+@dataclass
+class DatasetConfig:
+    """Section `dataset`: how build_ra_dataset.py makes an RA-IT dataset."""
+
+    corpus: str | None = field(default=None, metadata={"help": "Corpus to make conversations of: a JSON Lines file."})
+    size: int | None = field(default=None, metadata={"help": "Passages to sample by seed. None takes all."})
+    seed: int = field(default=42, metadata={"help": "Seed of sampling, splitting, negative types and turn order."})
+    wording: Literal["ra_it", "released_zh", "released_en"] = field(
+        default="ra_it", metadata={"help": "Words of the conversation; see ra_ner/conversation.py."}
+    )
+    negative_probability: float = field(
+        default=0.5, metadata={"help": "Chance that a type of the passage brings one type that is not in it."}
+    )
+    encoder: str | None = field(default=None, metadata={"help": "sentence-transformers model that finds examples."})
+    strategy: Literal["none", "nn"] = field(
+        default="nn", metadata={"help": "How examples are chosen: none (vanilla), nn (nearest neighbours)."}
+    )
+    k: int = field(default=2, metadata={"help": "Examples shown before each passage."})
+    validation_fraction: float = field(default=0.1, metadata={"help": "Share of passages held out of training."})
+
+
+@dataclass
+class OutputConfig:
+    """The flag of every script that is no recipe key (train_sft.py has it from TRL's SFTConfig)."""
+
+    output_dir: str | None = field(default=None, metadata={"help": "Where to write. Default: outputs/<recipe>/..."})
+
+
+@dataclass
+class TrainConfig:
+    """Section `train`: the keys of train_sft.py that TRL's ModelConfig and SFTConfig do not have."""
+
+    dataset_name: str | None = field(
+        default=None, metadata={"help": "RA-IT dataset: a folder or a Hub id. Default: this recipe's dataset."}
+    )
+    dataset_config: str | None = field(default=None, metadata={"help": "Its config. Default: the recipe's stem."})
+
+
+@dataclass
+class EvaluateConfig:
+    """Section `evaluate`: what evaluate_ner.py asks of which models."""
+
+    models: list[str] = field(
+        default_factory=lambda: ["adapter"],
+        metadata={"help": "adapter, base (of this recipe), a folder or a Hub id."},
+    )
+    benchmarks: list[str] = field(default_factory=list, metadata={"help": "Names from ra_ner/benchmarks.py."})
+    settings: list[str] = field(
+        default_factory=lambda: ["zero_shot"],
+        metadata={"help": "zero_shot, or in_domain-nn: examples from the benchmark's train part."},
+    )
+    k: int = field(default=2, metadata={"help": "Examples shown before each query, where the setting has any."})
+    limit: int | None = field(
+        default=None, metadata={"help": "Passages to sample by seed from each benchmark. None takes all."}
+    )
+    seed: int = field(default=42, metadata={"help": "Seed of the sample and of negative types."})
+    encoder: str | None = field(default=None, metadata={"help": "Default: the encoder of section dataset."})
+    dtype: Literal["float32", "bfloat16", "float16"] = field(
+        default="bfloat16", metadata={"help": "Number format of the model. float32 gives the same answers everywhere."}
+    )
+    max_new_tokens: int = field(default=256, metadata={"help": "Longest answer, in tokens."})
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A parsed recipe file. `sections` holds the merged YAML of the file and of all that it extends."""
+
+    path: Path
+    language: str
+    sections: dict[str, dict[str, Any]]
+
+    @property
+    def name(self) -> str:
+        """The file's stem, which names the run everywhere."""
+        return self.path.stem
+
+    @property
+    def output_dir(self) -> Path:
+        return Path("outputs") / self.name
+
+    @cached_property
+    def dataset(self) -> DatasetConfig:
+        """Section `dataset`, for the scripts that read it without owning its flags."""
+        return RecipeParser("dataset", DatasetConfig, OutputConfig).parse_section(self)[0]
+
+
+class _RecipeLoader(yaml.SafeLoader):
+    """SafeLoader with the booleans and floats of YAML 1.2, and no key twice."""
+
+    yaml_implicit_resolvers = {  # noqa: RUF012 - PyYAML's own attribute
+        first: [(tag, regexp) for tag, regexp in resolvers if not tag.endswith((":bool", ":float", ":timestamp"))]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
+        keys = [self.construct_object(key) for key, _ in node.value]
+        for key in keys:
+            if keys.count(key) > 1:
+                problem = f"key `{key}` stands twice"
+                raise yaml.constructor.ConstructorError(problem=problem, problem_mark=node.start_mark)
+        return super().construct_mapping(node, deep)
+
+
+_RecipeLoader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"^(?:true|false)$"), list("tf"))
+_RecipeLoader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?(?:\d+\.\d*(?:[eE][-+]?\d+)?|\.\d+(?:[eE][-+]?\d+)?|\d+[eE][-+]?\d+)$"),
+    list("-+.0123456789"),
+)
+
+
+def _nearest(name: str, known: list[str]) -> str:
+    match = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    return f"; did you mean `{match[0]}`?" if match else ""
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_RecipeLoader)
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such recipe; see the folder recipes/ for those that exist") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: can't be read ({error})") from None
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"line {mark.line + 1}: " if mark else ""
+        raise UserError(f"{path}: {where}not valid YAML ({getattr(error, 'problem', None) or error})") from None
+    if not isinstance(content, dict):
+        raise UserError(f"{path}: a recipe is a mapping with the keys language, {', '.join(SECTIONS)}")
+    return content
+
+
+def load_recipe(path: str | Path) -> Recipe:
+    """Read a recipe and all that it extends. Section keys are checked later, by the script that owns them.
+
+    Raises:
+        UserError: the file is missing, is no YAML mapping, has an unknown top-level key, or extends itself.
+    """
+    path = Path(path)
+    chain: list[tuple[Path, dict[str, Any]]] = []
+    current: Path | None = path
+    while current is not None:
+        if current.resolve() in [seen.resolve() for seen, _ in chain]:
+            raise UserError(f"{path}: `extends` runs in a circle through {current}; remove one of the links")
+        content = _read_yaml(current)
+        for key, value in content.items():
+            if key not in ("extends", "language", *SECTIONS):
+                nearest = _nearest(str(key), ["extends", "language", *SECTIONS])
+                raise UserError(f"{current}: unknown key `{key}`{nearest}")
+            if key in SECTIONS and not isinstance(value, dict):
+                raise UserError(f"{current}: `{key}` is a section: a mapping of keys to values")
+        chain.append((current, content))
+        parent = content.get("extends")
+        if parent is not None and not isinstance(parent, str):
+            raise UserError(f"{current}: `extends` names one recipe file")
+        current = current.parent / parent if parent else None
+
+    language, sections = None, {section: {} for section in SECTIONS}
+    for _, content in reversed(chain):
+        language = content.get("language", language)
+        for section in SECTIONS:
+            sections[section].update(content.get(section, {}))
+    if language not in ("en", "zh"):
+        raise UserError(f"{path}: `language: {language}`: choose en or zh")
+    return Recipe(path, language, sections)
+
+
+class RecipeParser(HfArgumentParser):
+    """Parse `script.py RECIPE [--key value ...]` into the recipe and the dataclasses of one section.
+
+    Args:
+        section: the section whose keys this script's flags are.
+        dataclass_types: dataclasses that hold the keys, such as TRL's ModelConfig and SFTConfig.
+    """
+
+    def __init__(self, section: str, *dataclass_types: type, **kwargs: Any):
+        self.hints = {name: hint for cls in dataclass_types for name, hint in get_type_hints(cls).items()}
+        super().__init__(dataclass_types, allow_abbrev=False, **kwargs)
+        self.section = section
+        self.add_argument("recipe", help="recipe file, such as recipes/quickstart.yaml")
+
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"{message} (see --help)")
+
+    def parse_recipe(self, args: list[str] | None = None) -> tuple[Any, ...]:
+        """Return `(recipe, *dataclasses, *extra namespace)`; flags win over the recipe's section, that over defaults.
+
+        Raises:
+            UserError: anything wrong with the recipe or the flags.
+        """
+        flags, unknown = self.parse_known_args(args)
+        for word in unknown:
+            self._refuse_key(word.lstrip("-").split("=")[0].replace("-", "_"), f"unknown argument {word}")
+        recipe = load_recipe(flags.recipe)
+        return (recipe, *self.parse_section(recipe, args))
+
+    def parse_section(self, recipe: Recipe, args: list[str] | None = ()) -> tuple[Any, ...]:
+        """Return the dataclasses filled from the recipe's section, and from `args` where given."""
+        where = f"{recipe.path}: section {self.section}: "
+        namespace = self.parse_args([str(recipe.path)])
+        namespace.output_dir = str(recipe.output_dir / SECTIONS[self.section])
+        for key, value in recipe.sections[self.section].items():
+            try:
+                self._set(namespace, str(key), value)
+            except UserError as error:
+                raise UserError(where + str(error).removesuffix(" (see --help)")) from None
+        namespace = self.parse_args([str(recipe.path)] if args == () else args, namespace)
+        del namespace.recipe
+        outputs = []
+        for dataclass_type in self.dataclass_types:
+            names = [f.name for f in dataclasses.fields(dataclass_type) if f.init]
+            values = {name: getattr(namespace, name) for name in names}
+            try:
+                outputs.append(dataclass_type(**values))
+            except (ValueError, TypeError, ImportError) as error:  # what the __post_init__ of TRL's configs raise
+                raise UserError(f"{where}{error}") from None
+            for name in names:
+                delattr(namespace, name)
+        return (*outputs, namespace) if vars(namespace) else tuple(outputs)
+
+    def _set(self, namespace: Any, key: str, value: Any) -> None:
+        """Check one key of the recipe as if it were a flag, and put its value into the namespace."""
+        hint = self.hints.get(key)
+        if hint is None or key == "output_dir":
+            self._refuse_key(key, f"unknown key `{key}`")
+        options = get_args(hint) or (hint,)
+        takes = {getattr(option, "__origin__", option) for option in (hint, *options)}
+        if value is None:
+            if type(None) not in takes:
+                raise UserError(f"`{key}: null`: a value is needed; leave the key out to get the default")
+            setattr(namespace, key, None)
+        elif isinstance(value, list):
+            if list not in takes:
+                raise UserError(f"`{key}: {value}`: one value is needed, not a list")
+            setattr(namespace, key, [])
+            if value:
+                words = [item if isinstance(item, str) else json.dumps(item) for item in value]
+                # A union such as `str | list[str]` is a single value on the command line, a list only in YAML.
+                is_flag_list = getattr(hint, "__origin__", None) is list or str not in takes
+                setattr(namespace, key, self._parse_words(key, words) if is_flag_list else words)
+        elif isinstance(value, dict) and dict not in takes:
+            raise UserError(f"`{key}: {value}`: one value is needed, not a mapping")
+        elif isinstance(value, bool) and takes.isdisjoint({bool, str}):
+            raise UserError(f"`{key}: {str(value).lower()}`: not a boolean; see --help for what it takes")
+        else:
+            word = value if isinstance(value, str) else json.dumps(value)
+            setattr(namespace, key, self._parse_words(key, [word]))
+
+    def _parse_words(self, key: str, words: list[str]) -> Any:
+        # `--key=value` keeps a value that begins with a dash from being read as a flag; lists have no such form.
+        flags = [f"--{key}={words[0]}"] if len(words) == 1 else [f"--{key}", *words]
+        return getattr(self.parse_args(["recipe", *flags]), key)
+
+    def _refuse_key(self, key: str, message: str) -> NoReturn:
+        if key == "output_dir":
+            raise UserError("`output_dir` is a flag and no recipe key: the recipe's name says where a run is kept")
+        if key in DEAD_KEYS and self.section == "train":
+            raise UserError(f"`{key}` was removed from transformers or TRL: {DEAD_KEYS[key]}")
+        raise UserError(message + _nearest(key, sorted(self.hints)))
