@@ -1,0 +1,219 @@
+"""The words: how a passage becomes a conversation, and how an answer is read back.
+
+A conversation shows examples (if any), then the text, then asks for one entity type a turn; each answer is a JSON list
+of mentions. Training rows and evaluation queries are both made of `opening` and `Wording.question`, so they cannot
+differ.
+"""
+
+import json
+import random
+import re
+from bisect import bisect
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+
+from .corpus import Passage
+
+Message = dict[str, str]
+Pairs = list[tuple[str, str]]
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _json_pairs(pairs: Pairs) -> str:
+    return _json([{mention: type_} for mention, type_ in pairs])
+
+
+def _unescaped_list(mentions: list[str]) -> str:
+    return "[" + ", ".join(f'"{mention}"' for mention in mentions) + "]"
+
+
+@dataclass(frozen=True)
+class Wording:
+    """The words of a conversation in one language. Braces mark what is filled in."""
+
+    examples: str
+    example: str
+    examples_read: str
+    text: str
+    text_read: str
+    question: str
+    format_entities: Callable[[Pairs], str] = _json_pairs
+    format_answer: Callable[[list[str]], str] = _json
+
+
+_ENGLISH = Wording(
+    examples="Here are some examples of named entity recognition:\n{examples}",
+    example="Text: {text}\nEntity: {entities}",
+    examples_read="I've read these examples.",
+    text="Text: {text}",
+    text_read="I've read this text.",
+    question="What describes {type} in the text?",
+)
+_CHINESE = Wording(
+    examples="以下是一些命名实体识别的例子：\n{examples}",
+    example="文本：{text}\n实体：{entities}",
+    examples_read="我已读完这些例子。",
+    text="文本： {text}",
+    text_read="我已读完这段文本。",
+    question='文本中属于"{type}"的实体有哪些？',
+)
+
+# By recipe key `wording` and language. `ra_it` is the paper's table; the others are what was released (arXiv
+# 2406.17305): the Chinese data writes example entities as a Python repr and answers without escaping, the English model
+# card has curly apostrophes.
+WORDINGS: dict[tuple[str, str], Wording] = {
+    ("ra_it", "en"): _ENGLISH,
+    ("ra_it", "zh"): _CHINESE,
+    ("released_en", "en"): Wording(
+        **{**vars(_ENGLISH), "examples_read": "I’ve read these examples.", "text_read": "I’ve read this text."}
+    ),
+    ("released_zh", "zh"): Wording(
+        **{
+            **vars(_CHINESE),
+            "format_entities": lambda pairs: str([{mention: type_} for mention, type_ in pairs]),
+            "format_answer": _unescaped_list,
+        }
+    ),
+}
+
+
+def opening(text: str, examples: Sequence[Passage], wording: Wording) -> list[Message]:
+    """The turns before the first question: examples (dropped whole when there are none), then the text."""
+    turns = []
+    if examples:
+        shown = "\n".join(
+            wording.example.format(text=example.text, entities=wording.format_entities(example.pairs))
+            for example in examples
+        )
+        turns += [wording.examples.format(examples=shown), wording.examples_read]
+    turns += [wording.text.format(text=text), wording.text_read]
+    return _messages(turns)
+
+
+def _messages(turns: list[str]) -> list[Message]:
+    return [{"role": ("user", "assistant")[i % 2], "content": turn} for i, turn in enumerate(turns)]
+
+
+def query(text: str, entity_type: str, examples: Sequence[Passage], wording: Wording) -> list[Message]:
+    """The messages that ask a model for the mentions of one type."""
+    return [*opening(text, examples, wording), *_messages([wording.question.format(type=entity_type)])]
+
+
+def training_conversation(
+    passage: Passage, types: Sequence[str], examples: Sequence[Passage], wording: Wording
+) -> tuple[list[Message], list[Message]]:
+    """Return `(prompt, completion)`: the query for the first type, then its answer and a turn for each other type."""
+    turns = []
+    for entity_type in types:
+        turns += [wording.question.format(type=entity_type), wording.format_answer(passage.mentions(entity_type))]
+    messages = _messages(turns)
+    return [*opening(passage.text, examples, wording), messages[0]], messages[1:]
+
+
+class NegativeTypes:
+    """Draws entity types that a passage does not have, in proportion to how often the corpus has them.
+
+    For each positive type a coin of `probability` is tossed; that many types are drawn without repetition
+    (arXiv 2406.17305 follows UniversalNER, arXiv 2308.03279, section 3.2). Frequency counts distinct pairs a passage.
+    """
+
+    def __init__(self, passages: Sequence[Passage], probability: float = 0.5):
+        frequency = Counter(type_ for passage in passages for _, type_ in passage.pairs)
+        self.probability = probability
+        self.types = sorted(frequency)
+        self.cumulative = list(accumulate(frequency[type_] for type_ in self.types))
+
+    def sample(self, passage: Passage, rng: random.Random) -> list[str]:
+        """As many as coins fell on heads, fewer if the corpus has no more types."""
+        return self.draw(passage, sum(rng.random() < self.probability for _ in passage.types), rng)
+
+    def draw(self, passage: Passage, count: int, rng: random.Random) -> list[str]:
+        """Draw `count` types, by rejecting those of the passage and those drawn before."""
+        refused = set(passage.types)
+        count = min(count, len(self.types) - sum(type_ in refused for type_ in self.types) if refused else count)
+        drawn: list[str] = []
+        while len(drawn) < count:
+            type_ = self.types[bisect(self.cumulative, rng.random() * self.cumulative[-1])]
+            if type_ not in refused:
+                refused.add(type_)
+                drawn.append(type_)
+        return drawn
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A model's answer as read. `error` says why it could not be read; `mentions` is then empty."""
+
+    mentions: tuple[str, ...]
+    strict: bool = False
+    error: str | None = None
+
+
+_ITEM = re.compile(
+    r"""\s*(?:
+        (?P<string>"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')  # a JSON or a Python string
+      | (?P<number>-?\d+(?:\.\d+)?)
+      | (?P<mark>[\[\],])
+    )""",
+    re.VERBOSE | re.DOTALL,
+)
+
+
+def parse_answer(raw: str) -> Answer:
+    """Read an answer, strictly if possible, tolerantly otherwise. Never raises.
+
+    Strict: the whole answer is a JSON list of strings. Tolerant: the first list that begins anywhere in the answer,
+    where items may be in single quotes, be numbers or stand in nested lists, quotes inside an item may lack their
+    escape (`["a "b" c"]`, as the released Chinese data writes), and the end may be cut off: whole items before the cut
+    count.
+    """
+    try:
+        items = json.loads(raw)
+    except (ValueError, RecursionError):
+        items = None
+    if isinstance(items, list) and all(isinstance(item, str) for item in items):
+        return Answer(_distinct(items), strict=True)
+    start = raw.find("[")
+    if start < 0:
+        return Answer((), error="no list")
+    answer = _read_items(raw, start)
+    line = raw[start:].split("\n", 1)[0].rstrip()
+    if answer.error and len(line) > 4 and line.startswith('["') and line.endswith('"]'):
+        return Answer(_distinct(line[2:-2].split('", "')))
+    return answer
+
+
+def _read_items(raw: str, start: int) -> Answer:
+    """Read items from the bracket at `start` up to the one that closes it, or to the end if it is cut off."""
+    items, depth, position = [], 0, start
+    while match := _ITEM.match(raw, position):
+        position = match.end()
+        if mark := match["mark"]:
+            depth += {"[": 1, "]": -1, ",": 0}[mark]
+            if depth == 0:
+                return Answer(_distinct(items))
+        else:
+            items.append(match["number"] or _unquote(match["string"]))
+    if raw[position:].lstrip()[:1] in ("", '"', "'"):  # nothing, or a string without its end: the answer was cut off
+        return Answer(_distinct(items)) if items else Answer((), error="list cut off before its first item ended")
+    return Answer((), error="not a list of strings")
+
+
+def _unquote(literal: str) -> str:
+    body = literal[1:-1]
+    if literal[0] == "'":
+        body = body.replace("\\'", "'").replace('"', '\\"')
+    try:
+        return json.loads(f'"{body}"', strict=False)
+    except ValueError:  # an escape that JSON does not know
+        return literal[1:-1]
+
+
+def _distinct(items: Sequence[str]) -> tuple[str, ...]:
+    # A JSON escape can spell half a surrogate pair, which no UTF-8 file can hold.
+    return tuple(dict.fromkeys(item.encode("utf-8", "replace").decode() for item in items))

@@ -1,0 +1,175 @@
+"""An RA-IT dataset: passages with retrieved examples as conversations, in a folder laid out like a Hub dataset repo.
+
+<folder>/README.md                        the card; its `configs:` tell `load_dataset` where the rows are
+<folder>/<config>/train-<digest>.parquet  and validation
+<folder>/<config>/ra_it.json              how the rows were made
+"""
+
+import hashlib
+import json
+import random
+from dataclasses import dataclass
+from pathlib import Path
+
+from datasets import Dataset, DatasetDict, Features, List, Value
+
+from . import __version__, markdown
+from .conversation import WORDINGS, Message, NegativeTypes, Wording, training_conversation
+from .corpus import Passage, fingerprint, merge_duplicates, sample
+from .errors import UserError
+from .files import new_folder
+from .recipe import DatasetConfig
+from .retrieval.select import Example, nearest_neighbours
+
+_MESSAGES = List({"role": Value("string"), "content": Value("string")})
+FEATURES = Features(
+    {
+        "id": Value("string"),
+        "prompt": _MESSAGES,
+        "completion": _MESSAGES,
+        "example_ids": List(Value("string")),
+        "example_scores": List(Value("float32")),
+    }
+)
+
+
+@dataclass(frozen=True)
+class RADataset:
+    """Rows in the splits train and validation, and the facts of how they were made."""
+
+    splits: DatasetDict
+    facts: dict
+
+
+def build(passages: list[Passage], language: str, name: str, config: DatasetConfig) -> RADataset:
+    """Make the rows of a recipe. The same passages and recipe give the same rows.
+
+    The split comes first; the examples of both splits come from the train split, never the passage itself nor one
+    with the same text. A passage's negative types and turn order depend on the seed and its id alone, so that the
+    vanilla twin of a recipe (`strategy: none`) has the same rows in the same order.
+
+    Raises:
+        UserError: nothing would be left to train on, or a key does not fit.
+    """
+
+    wording = WORDINGS.get((config.wording, language))
+    if wording is None:
+        fitting = ", ".join(name for name, language in WORDINGS if language == language)
+        raise UserError(f"section dataset: wording {config.wording} is not for language {language}; use {fitting}")
+    if config.strategy != "none" and not config.encoder:
+        raise UserError(f"section dataset: strategy {config.strategy} needs `encoder`, a sentence-transformers model")
+    distinct = merge_duplicates(passages)
+    usable = sample([passage for passage in distinct if passage.entities], config.size, config.seed)
+    held_out = round(len(usable) * config.validation_fraction)
+    splits = {"train": usable[held_out:], "validation": usable[:held_out]}
+    if not splits["train"]:
+        raise UserError("section dataset: no passage is left to train on; raise `size` or lower `validation_fraction`")
+
+    if config.strategy == "none":
+        examples: list[list[Example]] = [[] for _ in usable]
+    else:
+        examples = nearest_neighbours(usable, splits["train"], config.k, config.encoder)
+    examples_of = dict(zip((passage.id for passage in usable), examples, strict=True))
+    negatives = NegativeTypes(splits["train"], config.negative_probability)
+    rows = {
+        split: Dataset.from_list(
+            [_row(passage, examples_of[passage.id], negatives, wording, config.seed) for passage in part], FEATURES
+        )
+        for split, part in splits.items()
+        if part
+    }
+    facts = {
+        "ra_ner": __version__,
+        "recipe": name,
+        "language": language,
+        **vars(config),
+        "k": config.k if config.strategy != "none" else 0,
+        "corpus_fingerprint": fingerprint(passages),
+        "passages_read": len(passages),
+        "duplicates_merged": len(passages) - len(distinct),
+        "without_entities_left_out": sum(not passage.entities for passage in distinct),
+        "rows": {split: len(part) for split, part in rows.items()},
+        "questions": {split: sum(len(row) + 1 for row in part["completion"]) // 2 for split, part in rows.items()},
+    }
+    return RADataset(DatasetDict(rows), facts)
+
+
+def _row(
+    passage: Passage, examples: list[Example], negatives: NegativeTypes, wording: Wording, seed: int
+) -> dict[str, object]:
+    rng = random.Random(f"{seed}:{passage.id}")
+    types = passage.types + negatives.sample(passage, rng)
+    rng.shuffle(types)
+    prompt, completion = training_conversation(passage, types, [example.passage for example in examples], wording)
+    return {
+        "id": passage.id,
+        "prompt": prompt,
+        "completion": completion,
+        "example_ids": [example.passage.id for example in examples],
+        "example_scores": [example.score for example in examples],
+    }
+
+
+def write(dataset: RADataset, folder: Path) -> None:
+    """Write the folder, whole or not at all."""
+    name = dataset.facts["recipe"]
+    with new_folder(folder) as new:
+        (new / name).mkdir()
+        files = {}
+        for split, part in dataset.splits.items():
+            part.to_parquet(new / "rows.parquet")
+            # `load_dataset` of a local folder caches by file name alone (datasets 5.2: rows of an earlier build come
+            # back), so the name tells the content.
+            digest = hashlib.sha256((new / "rows.parquet").read_bytes()).hexdigest()[:12]
+            files[split] = f"{name}/{split}-{digest}.parquet"
+            (new / "rows.parquet").rename(new / files[split])
+        facts = json.dumps(dataset.facts, indent=2, ensure_ascii=False)
+        (new / name / "ra_it.json").write_text(facts + "\n", encoding="utf-8")
+        (new / "README.md").write_text(card(dataset, files), encoding="utf-8")
+
+
+def card(dataset: RADataset, files: dict[str, str]) -> str:
+    """The dataset card, made from the data; `files` gives each split's Parquet file."""
+    from huggingface_hub import DatasetCardData
+
+    facts, first = dataset.facts, dataset.splits["train"][0]
+    metadata = DatasetCardData(
+        language=facts["language"],
+        task_categories=["token-classification", "text-generation"],
+        tags=["named-entity-recognition", "open-ner", "ra-it"],
+        configs=[{"config_name": facts["recipe"], "data_files": [{"split": s, "path": p} for s, p in files.items()]}],
+    )
+    examples = (
+        f"{facts['k']} examples a passage by strategy `{facts['strategy']}` with encoder "
+        f"{markdown.cell(facts['encoder'])}, from the train split without the passage itself"
+        if facts["k"]
+        else "no examples (vanilla instruction tuning)"
+    )
+    shown = {key: value for key, value in facts.items() if key not in ("rows", "questions")}
+    return f"""---
+{metadata.to_yaml()}
+---
+
+# RA-IT dataset {markdown.cell(facts["recipe"])}
+
+Open named entity recognition as conversations, for retrieval augmented instruction tuning
+([arXiv 2406.17305](https://huggingface.co/papers/2406.17305)): {examples}.
+
+{markdown.table(["split", "rows", "questions"], [(s, n, facts["questions"][s]) for s, n in facts["rows"].items()])}
+
+`prompt` holds the examples, the text and the first question; `completion` its answer and all further questions with
+their answers. Load it with `load_dataset(<this folder or repo>, "{facts["recipe"]}")`.
+
+## The first row
+
+{markdown.fence(render(first["prompt"] + first["completion"]))}
+
+## How it was made
+
+{markdown.fence(json.dumps(shown, indent=2, ensure_ascii=False), "json")}
+"""
+
+
+def render(messages: list[Message]) -> str:
+    """A conversation for people to read."""
+    return "\n".join(f"[{message['role']}] {message['content']}" for message in messages)

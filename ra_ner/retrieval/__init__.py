@@ -1,0 +1,1 @@
+"""Finding examples: passages in, ranked passages out. Knows nothing of conversations."""
