@@ -1,0 +1,72 @@
+"""Messages to token ids: the chat template that is trained, and the prompts of evaluation, which it renders too."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .conversation import Message
+from .errors import UserError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+TEMPLATES = Path(__file__).parent / "chat_templates"
+
+_PROBE = [
+    {"role": "user", "content": " Text: a 'b' \"c\" \n"},
+    {"role": "assistant", "content": "I've read this text."},
+    {"role": "user", "content": "What describes d in the text?"},
+    {"role": "assistant", "content": '["a", "b"]'},
+]
+
+
+def training_chat_template(tokenizer: "PreTrainedTokenizerBase") -> str:
+    """The template that renders what the tokenizer's own does, with `{% generation %}` marks around assistant turns.
+
+    The tokenizer's own if it has marks, else TRL's training twin of it, else the file of ours that renders the same.
+
+    Raises:
+        UserError: the tokenizer has no chat template, or none of the three exists.
+    """
+    from trl.chat_template_utils import get_training_chat_template
+
+    if not tokenizer.chat_template:
+        raise UserError(
+            f"the tokenizer of {tokenizer.name_or_path} has no chat template; name one by `chat_template_path: F.jinja`"
+        )
+    if "{% generation" in tokenizer.chat_template or "{%- generation" in tokenizer.chat_template:
+        return tokenizer.chat_template
+    try:
+        if twin := get_training_chat_template(tokenizer):
+            return twin
+    except ValueError:  # TRL has no twin of this template
+        pass
+    for file in sorted(TEMPLATES.glob("*.jinja")):
+        twin = file.read_text(encoding="utf-8")
+        if _renders_the_same(tokenizer, twin):
+            return twin
+    raise UserError(
+        f"no training template is known for the chat template of {tokenizer.name_or_path}; copy it, put "
+        "{% generation %} ... {% endgeneration %} around the assistant's content and its end-of-turn token, and name "
+        "the file by `chat_template_path`"
+    )
+
+
+def _renders_the_same(tokenizer: "PreTrainedTokenizerBase", twin: str) -> bool:
+    cases = [(_PROBE, False), (_PROBE[:3], True), ([{"role": "system", "content": "s"}, *_PROBE], False)]
+    return all(
+        tokenizer.apply_chat_template(messages, add_generation_prompt=add, tokenize=False)
+        == tokenizer.apply_chat_template(messages, add_generation_prompt=add, tokenize=False, chat_template=twin)
+        for messages, add in cases
+    )
+
+
+def prompt_ids(tokenizer: "PreTrainedTokenizerBase", messages: list[Message]) -> list[int]:
+    """Token ids of a query, ready for the model's answer. Control tokens inside the messages are encoded as text."""
+    return tokenizer.apply_chat_template(
+        messages, add_generation_prompt=True, sanitize_control_tokens=True, return_dict=False
+    )
+
+
+def control_tokens(tokenizer: "PreTrainedTokenizerBase") -> list[str]:
+    """Strings that the tokenizer reads as control tokens wherever they stand, inside a text too."""
+    return [token.content for token in tokenizer.added_tokens_decoder.values() if token.special]
