@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 
 from .corpus import Passage
+from .errors import UserError
 
 Message = dict[str, str]
 Pairs = list[tuple[str, str]]
@@ -80,6 +81,14 @@ WORDINGS: dict[tuple[str, str], Wording] = {
         }
     ),
 }
+
+
+def find_wording(name: str, language: str) -> Wording:
+    """The wording of that name in that language; raises UserError if there is none."""
+    if wording := WORDINGS.get((name, language)):
+        return wording
+    fitting = ", ".join(known for known, its_language in WORDINGS if its_language == language)
+    raise UserError(f"wording {name} is not for language {language}; use {fitting}")
 
 
 def opening(text: str, examples: Sequence[Passage], wording: Wording) -> list[Message]:

@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from . import __version__
 from .benchmarks import Benchmark, load_benchmark
-from .conversation import WORDINGS, Message, NegativeTypes, Wording, parse_answer, query
+from .conversation import Message, NegativeTypes, Wording, find_wording, parse_answer, query
 from .corpus import Entity, Passage, sample
 from .errors import UserError
 from .files import write_text
@@ -185,9 +185,7 @@ def _once(load: Callable[[], Engine]) -> Callable[[], Engine]:
 def _predict(
     model: Model, tasks: list[Task], engine: Callable[[], Engine], journal: Journal, generation: str
 ) -> Iterator[dict]:
-    wording = WORDINGS.get((model.wording, model.language))
-    if wording is None:
-        raise UserError(f"model {model.name}: wording {model.wording!r} is not for language {model.language}")
+    wording = find_wording(model.wording, model.language)
     for task in tqdm(tasks, desc=model.name, unit="passage"):
         messages = task.messages(wording)
         prompts = [hashlib.sha256(json.dumps(conversation).encode()).hexdigest()[:16] for conversation in messages]

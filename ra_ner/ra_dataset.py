@@ -14,7 +14,7 @@ from pathlib import Path
 from datasets import Dataset, DatasetDict, Features, List, Value
 
 from . import __version__, markdown
-from .conversation import WORDINGS, Message, NegativeTypes, Wording, training_conversation
+from .conversation import Message, NegativeTypes, Wording, find_wording, training_conversation
 from .corpus import Passage, fingerprint, merge_duplicates, sample
 from .errors import UserError
 from .files import new_folder
@@ -52,10 +52,7 @@ def build(passages: list[Passage], language: str, name: str, config: DatasetConf
         UserError: nothing would be left to train on, or a key does not fit.
     """
 
-    wording = WORDINGS.get((config.wording, language))
-    if wording is None:
-        fitting = ", ".join(name for name, language in WORDINGS if language == language)
-        raise UserError(f"section dataset: wording {config.wording} is not for language {language}; use {fitting}")
+    wording = find_wording(config.wording, language)
     if config.strategy != "none" and not config.encoder:
         raise UserError(f"section dataset: strategy {config.strategy} needs `encoder`, a sentence-transformers model")
     distinct = merge_duplicates(passages)

@@ -1,0 +1,125 @@
+"""Tiny real parts (a random language model, a static encoder) and a folder to run the scripts in."""
+
+import json
+import os
+import re
+from pathlib import Path
+
+# Constants of the Hugging Face libraries are frozen at import, so the environment comes first.
+os.environ.update(HF_HUB_OFFLINE="1", HF_HUB_DISABLE_TELEMETRY="1", TOKENIZERS_PARALLELISM="false", CI="true")
+
+import pytest
+
+REPO = Path(__file__).parents[1]
+from ra_ner.corpus import Entity, Passage
+from ra_ner.rendering import TEMPLATES
+
+SHARED = REPO.parent / "shared"
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """Real corpora, kept outside the project."""
+    if not SHARED.is_dir():
+        pytest.skip("the folder ../shared with real corpora is absent")
+    return SHARED
+
+
+def passage(text: str, *pairs: tuple[str, str], id: str = "p") -> Passage:
+    """A passage whose entities are the first occurrence of each mention."""
+    return Passage(id, text, tuple(Entity(m, t, text.index(m), text.index(m) + len(m)) for m, t in pairs))
+
+
+def byte_level_tokenizer():
+    """256 bytes and the control tokens of ChatML; the template is SmolLM2's, without training marks."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    special = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    vocabulary = {token: i for i, token in enumerate(special + alphabet)}
+    tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.add_special_tokens(special)
+    twin = (TEMPLATES / "smollm2.jinja").read_text(encoding="utf-8")
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        bos_token="<|im_start|>",
+        eos_token="<|im_end|>",
+        pad_token="<|im_end|>",
+        chat_template=re.sub(r"\{%- (end)?generation -%\}", "", twin),
+    )
+
+
+@pytest.fixture(scope="session")
+def models(tmp_path_factory) -> Path:
+    """A folder with the models `lm` (Llama architecture, random weights) and `encoder` (static, random)."""
+    import torch
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer.modules import StaticEmbedding
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    folder = tmp_path_factory.mktemp("models")
+    tokenizer = byte_level_tokenizer()
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=64,
+        intermediate_size=128,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        max_position_embeddings=8192,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    LlamaForCausalLM(config).save_pretrained(folder / "lm")
+    tokenizer.save_pretrained(folder / "lm")
+    words = StaticEmbedding(tokenizer.backend_tokenizer, embedding_dim=32)
+    SentenceTransformer(modules=[words]).save(str(folder / "encoder"))
+    return folder
+
+
+def write_recipe(path: Path, **content: object) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content), encoding="utf-8")  # JSON is YAML
+    return path
+
+
+@pytest.fixture(scope="session")
+def workplace(tmp_path_factory, models) -> Path:
+    """A folder that looks like the repository, with the quickstart's recipes shrunk to the tiny models."""
+    folder = tmp_path_factory.mktemp("workplace")
+    for name in ("ra_ner", "data", "accelerate_configs", "build_ra_dataset.py", "train_sft.py", "evaluate_ner.py"):
+        (folder / name).symlink_to(REPO / name)
+    write_recipe(
+        folder / "recipes" / "quickstart.yaml",
+        extends=str(REPO / "recipes" / "quickstart.yaml"),
+        dataset={"encoder": str(models / "encoder"), "size": 12, "validation_fraction": 0.2},
+        train={"model_name_or_path": str(models / "lm"), "max_length": 8192, "save_steps": 2},
+        evaluate={"limit": 3, "max_new_tokens": 4},
+    )
+    (folder / "recipes" / "quickstart_vanilla.yaml").write_bytes(
+        (REPO / "recipes" / "quickstart_vanilla.yaml").read_bytes()
+    )
+    return folder
+
+
+def run_script(name: str, *args: object):
+    """Call `main()` of a script in this process, as its command line would."""
+    script = __import__(name)
+    return script.main(*script.make_parser().parse_recipe([str(arg) for arg in args]))
+
+
+@pytest.fixture(scope="session")
+def finished(workplace) -> Path:
+    """The workplace after the whole path: both datasets, both adapters, and the evaluation."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(workplace)
+        for recipe in ("recipes/quickstart_vanilla.yaml", "recipes/quickstart.yaml"):
+            run_script("build_ra_dataset", recipe)
+            run_script("train_sft", recipe)
+        run_script("evaluate_ner", "recipes/quickstart.yaml")
+    return workplace

@@ -1,0 +1,162 @@
+"""Evaluation: what is asked, what is kept, and that it resumes."""
+
+import json
+
+import pytest
+from conftest import run_script
+
+from ra_ner.benchmarks import load_benchmark
+from ra_ner.errors import UserError
+from ra_ner.evaluation import _types_asked
+
+RECIPE = "recipes/quickstart.yaml"
+
+
+@pytest.fixture
+def here(finished, monkeypatch):
+    monkeypatch.chdir(finished)
+    return finished
+
+
+def predictions(folder) -> list[dict]:
+    return [json.loads(line) for line in (folder / "predictions.jsonl").read_text(encoding="utf-8").splitlines()]
+
+
+def outputs(folder) -> dict[str, bytes]:
+    return {name: (folder / name).read_bytes() for name in ("predictions.jsonl", "scores.json", "report.md")}
+
+
+def test_every_model_is_asked_every_query_in_every_setting(here):
+    rows = predictions(here / "outputs" / "quickstart" / "evaluation")
+    groups = {(row["model"], row["setting"]) for row in rows}
+    assert groups == {
+        (m, s) for m in ("base", "quickstart_vanilla", "quickstart") for s in ("zero_shot", "in_domain-nn")
+    }
+    asked = [{(r["passage_id"], r["type"]) for r in rows if (r["model"], r["setting"]) == group} for group in groups]
+    assert all(queries == asked[0] for queries in asked)
+    assert all(bool(row["example_ids"]) == (row["setting"] != "zero_shot") for row in rows)
+
+
+def test_scores_and_report_agree_with_the_predictions(here):
+    folder = here / "outputs" / "quickstart" / "evaluation"
+    rows, scores = predictions(folder), json.loads((folder / "scores.json").read_text())
+    report = (folder / "report.md").read_text()
+    assert len(scores["results"]) == 6
+    for result in scores["results"]:
+        group = [r for r in rows if (r["model"], r["setting"]) == (result["model"], result["setting"])]
+        assert result["queries"] == len(group) and result["unparsed"] == sum(not row["parsed"] for row in group)
+        assert (
+            f"| {result['model']} | sample_en | {result['setting']} | {100 * result['span']['precision']:.1f} |"
+            in report
+        )
+    assert "sample of 3 passages" in report
+
+
+def test_of_open_types_the_passages_own_and_as_many_others_are_asked():
+    benchmark = load_benchmark("sample_en", "en")
+    for passage, types in zip(benchmark.test, _types_asked(benchmark, benchmark.test, 42), strict=True):
+        assert len(set(types)) == len(types) == 2 * len(passage.types)
+        assert set(passage.types) <= set(types)
+
+
+def write_benchmark(folder, labels):
+    rows = [
+        {"id": "1", "text": "Ada", "entities": [{"text": "Ada", "type": "PER", "start": 0, "end": 3}]},
+        {"id": "2", "text": "none here", "entities": []},
+    ]
+    folder.mkdir()
+    (folder / "test.jsonl").write_text("\n".join(json.dumps(row) for row in rows))
+    (folder / "labels.json").write_text(json.dumps(labels))
+    return folder
+
+
+def test_of_a_benchmark_with_labels_the_whole_set_is_asked_of_every_passage_but_misc(tmp_path):
+    folder = write_benchmark(tmp_path / "mine", {"PER": "person", "LOC": "location", "MISC": "misc"})
+    benchmark = load_benchmark(str(folder), "en")
+    assert benchmark.name == "mine" and benchmark.test[0].types == ["person"]
+    assert _types_asked(benchmark, benchmark.test, 42) == [["person", "location"]] * 2
+
+
+def test_queries_equal_those_of_the_released_benchmark(shared):
+    """CrossNER music as UniversalNER evaluates it: same text, types and gold, but for two rows of its own."""
+    released = json.loads((shared / "golden" / "crossner_music_uniner.json").read_text(encoding="utf-8"))
+    benchmark = load_benchmark(str(shared / "data" / "en" / "crossner_music"), "en")
+    ours = {
+        (
+            passage.text,
+            f"What describes {type_} in the text?",
+            tuple(e.text for e in passage.entities if e.type == type_),
+        )
+        for passage in benchmark.test
+        for type_ in benchmark.types
+    }
+    theirs = [[turn["value"] for turn in row["conversations"]] for row in released]
+    equal = sum((t[0].removeprefix("Text: "), t[2], tuple(json.loads(t[3]))) in ours for t in theirs)
+    assert equal >= 5578
+
+
+@pytest.mark.parametrize(
+    "args, message",
+    [
+        (["--benchmarks", "sample_em"], "unknown benchmark sample_em; did you mean sample_en"),
+        (["--benchmarks", "sample_zh"], "is in zh, the recipe's language is en"),
+        (["--settings", "zeroshot"], "unknown setting 'zeroshot'"),
+        (["--models", "nowhere"], "nowhere.*no such folder"),
+        (["--dtype", "int8"], "invalid choice"),
+    ],
+)
+def test_bad_input_is_one_line(here, tmp_path, args, message):
+    with pytest.raises(UserError, match=message):
+        run_script("evaluate_ner", RECIPE, "--output_dir", tmp_path, *args)
+
+
+def test_a_label_without_words_and_a_missing_adapter(here, tmp_path):
+    folder = write_benchmark(tmp_path / "mine", {"LOC": "location"})
+    with pytest.raises(UserError, match="label 'PER' has no words"):
+        run_script("evaluate_ner", RECIPE, "--output_dir", tmp_path / "o", "--benchmarks", folder)
+    (tmp_path / "untrained.yaml").write_text(f"extends: {here / RECIPE}")
+    with pytest.raises(UserError, match=r"holds no adapter; train it by `accelerate launch"):
+        run_script("evaluate_ner", tmp_path / "untrained.yaml", "--models", "adapter", "--output_dir", tmp_path / "o")
+
+
+def test_a_run_cut_short_resumes_to_the_same_bytes_and_asks_only_what_is_missing(here, tmp_path, monkeypatch):
+    from ra_ner.inference.transformers import TransformersEngine
+
+    args = [RECIPE, "--models", "base", "--settings", "zero_shot", "--output_dir", tmp_path]
+    run_script("evaluate_ner", *args)
+    whole, journal = outputs(tmp_path), (tmp_path / "answers.jsonl").read_bytes()
+    lines = journal.splitlines(keepends=True)
+    assert len(lines) == 3
+
+    asked, answer = [], TransformersEngine.answer
+    monkeypatch.setattr(TransformersEngine, "answer", lambda self, q: asked.append(q) or answer(self, q))
+    (tmp_path / "answers.jsonl").write_bytes(lines[0] + lines[1][:-5])  # the second line is torn
+    run_script("evaluate_ner", *args)
+    assert outputs(tmp_path) == whole and (tmp_path / "answers.jsonl").read_bytes() == journal
+    assert len(asked) == 2
+
+    monkeypatch.setattr(TransformersEngine, "__init__", None)  # a run with nothing left to ask loads no model
+    run_script("evaluate_ner", *args)
+    assert outputs(tmp_path) == whole
+
+
+def test_changed_weights_or_prompts_never_reuse_old_answers(here, tmp_path):
+    args = ["--settings", "in_domain-nn", "--output_dir", tmp_path]
+
+    def entries() -> int:
+        return len((tmp_path / "answers.jsonl").read_bytes().splitlines())
+
+    run_script("evaluate_ner", RECIPE, "--models", "base", *args)
+    for change in (["--k", "1"], ["--max_new_tokens", "3"]):
+        before = entries()
+        run_script("evaluate_ner", RECIPE, "--models", "base", *args, *change)
+        assert entries() == before + 3
+    adapter = here / "outputs" / "quickstart" / "adapter"
+    before = entries()
+    run_script("evaluate_ner", RECIPE, "--models", "adapter", *args)
+    card = adapter / "README.md"
+    original = card.read_bytes()
+    card.write_bytes(original + b"\n")
+    run_script("evaluate_ner", RECIPE, "--models", "adapter", *args)
+    card.write_bytes(original)
+    assert entries() == before + 6

@@ -1,0 +1,138 @@
+"""The RA-IT dataset: rows, splits, and a folder that `load_dataset` reads."""
+
+import json
+
+import pytest
+from conftest import passage
+from datasets import load_dataset
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ra_ner.conversation import parse_answer
+from ra_ner.corpus import read_corpus
+from ra_ner.errors import UserError
+from ra_ner.markdown import cell, fence, table
+from ra_ner.ra_dataset import FEATURES, build, write
+from ra_ner.recipe import DatasetConfig
+
+
+@pytest.fixture
+def config(models) -> DatasetConfig:
+    return DatasetConfig(encoder=str(models / "encoder"), size=20, validation_fraction=0.25)
+
+
+@pytest.fixture
+def passages():
+    return read_corpus("data/sample/en.jsonl")
+
+
+def rows(dataset, split="train"):
+    return dataset.splits[split].to_list()
+
+
+def test_rows_ask_for_every_positive_type_and_answer_it(passages, config):
+    by_id = {p.id: p for p in passages}
+    for row in rows(build(passages, "en", "r", config)):
+        messages = row["prompt"] + row["completion"]
+        source = by_id[row["id"]]
+        asked = [m["content"].removeprefix("What describes ").removesuffix(" in the text?") for m in messages[4::2]]
+        answers = [parse_answer(message["content"]) for message in messages[5::2]]
+        assert set(source.types) <= set(asked) and len(asked) == len(set(asked))
+        for type_, answer in zip(asked, answers, strict=True):
+            assert answer.strict and list(answer.mentions) == source.mentions(type_)
+
+
+def test_examples_come_from_the_train_split_and_are_never_the_passage(passages, config):
+    dataset = build(passages, "en", "r", config)
+    train = {row["id"] for row in rows(dataset)}
+    validation = {row["id"] for row in rows(dataset, "validation")}
+    assert len(train) == 15 and len(validation) == 5 and not train & validation
+    for row in rows(dataset) + rows(dataset, "validation"):
+        assert len(row["example_ids"]) == len(row["example_scores"]) == 2
+        assert set(row["example_ids"]) <= train - {row["id"]}
+        assert row["example_scores"] == sorted(row["example_scores"], reverse=True)
+
+
+def test_the_vanilla_twin_has_the_same_rows_in_the_same_order(passages, config):
+    ra_it = build(passages, "en", "r", config)
+    config.strategy = "none"
+    vanilla = build(passages, "en", "r", config)
+    for split in ("train", "validation"):
+        for left, right in zip(rows(ra_it, split), rows(vanilla, split), strict=True):
+            assert left["id"] == right["id"] and left["completion"] == right["completion"]
+            assert left["prompt"][2:] == right["prompt"] and right["example_ids"] == []
+
+
+def test_the_seed_decides(passages, config):
+    assert rows(build(passages, "en", "r", config)) == rows(build(passages, "en", "r", config))
+    other = DatasetConfig(**{**vars(config), "seed": 1})
+    assert rows(build(passages, "en", "r", config)) != rows(build(passages, "en", "r", other))
+
+
+def test_counts_of_what_was_left_out(config, models):
+    passages = [passage("same", ("same", "t"), id="1"), passage("same", ("same", "u"), id="2"), passage("x", id="3")]
+    config.size, config.validation_fraction = None, 0
+    facts = build(passages, "en", "r", config).facts
+    assert (facts["duplicates_merged"], facts["without_entities_left_out"], facts["rows"]) == (1, 1, {"train": 1})
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"wording": "released_zh"}, "wording released_zh is not for language en; use ra_it, released_en"),
+        ({"encoder": None}, "needs `encoder`"),
+        ({"size": 0}, "no passage is left"),
+        ({"validation_fraction": 1.0}, "no passage is left"),
+    ],
+)
+def test_keys_that_do_not_fit(passages, config, change, message):
+    with pytest.raises(UserError, match=message):
+        build(passages, "en", "r", DatasetConfig(**{**vars(config), **change}))
+
+
+def test_the_folder_loads_and_a_second_build_is_byte_identical(passages, config, tmp_path):
+    dataset = build(passages, "en", "r", config)
+    write(dataset, tmp_path / "one")
+    write(build(passages, "en", "r", config), tmp_path / "two")
+    files = {p.relative_to(tmp_path / "one"): p.read_bytes() for p in (tmp_path / "one").rglob("*") if p.is_file()}
+    assert files == {
+        p.relative_to(tmp_path / "two"): p.read_bytes() for p in (tmp_path / "two").rglob("*") if p.is_file()
+    }
+    assert len(files) == 4
+    loaded = load_dataset(str(tmp_path / "one"))
+    assert loaded["train"].features == FEATURES
+    assert {split: part.to_list() for split, part in loaded.items()} == {s: rows(dataset, s) for s in loaded}
+    assert json.loads(files[next(p for p in files if p.suffix == ".json")])["rows"] == {"train": 15, "validation": 5}
+
+
+def test_load_dataset_sees_a_rebuilt_folder(passages, config, tmp_path):
+    for size in (20, 12):
+        config.size = size
+        write(build(passages, "en", "r", config), tmp_path / "dataset")
+        assert len(load_dataset(str(tmp_path / "dataset"), "r")["train"]) == size * 3 // 4
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["dataset"], "no temporary folder is left"
+
+
+def test_text_in_the_card_stays_text(config, tmp_path):
+    config.size, config.validation_fraction = None, 0
+    passages = [
+        passage("a ``` b\n---\n# <b>x</b>", ("``` b\n---", "t`|y"), id="1"),
+        passage("~~~ other", ("other", "t"), id="2"),
+    ]
+    write(build(passages, "en", "r", config), tmp_path / "d")
+    card = (tmp_path / "d" / "README.md").read_text(encoding="utf-8")
+    assert card.count("````") == 2, "the row's own backticks can't close its block"
+    assert load_dataset(str(tmp_path / "d"))["train"].num_rows == 2
+
+
+@given(st.text())
+def test_a_table_cell_is_one_line_without_markup(text):
+    row = table(["a"], [[text]]).split("\n")[2:]
+    assert len(row) == 1
+    assert "|" not in cell(text).replace("\\|", "") and "<" not in cell(text).replace("\\<", "")
+
+
+@given(st.text(alphabet="`a\n"))
+def test_a_fence_is_longer_than_any_run_inside(text):
+    opening = fence(text).split("\n")[0]
+    assert opening.strip("`") == "" and opening not in text

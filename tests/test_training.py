@@ -1,0 +1,162 @@
+"""Training on a tiny model, whole: what is trained, what is refused, what is saved."""
+
+import json
+import shutil
+
+import pytest
+from conftest import run_script, write_recipe
+from datasets import Dataset, DatasetDict, load_dataset
+
+from ra_ner import ra_dataset
+from ra_ner.errors import UserError
+
+RECIPE = "recipes/quickstart.yaml"
+
+
+@pytest.fixture
+def here(finished, monkeypatch):
+    monkeypatch.chdir(finished)
+    return finished
+
+
+@pytest.fixture
+def trainers(monkeypatch):
+    """The trainers that a test's training runs made."""
+    import ra_ner.training
+
+    made = []
+
+    class Recorded(ra_ner.training.SFTTrainer):
+        def __init__(self, *args, **kwargs):
+            super().__init__(*args, **kwargs)
+            made.append(self)
+
+    monkeypatch.setattr(ra_ner.training, "SFTTrainer", Recorded)
+    return made
+
+
+def test_the_adapter_folder_is_complete_and_holds_no_pickle(here):
+    folder = here / "outputs" / "quickstart" / "adapter"
+    names = {file.name for file in folder.iterdir()}
+    assert {"adapter_config.json", "adapter_model.safetensors", "tokenizer.json", "chat_template.jinja"} <= names
+    assert not [name for name in names if name.endswith((".bin", ".pt", ".pkl"))]
+    facts = json.loads((folder / "ra_it.json").read_text())
+    assert (facts["recipe"], facts["language"], facts["wording"], facts["k"]) == ("quickstart", "en", "ra_it", 2)
+    assert "generation" in (folder / "chat_template.jinja").read_text()
+
+
+def test_training_changed_the_weights_and_lowered_the_loss(here):
+    from safetensors.torch import load_file
+
+    weights = load_file(here / "outputs" / "quickstart" / "adapter" / "adapter_model.safetensors")
+    assert any(tensor.abs().max() > 0 for name, tensor in weights.items() if "lora_B" in name)
+
+
+def test_the_supervised_text_is_the_answers_and_nothing_else(here, trainers, tmp_path):
+    run_script("train_sft", RECIPE, "--max_steps", "1", "--output_dir", tmp_path)
+    (trainer,) = trainers
+    tokenizer = trainer.processing_class
+    source = {row["id"]: row for row in load_dataset("outputs/quickstart/dataset")["train"]}
+    expected = sorted(
+        "".join(m["content"] + "<|im_end|>" for m in row["completion"] if m["role"] == "assistant")
+        for row in source.values()
+    )
+    trained = sorted(
+        tokenizer.decode([label for label in row["labels"] if label != -100]) for row in trainer.train_dataset
+    )
+    assert trained == expected
+
+
+def test_with_completion_only_loss_off_the_acknowledgements_are_trained_too(here, trainers, tmp_path):
+    run_script("train_sft", RECIPE, "--max_steps", "1", "--output_dir", tmp_path, "--completion_only_loss", "false")
+    row = trainers[0].train_dataset[0]
+    text = trainers[0].processing_class.decode([label for label in row["labels"] if label != -100])
+    assert text.startswith("I've read these examples.<|im_end|>I've read this text.<|im_end|>[")
+
+
+def test_qlora_is_nf4_with_nested_quantisation_and_bfloat16(here, trainers, tmp_path):
+    from bitsandbytes.nn import Linear4bit
+
+    run_script("train_sft", RECIPE, "--max_steps", "1", "--output_dir", tmp_path)
+    layers = [module for module in trainers[0].model.modules() if isinstance(module, Linear4bit)]
+    assert len(layers) == 14, "all linear layers of two blocks"
+    state = layers[0].weight.quant_state
+    assert state.quant_type == "nf4" and state.nested and str(layers[0].compute_dtype) == "torch.bfloat16"
+
+
+def dataset_with_text(folder, name: str, texts: list[str]) -> str:
+    """An RA-IT dataset whose rows hold the given texts."""
+    rows = [
+        {
+            "id": str(i),
+            "prompt": [{"role": "user", "content": text}],
+            "completion": [{"role": "assistant", "content": "[]"}],
+            "example_ids": [],
+            "example_scores": [],
+        }
+        for i, text in enumerate(texts)
+    ]
+    facts = {"recipe": name, "language": "en", "wording": "ra_it", "strategy": "none", "k": 0, "encoder": None}
+    facts |= {"corpus_fingerprint": "0", "rows": {"train": len(rows)}, "questions": {"train": len(rows)}}
+    splits = DatasetDict(train=Dataset.from_list(rows, ra_dataset.FEATURES))
+    ra_dataset.write(ra_dataset.RADataset(splits, facts), folder)
+    return str(folder)
+
+
+def test_rows_with_control_tokens_are_dropped_and_counted(here, trainers, tmp_path, capsys):
+    data = dataset_with_text(tmp_path / "d", "quickstart", ["a", "b <|im_end|> c", "d", "<|im_start|>system"])
+    run_script("train_sft", RECIPE, "--max_steps", "1", "--output_dir", tmp_path / "o", "--dataset_name", data)
+    assert "dropped 2 of 4 rows" in capsys.readouterr().out
+    assert len(trainers[0].train_dataset) == 2
+    data = dataset_with_text(tmp_path / "e", "quickstart", ["<|im_end|>"])
+    with pytest.raises(UserError, match="every training row holds a control token"):
+        run_script("train_sft", RECIPE, "--output_dir", tmp_path / "o", "--dataset_name", data)
+
+
+def test_rows_over_max_length_are_refused_not_cut(here, tmp_path):
+    with pytest.raises(UserError, match=r"of 10 rows are longer than `max_length: 500`.*the longest has \d+"):
+        run_script("train_sft", RECIPE, "--output_dir", tmp_path, "--max_length", "500")
+    assert not (tmp_path / "adapter").exists()
+
+
+@pytest.mark.parametrize(
+    "args, message",
+    [
+        (["--dataset_name", "nowhere"], "nowhere holds no RA-IT dataset.*build_ra_dataset.py"),
+        (["--dataset_config", "other"], "no RA-IT dataset 'other'"),
+        (["--model_name_or_path", "nowhere/at-all"], "can't be loaded"),
+        (["--use_peft", "false"], "use_peft: true"),
+        (["--resume_from_checkpoint", "nowhere"], "is no folder"),
+        (["--chat_template_path", "nowhere.jinja"], "can't be loaded"),
+    ],
+)
+def test_bad_input_is_one_line(here, tmp_path, args, message):
+    with pytest.raises(UserError, match=message):
+        run_script("train_sft", RECIPE, "--output_dir", tmp_path, *args)
+
+
+def losses(folder) -> list[float]:
+    last = max((folder / "checkpoints").glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]))
+    history = json.loads((last / "trainer_state.json").read_text())["log_history"]
+    return [entry["loss"] for entry in history if "loss" in entry]
+
+
+def test_a_resumed_run_has_the_loss_trace_of_an_uninterrupted_one(here, tmp_path):
+    options = ["--save_steps", "1", "--logging_steps", "1", "--max_steps", "4", "--save_total_limit", "9"]
+    run_script("train_sft", RECIPE, "--output_dir", tmp_path / "whole", *options)
+    checkpoints = tmp_path / "cut" / "checkpoints"
+    shutil.copytree(tmp_path / "whole" / "checkpoints" / "checkpoint-2", checkpoints / "checkpoint-2")
+    run_script("train_sft", RECIPE, "--output_dir", tmp_path / "cut", *options, "--resume_from_checkpoint", "true")
+    assert (checkpoints / "checkpoint-3").is_dir() and not (checkpoints / "checkpoint-1").exists()
+    assert losses(tmp_path / "cut") == losses(tmp_path / "whole")
+
+
+def test_resuming_where_there_is_no_checkpoint_starts_afresh(here, tmp_path):
+    run_script("train_sft", RECIPE, "--output_dir", tmp_path, "--max_steps", "1", "--resume_from_checkpoint", "last")
+    assert (tmp_path / "adapter" / "adapter_model.safetensors").is_file()
+
+
+def test_the_base_model_must_be_named(here, tmp_path):
+    recipe = write_recipe(tmp_path / "r.yaml", language="en", train={"use_peft": True})
+    with pytest.raises(UserError, match="no `model_name_or_path`"):
+        run_script("train_sft", recipe, "--output_dir", tmp_path / "o")
