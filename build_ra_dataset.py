@@ -4,31 +4,40 @@ Build an RA-IT dataset: corpus -> examples -> conversations -> a folder laid out
 
     python build_ra_dataset.py recipes/quickstart.yaml
     python build_ra_dataset.py recipes/quickstart.yaml --size 40 --output_dir /tmp/small
+    python build_ra_dataset.py recipes/quickstart.yaml --push_to_hub --hub_dataset_id me/ra-it
 """
 
 from pathlib import Path
 
 from ra_ner.errors import UserError, clear_errors
-from ra_ner.recipe import DatasetConfig, OutputConfig, Recipe, RecipeParser
+from ra_ner.recipe import DatasetConfig, OutputConfig, PushDatasetConfig, Recipe, RecipeParser
 
 
-def main(recipe: Recipe, config: DatasetConfig, output: OutputConfig) -> Path:
-    """Build the dataset and return its folder."""
+def main(recipe: Recipe, config: DatasetConfig, push: PushDatasetConfig, output: OutputConfig) -> Path:
+    """Build the dataset, push it if asked to, and return its folder."""
+    from ra_ner import hub
     from ra_ner.corpus import read_corpus
-    from ra_ner.ra_dataset import build, write
+    from ra_ner.ra_dataset import build, push_to_hub, write
 
     if not config.corpus:
         raise UserError(f"{recipe.path}: section dataset has no `corpus`; name a JSON Lines file")
+    if push.push_to_hub:
+        hub.prepare_push("dataset", push.hub_dataset_id, push.hub_private_repo, "hub_dataset_id")
     passages = read_corpus(config.corpus)
     dataset = build(passages, recipe.language, recipe.name, config)
     folder = Path(output.output_dir)
     write(dataset, folder)
     print(f"{folder}: {dataset.facts['rows']} rows, {dataset.facts['questions']} questions")
+    if push.push_to_hub:
+        commit = push_to_hub(folder, recipe.name, push.hub_dataset_id)
+        print(f"pushed to {push.hub_dataset_id} at {commit}")
     return folder
 
 
 def make_parser() -> RecipeParser:
-    return RecipeParser("dataset", DatasetConfig, OutputConfig, description=__doc__.strip().split("\n")[0])
+    return RecipeParser(
+        "dataset", DatasetConfig, PushDatasetConfig, OutputConfig, description=__doc__.strip().split("\n")[0]
+    )
 
 
 if __name__ == "__main__":

@@ -11,21 +11,29 @@ Killed and started again, it asks only what is missing.
 from pathlib import Path
 
 from ra_ner.errors import clear_errors
-from ra_ner.recipe import EvaluateConfig, OutputConfig, Recipe, RecipeParser
+from ra_ner.recipe import EvaluateConfig, OutputConfig, PushScoresConfig, Recipe, RecipeParser
 
 
-def main(recipe: Recipe, config: EvaluateConfig, output: OutputConfig) -> dict:
-    """Evaluate, print the report, and return the scores."""
-    from ra_ner.evaluation import evaluate
+def main(recipe: Recipe, config: EvaluateConfig, push: PushScoresConfig, output: OutputConfig) -> dict:
+    """Evaluate, print the report, push it if asked to, and return the scores."""
+    from ra_ner import hub
+    from ra_ner.evaluation import evaluate, push_to_hub
 
+    if push.push_to_hub:
+        hub.prepare_push("model", push.hub_model_id, push.hub_private_repo, "hub_model_id")
     folder = Path(output.output_dir)
     scores = evaluate(recipe, config, folder)
     print((folder / "report.md").read_text(encoding="utf-8"))
+    if push.push_to_hub:
+        commit = push_to_hub(folder, recipe, push.hub_model_id)
+        print(f"pushed to {push.hub_model_id} at {commit}")
     return scores
 
 
 def make_parser() -> RecipeParser:
-    return RecipeParser("evaluate", EvaluateConfig, OutputConfig, description=__doc__.strip().split("\n")[0])
+    return RecipeParser(
+        "evaluate", EvaluateConfig, PushScoresConfig, OutputConfig, description=__doc__.strip().split("\n")[0]
+    )
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ def make_parser() -> RecipeParser:
 
     parser = RecipeParser("train", TrainConfig, ModelConfig, SFTConfig, description=__doc__.strip().split("\n")[0])
     # bfloat16 without a GPU is refused unless `use_cpu` is set, so the default follows the machine.
-    parser.set_defaults(use_cpu=not torch.accelerator.is_available(), assistant_only_loss=True)
+    parser.set_defaults(use_cpu=not torch.accelerator.is_available(), assistant_only_loss=True, hub_private_repo=True)
     return parser
 
 

@@ -5,6 +5,7 @@
 <output_dir>/scores.json        and report.md
 """
 
+import functools
 import hashlib
 import json
 import os
@@ -15,14 +16,17 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from . import __version__
+from . import __version__, cards, hub
 from .benchmarks import Benchmark, load_benchmark
-from .conversation import Message, NegativeTypes, Wording, find_wording, parse_answer, query
+from .conversation import Message, NegativeTypes, find_wording, parse_answer, query
 from .corpus import Entity, Passage, sample
 from .errors import UserError
 from .files import write_text
+from .hub import LocalModel
 from .inference import Engine
 from .recipe import EvaluateConfig, Recipe
+from .released import RELEASED
+from .rendering import TEMPLATES
 from .report import report
 from .retrieval.select import Example, nearest_neighbours
 from .scoring import Counts, legacy_counts, span_counts
@@ -32,13 +36,18 @@ SETTINGS = ("zero_shot", "in_domain-nn")
 
 @dataclass(frozen=True)
 class Model:
-    """A model to evaluate. `name` is its row in tables, `revision` tells its weights from any others."""
+    """A model to evaluate and how it is asked. `name` is its row in tables; `base` is there for adapters alone.
+
+    `system` and `chat_template` are None where the tokenizer's own template says all.
+    """
 
     name: str
-    path: str
-    revision: str
+    local: LocalModel
+    base: LocalModel | None
     wording: str
     language: str
+    system: str | None = None
+    chat_template: str | None = None
 
 
 @dataclass(frozen=True)
@@ -51,9 +60,11 @@ class Task:
     types: list[str]
     examples: list[Example]
 
-    def messages(self, wording: Wording) -> list[list[Message]]:
+    def messages(self, model: Model) -> list[list[Message]]:
+        wording = find_wording(model.wording, model.language)
         passages = [example.passage for example in self.examples]
-        return [query(self.passage.text, entity_type, passages, wording) for entity_type in self.types]
+        system = [{"role": "system", "content": model.system}] if model.system else []
+        return [[*system, *query(self.passage.text, entity_type, passages, wording)] for entity_type in self.types]
 
 
 def evaluate(recipe: Recipe, config: EvaluateConfig, output_dir: Path) -> dict:
@@ -62,14 +73,12 @@ def evaluate(recipe: Recipe, config: EvaluateConfig, output_dir: Path) -> dict:
     Raises:
         UserError: an unknown setting, benchmark or model.
     """
-    from .inference.transformers import TransformersEngine
-
-    models = [_model(name, recipe) for name in config.models]
+    models = [find_model(name, recipe) for name in config.models]
     tasks = _tasks(recipe, config)
     journal = Journal(output_dir / "answers.jsonl")
     rows = []
     for model in models:
-        load = _once(lambda m=model: TransformersEngine(m.path, None, config.dtype, config.max_new_tokens))
+        load = functools.cache(functools.partial(_load_engine, model, config))
         rows += _predict(model, tasks, load, journal, f"{config.dtype} {config.max_new_tokens}")
     lines = [json.dumps(row, ensure_ascii=False) for row in rows]
     write_text(output_dir / "predictions.jsonl", "\n".join(lines) + "\n")
@@ -79,38 +88,52 @@ def evaluate(recipe: Recipe, config: EvaluateConfig, output_dir: Path) -> dict:
     return scores
 
 
-def _model(name: str, recipe: Recipe) -> Model:
-    """Resolve `base`, `adapter`, a folder or a Hub id. An adapter of ours says in ra_it.json how it was trained."""
+def _load_engine(model: Model, config: EvaluateConfig) -> Engine:
+    from .inference.transformers import TransformersEngine
+
+    template = (TEMPLATES / model.chat_template).read_text(encoding="utf-8") if model.chat_template else None
+    adapter = model.local.path if model.base else None
+    path = model.base.path if model.base else model.local.path
+    return TransformersEngine(path, adapter, template, config.dtype, config.max_new_tokens)
+
+
+def find_model(name: str, recipe: Recipe) -> Model:
+    """Resolve `base`, `adapter`, a folder, a Hub id or `id@revision`, and fetch what is on the Hub.
+
+    How a model is asked is known from ra_it.json of an adapter of ours, or from the table of released checkpoints; any
+    other is asked in the words of the recipe. An adapter's base is the one that its config names, at that revision.
+
+    Raises:
+        UserError: it does not exist, can't be fetched, or its base is not the one it was trained on.
+    """
     if name == "base":
-        path = recipe.sections["train"].get("model_name_or_path")
+        path, revision = (recipe.sections["train"].get(key) for key in ("model_name_or_path", "model_revision"))
         if not path:
             raise UserError(f"{recipe.path}: section train names no `model_name_or_path`, so there is no base model")
+    elif name == "adapter":
+        path, revision = str(recipe.output_dir / "adapter"), None
+        if not Path(path).is_dir():
+            raise UserError(f"{path} does not exist; train it by `accelerate launch train_sft.py {recipe.path}`")
     else:
-        path = str(recipe.output_dir / "adapter") if name == "adapter" else name
-    facts_file = Path(path) / "ra_it.json"
-    if name == "adapter" and not facts_file.is_file():
-        raise UserError(f"{path} holds no adapter; train it by `accelerate launch train_sft.py {recipe.path}`")
-    facts = json.loads(facts_file.read_text(encoding="utf-8")) if facts_file.is_file() else {}
+        path, _, revision = (name, "", None) if Path(name).is_dir() else name.partition("@")
+    local = hub.fetch_model(path, revision or None)
+    if released := RELEASED.get(path):
+        return Model(name, local, None, **vars(released))
+    facts, base = local.facts, None
+    if local.adapter_config:
+        base = hub.fetch_model(local.adapter_config["base_model_name_or_path"], local.adapter_config.get("revision"))
+        if facts and facts["base_revision"] != base.revision:
+            raise UserError(
+                f"adapter {path} was trained on {facts['base']} at {facts['base_revision']}, but that is now at "
+                f"{base.revision}; bring the base model back, or train the adapter again"
+            )
     return Model(
-        name=facts.get("recipe", name),
-        path=path,
-        revision=_revision(path),
+        name=facts.get("recipe", name) if Path(path).is_dir() else name,
+        local=local,
+        base=base,
         wording=facts.get("wording", recipe.dataset.wording),
         language=facts.get("language", recipe.language),
     )
-
-
-def _revision(path: str) -> str:
-    """The content of a folder's small files and the sizes of its large ones, as a digest."""
-    digest = hashlib.sha256()
-    if not Path(path).is_dir():
-        raise UserError(f"model {path!r}: no such folder")
-    for file in sorted(Path(path).iterdir()):
-        if file.is_file():
-            size = file.stat().st_size
-            digest.update(f"{file.name} {size} ".encode())
-            digest.update(file.read_bytes() if size < 2**28 else str(file.stat().st_mtime_ns).encode())
-    return digest.hexdigest()[:16]
 
 
 def _tasks(recipe: Recipe, config: EvaluateConfig) -> list[Task]:
@@ -150,6 +173,19 @@ def _types_asked(benchmark: Benchmark, passages: list[Passage], seed: int) -> li
     ]
 
 
+def push_to_hub(output_dir: Path, recipe: Recipe, repo_id: str) -> str:
+    """Push predictions, scores and report to a model repo, and put the report into its card.
+
+    Raises:
+        UserError: the push failed.
+    """
+    folder = f"evaluation/{recipe.name}"
+    files = {f"{folder}/{name}": output_dir / name for name in ("predictions.jsonl", "scores.json", "report.md")}
+    card = cards.scores_card(recipe, (output_dir / "report.md").read_text(encoding="utf-8"))
+    keep = f"the scores are kept in {output_dir}; a re-run asks no model again"
+    return hub.push("model", repo_id, files, card, folder, f"Scores of recipe {recipe.name}", keep)
+
+
 class Journal:
     """Answers by key, kept in a JSON Lines file that is only appended to. A line torn by a kill is dropped."""
 
@@ -170,26 +206,14 @@ class Journal:
         self.answers[key] = answers
 
 
-def _once(load: Callable[[], Engine]) -> Callable[[], Engine]:
-    """Load on the first call, so that a run with nothing left to ask loads no model."""
-    loaded: list[Engine] = []
-
-    def get() -> Engine:
-        if not loaded:
-            loaded.append(load())
-        return loaded[0]
-
-    return get
-
-
 def _predict(
     model: Model, tasks: list[Task], engine: Callable[[], Engine], journal: Journal, generation: str
 ) -> Iterator[dict]:
-    wording = find_wording(model.wording, model.language)
+    weights = [model.local.revision, model.base and model.base.revision, model.chat_template]
     for task in tqdm(tasks, desc=model.name, unit="passage"):
-        messages = task.messages(wording)
+        messages = task.messages(model)
         prompts = [hashlib.sha256(json.dumps(conversation).encode()).hexdigest()[:16] for conversation in messages]
-        identity = [model.path, model.revision, generation, task.benchmark, task.setting, task.passage.id, *prompts]
+        identity = [*weights, generation, task.benchmark, task.setting, task.passage.id, *prompts]
         key = hashlib.sha256(json.dumps(identity).encode()).hexdigest()
         if key not in journal.answers:
             journal.add(key, engine().answer(messages))
@@ -197,7 +221,7 @@ def _predict(
             answer = parse_answer(raw)
             yield {
                 "model": model.name,
-                "revision": model.revision,
+                "revision": model.local.revision,
                 "prompt_hash": prompt_hash,
                 "benchmark": task.benchmark,
                 "passage_id": task.passage.id,

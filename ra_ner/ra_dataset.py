@@ -13,8 +13,8 @@ from pathlib import Path
 
 from datasets import Dataset, DatasetDict, Features, List, Value
 
-from . import __version__, markdown
-from .conversation import Message, NegativeTypes, Wording, find_wording, training_conversation
+from . import __version__, cards, hub
+from .conversation import NegativeTypes, Wording, find_wording, training_conversation
 from .corpus import Passage, fingerprint, merge_duplicates, sample
 from .errors import UserError
 from .files import new_folder
@@ -122,51 +122,17 @@ def write(dataset: RADataset, folder: Path) -> None:
             (new / "rows.parquet").rename(new / files[split])
         facts = json.dumps(dataset.facts, indent=2, ensure_ascii=False)
         (new / name / "ra_it.json").write_text(facts + "\n", encoding="utf-8")
-        (new / "README.md").write_text(card(dataset, files), encoding="utf-8")
+        card = cards.dataset_card(dataset.facts, dataset.splits["train"][0], files)
+        (new / "README.md").write_text(card, encoding="utf-8")
 
 
-def card(dataset: RADataset, files: dict[str, str]) -> str:
-    """The dataset card, made from the data; `files` gives each split's Parquet file."""
-    from huggingface_hub import DatasetCardData
+def push_to_hub(folder: Path, name: str, repo_id: str) -> str:
+    """Push the config `name` of a folder; other configs of the repo, rows and card, stay as they are.
 
-    facts, first = dataset.facts, dataset.splits["train"][0]
-    metadata = DatasetCardData(
-        language=facts["language"],
-        task_categories=["token-classification", "text-generation"],
-        tags=["named-entity-recognition", "open-ner", "ra-it"],
-        configs=[{"config_name": facts["recipe"], "data_files": [{"split": s, "path": p} for s, p in files.items()]}],
-    )
-    examples = (
-        f"{facts['k']} examples a passage by strategy `{facts['strategy']}` with encoder "
-        f"{markdown.cell(facts['encoder'])}, from the train split without the passage itself"
-        if facts["k"]
-        else "no examples (vanilla instruction tuning)"
-    )
-    shown = {key: value for key, value in facts.items() if key not in ("rows", "questions")}
-    return f"""---
-{metadata.to_yaml()}
----
-
-# RA-IT dataset {markdown.cell(facts["recipe"])}
-
-Open named entity recognition as conversations, for retrieval augmented instruction tuning
-([arXiv 2406.17305](https://huggingface.co/papers/2406.17305)): {examples}.
-
-{markdown.table(["split", "rows", "questions"], [(s, n, facts["questions"][s]) for s, n in facts["rows"].items()])}
-
-`prompt` holds the examples, the text and the first question; `completion` its answer and all further questions with
-their answers. Load it with `load_dataset(<this folder or repo>, "{facts["recipe"]}")`.
-
-## The first row
-
-{markdown.fence(render(first["prompt"] + first["completion"]))}
-
-## How it was made
-
-{markdown.fence(json.dumps(shown, indent=2, ensure_ascii=False), "json")}
-"""
-
-
-def render(messages: list[Message]) -> str:
-    """A conversation for people to read."""
-    return "\n".join(f"[{message['role']}] {message['content']}" for message in messages)
+    Raises:
+        UserError: the push failed.
+    """
+    files = {f"{name}/{file.name}": file for file in sorted((folder / name).iterdir())}
+    keep = f"the dataset is kept in {folder}; a re-run uploads only what is missing"
+    card = (folder / "README.md").read_text(encoding="utf-8")
+    return hub.push("dataset", repo_id, files, card, name, f"Config {name}", keep)

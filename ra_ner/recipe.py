@@ -70,6 +70,24 @@ class OutputConfig:
 
 
 @dataclass
+class PushDatasetConfig:
+    """Section `dataset`: whether and where to push the dataset."""
+
+    push_to_hub: bool = field(default=False, metadata={"help": "Push the dataset to the Hub once it is built."})
+    hub_dataset_id: str | None = field(default=None, metadata={"help": "Repo to push to: namespace/name."})
+    hub_private_repo: bool = field(default=True, metadata={"help": "Make the repo private, if it is new."})
+
+
+@dataclass
+class PushScoresConfig:
+    """Section `evaluate`: whether and where to push the scores."""
+
+    push_to_hub: bool = field(default=False, metadata={"help": "Push scores, predictions and report to the Hub."})
+    hub_model_id: str | None = field(default=None, metadata={"help": "Model repo to push to: namespace/name."})
+    hub_private_repo: bool = field(default=True, metadata={"help": "Make the repo private, if it is new."})
+
+
+@dataclass
 class TrainConfig:
     """Section `train`: the keys of train_sft.py that TRL's ModelConfig and SFTConfig do not have."""
 
@@ -77,6 +95,7 @@ class TrainConfig:
         default=None, metadata={"help": "RA-IT dataset: a folder or a Hub id. Default: this recipe's dataset."}
     )
     dataset_config: str | None = field(default=None, metadata={"help": "Its config. Default: the recipe's stem."})
+    dataset_revision: str | None = field(default=None, metadata={"help": "Its branch, tag or commit on the Hub."})
 
 
 @dataclass
@@ -85,7 +104,7 @@ class EvaluateConfig:
 
     models: list[str] = field(
         default_factory=lambda: ["adapter"],
-        metadata={"help": "adapter, base (of this recipe), a folder or a Hub id."},
+        metadata={"help": "adapter, base (of this recipe), a folder, a Hub id, or a Hub id@revision."},
     )
     benchmarks: list[str] = field(default_factory=list, metadata={"help": "Names from ra_ner/benchmarks.py."})
     settings: list[str] = field(
@@ -124,7 +143,7 @@ class Recipe:
     @cached_property
     def dataset(self) -> DatasetConfig:
         """Section `dataset`, for the scripts that read it without owning its flags."""
-        return RecipeParser("dataset", DatasetConfig, OutputConfig).parse_section(self)[0]
+        return RecipeParser("dataset", DatasetConfig, PushDatasetConfig, OutputConfig).parse_section(self)[0]
 
 
 class _RecipeLoader(yaml.SafeLoader):
@@ -249,6 +268,10 @@ class RecipeParser(HfArgumentParser):
                 raise UserError(where + str(error).removesuffix(" (see --help)")) from None
         namespace = self.parse_args([str(recipe.path)] if args == () else args, namespace)
         del namespace.recipe
+        if getattr(namespace, "hub_token", None):  # it would end up in process lists, recipes, cards and checkpoints
+            raise UserError(
+                "`hub_token` is not taken: log in by `hf auth login` or set the environment variable HF_TOKEN"
+            )
         outputs = []
         for dataclass_type in self.dataclass_types:
             names = [f.name for f in dataclasses.fields(dataclass_type) if f.init]

@@ -4,13 +4,12 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from datasets import Dataset, DatasetDict, load_dataset
-from datasets.exceptions import DatasetNotFoundError
+from datasets import DatasetDict, load_dataset
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
-from transformers.trainer_utils import get_last_checkpoint
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 from trl import ModelConfig, SFTConfig, SFTTrainer, get_peft_config, get_quantization_config
 
-from . import __version__
+from . import __version__, cards, hub, preflight
 from .errors import UserError
 from .files import replace_folder
 from .recipe import Recipe, TrainConfig
@@ -20,45 +19,50 @@ if TYPE_CHECKING:
     from accelerate.state import PartialState
 
 
-def train(recipe: Recipe, config: TrainConfig, model_args: ModelConfig, args: SFTConfig) -> Path:
-    """Train an adapter and return its folder: weights, tokenizer, the chat template trained on, and ra_it.json.
+class AdapterTrainer(SFTTrainer):
+    """TRL's trainer, resuming in the number format that it trains in.
 
-    `args.output_dir` is to hold the folders `checkpoints` and `adapter`.
+    TRL casts the adapter of a quantised model to bfloat16; on resume PEFT's `load_adapter` casts it to float32
+    (trl 1.16, peft 0.21), so that a resumed run would be another one. Can go once the Trainer passes
+    `autocast_adapter_dtype=False`.
+    """
+
+    def _load_from_checkpoint(self, *args, **kwargs) -> None:
+        dtypes = {name: parameter.dtype for name, parameter in self.model.named_parameters()}
+        super()._load_from_checkpoint(*args, **kwargs)
+        for name, parameter in self.model.named_parameters():
+            parameter.data = parameter.data.to(dtypes[name])
+
+
+def train(recipe: Recipe, config: TrainConfig, model_args: ModelConfig, args: SFTConfig) -> Path:
+    """Train an adapter and return its folder: weights, tokenizer, the chat template trained on, ra_it.json and a card.
+
+    `args.output_dir` is to hold the folders `checkpoints` and `adapter`. With `push_to_hub` the adapter is pushed once,
+    whole, at the end.
 
     Raises:
-        UserError: the dataset is missing or does not fit, a key does not fit, or the model can't be loaded.
+        UserError: the dataset is missing or does not fit, a key does not fit, the model can't be loaded, or the push
+            fails; what was trained is kept.
     """
     run_dir = Path(args.output_dir)
     args.output_dir = str(run_dir / "checkpoints")
-    if not model_args.model_name_or_path:
-        raise UserError(f"{recipe.path}: section train has no `model_name_or_path`; name a Hub id or a folder")
-    if not model_args.use_peft:
-        raise UserError(f"{recipe.path}: section train: this script trains adapters; write `use_peft: true`")
+    _check_keys(recipe, model_args, args)
+    push_to = args.hub_model_id if args.push_to_hub else None
+    if args.push_to_hub and args.process_index == 0:
+        hub.prepare_push("model", args.hub_model_id, args.hub_private_repo is not False, "hub_model_id")
+    args.push_to_hub = False
 
-    splits, facts = _load_dataset(recipe, config)
+    source = config.dataset_name or str(recipe.output_dir / "dataset")
+    splits, facts, dataset_revision = _load_dataset(source, config, recipe)
+    base = hub.fetch_model(model_args.model_name_or_path, model_args.model_revision, config_only=True)
+    on_hub = not Path(model_args.model_name_or_path).is_dir()
+    if on_hub:
+        model_args.model_revision = base.revision
     tokenizer = _load_tokenizer(model_args, args)
     splits = _drop_rows_with_control_tokens(splits, tokenizer, args.distributed_state)
-
-    max_length, args.max_length = args.max_length, None  # TRL would cut rows without a word; they are refused below
-    args.model_init_kwargs = {
-        **(args.model_init_kwargs or {}),
-        "revision": model_args.model_revision,
-        "attn_implementation": model_args.attn_implementation,
-        "dtype": model_args.dtype,
-    }
-    try:
-        trainer = SFTTrainer(
-            model=model_args.model_name_or_path,
-            args=args,
-            train_dataset=splits["train"],
-            eval_dataset=splits["validation"] if args.eval_strategy != "no" else None,
-            processing_class=tokenizer,
-            quantization_config=get_quantization_config(model_args),
-            peft_config=get_peft_config(model_args),
-        )
-    except OSError as error:
-        raise UserError(f"model {model_args.model_name_or_path!r} can't be loaded: {error}") from None
-    _refuse_long_rows(trainer, max_length)
+    trainer = _make_trainer(splits, tokenizer, model_args, args)
+    if on_hub:
+        trainer.model.peft_config["default"].revision = base.revision
 
     lengths = [len(ids) for ids in trainer.train_dataset["input_ids"]]
     trained = sum(label != -100 for labels in trainer.train_dataset["labels"] for label in labels)
@@ -68,7 +72,7 @@ def train(recipe: Recipe, config: TrainConfig, model_args: ModelConfig, args: SF
     trainer.train(resume_from_checkpoint=_checkpoint(args))
 
     # Saving is a collective call under FSDP and ZeRO-3: every rank makes it, the main one renames the whole folder.
-    new = run_dir / ".adapter.tmp"
+    new, adapter = run_dir / ".adapter.tmp", run_dir / "adapter"
     trainer.save_model(str(new))
     if trainer.is_world_process_zero():
         (new / "training_args.bin").unlink(missing_ok=True)  # a pickle, which nothing here reads
@@ -77,31 +81,94 @@ def train(recipe: Recipe, config: TrainConfig, model_args: ModelConfig, args: SF
             "recipe": recipe.name,
             **{key: facts[key] for key in ("language", "wording", "strategy", "k", "encoder")},
             "base": model_args.model_name_or_path,
-            "base_revision": getattr(trainer.model.config, "_commit_hash", None),
-            "dataset": config.dataset_name or str(recipe.output_dir / "dataset"),
+            "base_revision": base.revision,
+            "dataset": source,
             "dataset_config": facts["recipe"],
-            "corpus_fingerprint": facts["corpus_fingerprint"],
+            "dataset_revision": dataset_revision,
         }
         (new / "ra_it.json").write_text(json.dumps(ra_it, indent=2) + "\n", encoding="utf-8")
-        replace_folder(new, run_dir / "adapter")
+        card = cards.model_card(ra_it, recipe, on_hub, dataset_on_hub=not Path(source).is_dir())
+        (new / "README.md").write_text(card, encoding="utf-8")
+        replace_folder(new, adapter)
+        if push_to:
+            _push(adapter, push_to, recipe)
     trainer.accelerator.wait_for_everyone()
     trainer.end()
-    return run_dir / "adapter"
+    return adapter
 
 
-def _load_dataset(recipe: Recipe, config: TrainConfig) -> tuple[DatasetDict, dict]:
-    """The rows, and the facts of how they were made."""
-    source = config.dataset_name or str(recipe.output_dir / "dataset")
+def _check_keys(recipe: Recipe, model_args: ModelConfig, args: SFTConfig) -> None:
+    if not model_args.model_name_or_path:
+        raise UserError(f"{recipe.path}: section train has no `model_name_or_path`; name a Hub id or a folder")
+    if not model_args.use_peft:
+        raise UserError(f"{recipe.path}: section train: this script trains adapters; write `use_peft: true`")
+    if args.hub_strategy != "every_save":
+        raise UserError(f"{recipe.path}: section train: delete `hub_strategy`; the adapter is pushed once, at the end")
+
+
+def _load_dataset(source: str, config: TrainConfig, recipe: Recipe) -> tuple[DatasetDict, dict, str]:
+    """The rows, the facts of how they were made, and their revision."""
     name = config.dataset_config or recipe.name
-    facts_file = Path(source) / name / "ra_it.json"
-    if not facts_file.is_file():
-        raise UserError(
-            f"{source} holds no RA-IT dataset {name!r}; make it by `python build_ra_dataset.py {recipe.path}`"
-        )
-    try:
-        return load_dataset(source, name), json.loads(facts_file.read_text(encoding="utf-8"))
-    except (DatasetNotFoundError, ValueError, OSError) as error:
-        raise UserError(f"dataset {source} can't be loaded: {error}") from None
+    way_out = f"make it by `python build_ra_dataset.py {recipe.path}`"
+    if not config.dataset_name and not Path(source).is_dir():
+        raise UserError(f"{source} does not exist; {way_out}")
+    facts, revision = hub.fetch_dataset_facts(source, name, config.dataset_revision, way_out)
+    pinned = None if Path(source).is_dir() else revision
+    with hub.hub_errors(f"dataset {source!r} can't be fetched"):
+        try:
+            return load_dataset(source, name, revision=pinned), facts, revision
+        except ValueError as error:
+            raise UserError(f"dataset {source} can't be loaded: {error}") from None
+
+
+def _push(adapter: Path, repo_id: str, recipe: Recipe) -> None:
+    files = {file.name: file for file in adapter.iterdir() if file.name != "README.md"}
+    card = (adapter / "README.md").read_text(encoding="utf-8")
+    keep = (
+        f"the adapter is kept in {adapter}: run this again with --resume_from_checkpoint true, which trains nothing "
+        f"twice, or push it by `hf upload {repo_id} {adapter}`"
+    )
+    commit = hub.push("model", repo_id, files, card, "adapter", f"Adapter of recipe {recipe.name}", keep)
+    print(f"pushed to {repo_id} at {commit}")
+
+
+def _make_trainer(
+    splits: DatasetDict, tokenizer: PreTrainedTokenizerBase, model_args: ModelConfig, args: SFTConfig
+) -> AdapterTrainer:
+    """A trainer whose rows have passed the preflight."""
+    max_length, args.max_length = args.max_length, None  # TRL would cut rows without a word; the preflight refuses them
+    args.model_init_kwargs = {
+        **(args.model_init_kwargs or {}),
+        "revision": model_args.model_revision,
+        "attn_implementation": model_args.attn_implementation,
+        "dtype": model_args.dtype,
+    }
+    with hub.hub_errors(f"model {model_args.model_name_or_path!r} can't be fetched"):
+        try:
+            trainer = AdapterTrainer(
+                model=model_args.model_name_or_path,
+                args=args,
+                train_dataset=splits["train"],
+                eval_dataset=splits["validation"] if args.eval_strategy != "no" else None,
+                processing_class=tokenizer,
+                quantization_config=get_quantization_config(model_args),
+                peft_config=get_peft_config(model_args),
+            )
+        except RuntimeError as error:
+            if "no assistant tokens" not in str(error):  # TRL's own check, the words of which name no way out
+                raise
+            raise UserError(
+                "a row has no trained token: it has no answer, or the chat template has no generation marks around the "
+                "assistant's turns; mend the dataset or the template"
+            ) from None
+    preflight.check_vocabulary(len(tokenizer), trainer.model.get_input_embeddings().num_embeddings)
+    stop = trainer.model.generation_config.eos_token_id
+    stop_ids = frozenset(stop if isinstance(stop, list) else [stop, tokenizer.eos_token_id])
+    for split, dataset in (("train", trainer.train_dataset), ("validation", trainer.eval_dataset)):
+        if dataset is not None:
+            rows = dataset.select_columns(["input_ids", "labels"])
+            preflight.check_rows(rows, split, stop_ids, tokenizer.bos_token_id, max_length)
+    return trainer
 
 
 def _load_tokenizer(model_args: ModelConfig, args: SFTConfig) -> PreTrainedTokenizerBase:
@@ -144,28 +211,21 @@ def _drop_rows_with_control_tokens(
     return kept
 
 
-def _refuse_long_rows(trainer: SFTTrainer, max_length: int | None) -> None:
-    def longest(dataset: Dataset) -> int:
-        return max(len(ids) for ids in dataset["input_ids"])
-
-    for dataset in (trainer.train_dataset, trainer.eval_dataset):
-        if dataset is not None and max_length and longest(dataset) > max_length:
-            over = sum(len(ids) > max_length for ids in dataset["input_ids"])
-            raise UserError(
-                f"{over} of {len(dataset)} rows are longer than `max_length: {max_length}` tokens and would lose "
-                f"answers; the longest has {longest(dataset)}: raise `max_length`, or build with a smaller `k`"
-            )
-
-
 def _checkpoint(args: SFTConfig) -> str | None:
-    """The checkpoint that `resume_from_checkpoint` names: `true` or `last` is the newest one, if there is any."""
+    """The checkpoint that `resume_from_checkpoint` names: `true` or `last` is the newest whole one, if there is any."""
     wanted = args.resume_from_checkpoint
     if wanted is None or wanted.lower() == "false":
         return None
-    if wanted.lower() in ("true", "last"):
-        return get_last_checkpoint(args.output_dir) if Path(args.output_dir).is_dir() else None
-    if not Path(wanted).is_dir():
-        raise UserError(
-            f"resume_from_checkpoint: {wanted} is no folder; write true, last or the folder of a checkpoint"
-        )
-    return wanted
+    if wanted.lower() not in ("true", "last"):
+        if not Path(wanted).is_dir():
+            raise UserError(f"resume_from_checkpoint: {wanted} is no folder; write true, last or a checkpoint's folder")
+        return wanted
+    folders = Path(args.output_dir).glob(f"{PREFIX_CHECKPOINT_DIR}-*")
+    for folder in sorted(folders, key=lambda folder: -int(folder.name.rpartition("-")[2])):
+        try:
+            # The trainer writes this file last: where it is whole, all else is (transformers 5.23, _save_checkpoint).
+            json.loads((folder / "trainer_state.json").read_text(encoding="utf-8"))
+            return str(folder)
+        except (OSError, ValueError):
+            print(f"{folder}: skipped, it was not written to its end")
+    return None

@@ -1,12 +1,22 @@
-"""Tiny real parts (a random language model, a static encoder) and a folder to run the scripts in."""
+"""Tiny real parts (a random language model, a static encoder), a loopback Hub, and a folder to run the scripts in."""
 
 import json
 import os
 import re
+import shutil
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
-# Constants of the Hugging Face libraries are frozen at import, so the environment comes first.
-os.environ.update(HF_HUB_OFFLINE="1", HF_HUB_DISABLE_TELEMETRY="1", TOKENIZERS_PARALLELISM="false", CI="true")
+from loopback_hub import LoopbackHub
+
+# Constants of the Hugging Face libraries are frozen at import, so the Hub and the environment come first.
+HUB = LoopbackHub()
+REAL_HUB = {name: os.environ[name] for name in HUB.environment("") if name in os.environ}  # for `-m hub_live`
+HF_HOME = tempfile.mkdtemp(prefix="ra_ner_tests_")
+for name in ("HF_HUB_OFFLINE", "HF_HUB_CACHE", "HF_DATASETS_CACHE"):
+    os.environ.pop(name, None)
+os.environ.update(HUB.environment(HF_HOME), TOKENIZERS_PARALLELISM="false", NO_PROXY="127.0.0.1", CI="true")
 
 import pytest
 
@@ -15,6 +25,20 @@ from ra_ner.corpus import Entity, Passage
 from ra_ner.rendering import TEMPLATES
 
 SHARED = REPO.parent / "shared"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _clean_up() -> Iterator[None]:
+    yield
+    shutil.rmtree(HF_HOME, ignore_errors=True)
+
+
+@pytest.fixture
+def hub() -> Iterator[LoopbackHub]:
+    """An empty loopback Hub, which the unmodified clients talk to."""
+    HUB.clear()
+    yield HUB
+    HUB.clear()
 
 
 @pytest.fixture(scope="session")

@@ -101,7 +101,7 @@ def test_queries_equal_those_of_the_released_benchmark(shared):
         (["--benchmarks", "sample_em"], "unknown benchmark sample_em; did you mean sample_en"),
         (["--benchmarks", "sample_zh"], "is in zh, the recipe's language is en"),
         (["--settings", "zeroshot"], "unknown setting 'zeroshot'"),
-        (["--models", "nowhere"], "nowhere.*no such folder"),
+        (["--models", "nowhere"], "nowhere.*there is no such repo"),
         (["--dtype", "int8"], "invalid choice"),
     ],
 )
@@ -115,7 +115,7 @@ def test_a_label_without_words_and_a_missing_adapter(here, tmp_path):
     with pytest.raises(UserError, match="label 'PER' has no words"):
         run_script("evaluate_ner", RECIPE, "--output_dir", tmp_path / "o", "--benchmarks", folder)
     (tmp_path / "untrained.yaml").write_text(f"extends: {here / RECIPE}")
-    with pytest.raises(UserError, match=r"holds no adapter; train it by `accelerate launch"):
+    with pytest.raises(UserError, match=r"does not exist; train it by `accelerate launch"):
         run_script("evaluate_ner", tmp_path / "untrained.yaml", "--models", "adapter", "--output_dir", tmp_path / "o")
 
 
@@ -154,9 +154,9 @@ def test_changed_weights_or_prompts_never_reuse_old_answers(here, tmp_path):
     adapter = here / "outputs" / "quickstart" / "adapter"
     before = entries()
     run_script("evaluate_ner", RECIPE, "--models", "adapter", *args)
-    card = adapter / "README.md"
-    original = card.read_bytes()
-    card.write_bytes(original + b"\n")
+    config = adapter / "adapter_config.json"
+    original = config.read_bytes()
+    config.write_bytes(original + b"\n")
     run_script("evaluate_ner", RECIPE, "--models", "adapter", *args)
-    card.write_bytes(original)
+    config.write_bytes(original)
     assert entries() == before + 6

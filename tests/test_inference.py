@@ -26,7 +26,7 @@ def queries(types, examples=()):
     ],
 )
 def test_answers_equal_those_of_plain_generation_one_by_one(models, types, examples):
-    path = str(models / "lm")
+    path = models / "lm"
     shared = TransformersEngine(path, dtype="float32", max_new_tokens=12).answer(queries(types, examples))
     tokenizer, model = AutoTokenizer.from_pretrained(path), AutoModelForCausalLM.from_pretrained(path)
     for messages, answer in zip(queries(types, examples), shared, strict=True):
@@ -37,7 +37,7 @@ def test_answers_equal_those_of_plain_generation_one_by_one(models, types, examp
 
 
 def test_the_shared_prefix_is_run_once(models, monkeypatch):
-    engine = TransformersEngine(str(models / "lm"), dtype="float32", max_new_tokens=2)
+    engine = TransformersEngine(models / "lm", dtype="float32", max_new_tokens=2)
     seen = []
     forward = engine.model.forward
     monkeypatch.setattr(
@@ -56,10 +56,10 @@ def test_the_shared_prefix_is_run_once(models, monkeypatch):
 
 def test_models_that_cannot_be_asked(models, tmp_path):
     with pytest.raises(UserError, match="nowhere.*can't be loaded"):
-        TransformersEngine(str(tmp_path / "nowhere"))
+        TransformersEngine(tmp_path / "nowhere")
     tokenizer = AutoTokenizer.from_pretrained(models / "lm")
     tokenizer.chat_template = None
     AutoModelForCausalLM.from_pretrained(models / "lm").save_pretrained(tmp_path / "mute")
     tokenizer.save_pretrained(tmp_path / "mute")
     with pytest.raises(UserError, match="no chat template"):
-        TransformersEngine(str(tmp_path / "mute"))
+        TransformersEngine(tmp_path / "mute")

@@ -15,6 +15,10 @@ def dataset_parser() -> RecipeParser:
     return RecipeParser("dataset", DatasetConfig, OutputConfig)
 
 
+def evaluate_parser() -> RecipeParser:
+    return RecipeParser("evaluate", EvaluateConfig, OutputConfig)
+
+
 def recipe(tmp_path: Path, section: str, language: str = "en") -> str:
     path = tmp_path / "r.yaml"
     path.write_text(f"language: {language}\n{section}", encoding="utf-8")
@@ -32,7 +36,7 @@ def train_parser() -> RecipeParser:
 def test_every_recipe_parses_strictly_for_all_three_scripts(path, train_parser):
     _, dataset, _ = dataset_parser().parse_recipe([str(path)])
     assert dataset.corpus
-    _, evaluate, _ = RecipeParser("evaluate", EvaluateConfig, OutputConfig).parse_recipe([str(path)])
+    _, evaluate, _ = evaluate_parser().parse_recipe([str(path)])
     assert evaluate.benchmarks
     _, _, model, training = train_parser.parse_recipe([str(path)])
     assert model.use_peft and model.load_in_4bit and model.dtype == "bfloat16" and model.use_bnb_nested_quant
@@ -68,7 +72,7 @@ def test_the_vanilla_twin_differs_in_its_strategy_alone():
 
 def test_same_named_keys_of_two_sections_do_not_leak(tmp_path):
     path = recipe(tmp_path, "dataset: {k: 4, seed: 1}\nevaluate: {k: 1}")
-    _, config, _ = RecipeParser("evaluate", EvaluateConfig, OutputConfig).parse_recipe([path])
+    _, config, _ = evaluate_parser().parse_recipe([path])
     assert (config.k, config.seed) == (1, 42)
 
 
@@ -89,9 +93,8 @@ def test_yaml_values(tmp_path, yaml, key, value):
 
 
 def test_lists_and_empty_lists(tmp_path):
-    parser = RecipeParser("evaluate", EvaluateConfig, OutputConfig)
     path = recipe(tmp_path, "evaluate: {models: [base, adapter], benchmarks: []}")
-    _, config, _ = parser.parse_recipe([path])
+    _, config, _ = evaluate_parser().parse_recipe([path])
     assert (config.models, config.benchmarks) == (["base", "adapter"], [])
 
 

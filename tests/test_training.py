@@ -26,12 +26,12 @@ def trainers(monkeypatch):
 
     made = []
 
-    class Recorded(ra_ner.training.SFTTrainer):
+    class Recorded(ra_ner.training.AdapterTrainer):
         def __init__(self, *args, **kwargs):
             super().__init__(*args, **kwargs)
             made.append(self)
 
-    monkeypatch.setattr(ra_ner.training, "SFTTrainer", Recorded)
+    monkeypatch.setattr(ra_ner.training, "AdapterTrainer", Recorded)
     return made
 
 
@@ -84,13 +84,13 @@ def test_qlora_is_nf4_with_nested_quantisation_and_bfloat16(here, trainers, tmp_
     assert state.quant_type == "nf4" and state.nested and str(layers[0].compute_dtype) == "torch.bfloat16"
 
 
-def dataset_with_text(folder, name: str, texts: list[str]) -> str:
+def dataset_with_text(folder, name: str, texts: list[str], answer: str | None = "[]") -> str:
     """An RA-IT dataset whose rows hold the given texts."""
     rows = [
         {
             "id": str(i),
             "prompt": [{"role": "user", "content": text}],
-            "completion": [{"role": "assistant", "content": "[]"}],
+            "completion": [{"role": "assistant", "content": answer}] if answer else [{"role": "user", "content": "?"}],
             "example_ids": [],
             "example_scores": [],
         }
@@ -114,7 +114,7 @@ def test_rows_with_control_tokens_are_dropped_and_counted(here, trainers, tmp_pa
 
 
 def test_rows_over_max_length_are_refused_not_cut(here, tmp_path):
-    with pytest.raises(UserError, match=r"of 10 rows are longer than `max_length: 500`.*the longest has \d+"):
+    with pytest.raises(UserError, match=r"of 10 train rows are longer than `max_length: 500`.*the longest has \d+"):
         run_script("train_sft", RECIPE, "--output_dir", tmp_path, "--max_length", "500")
     assert not (tmp_path / "adapter").exists()
 
@@ -122,9 +122,11 @@ def test_rows_over_max_length_are_refused_not_cut(here, tmp_path):
 @pytest.mark.parametrize(
     "args, message",
     [
-        (["--dataset_name", "nowhere"], "nowhere holds no RA-IT dataset.*build_ra_dataset.py"),
-        (["--dataset_config", "other"], "no RA-IT dataset 'other'"),
-        (["--model_name_or_path", "nowhere/at-all"], "can't be loaded"),
+        (["--dataset_name", "nowhere"], "dataset 'nowhere' can't be fetched: there is no such repo"),
+        (["--dataset_config", "other"], "no RA-IT dataset 'other'.*build_ra_dataset.py"),
+        (["--model_name_or_path", "nowhere/at-all"], "can't be fetched: there is no such repo"),
+        (["--hub_strategy", "end"], "delete `hub_strategy`"),
+        (["--hub_token", "hf_secret"], "`hub_token` is not taken: log in"),
         (["--use_peft", "false"], "use_peft: true"),
         (["--resume_from_checkpoint", "nowhere"], "is no folder"),
         (["--chat_template_path", "nowhere.jinja"], "can't be loaded"),
@@ -141,7 +143,7 @@ def losses(folder) -> list[float]:
     return [entry["loss"] for entry in history if "loss" in entry]
 
 
-def test_a_resumed_run_has_the_loss_trace_of_an_uninterrupted_one(here, tmp_path):
+def test_a_resumed_run_ends_in_the_weights_of_an_uninterrupted_one(here, tmp_path):
     options = ["--save_steps", "1", "--logging_steps", "1", "--max_steps", "4", "--save_total_limit", "9"]
     run_script("train_sft", RECIPE, "--output_dir", tmp_path / "whole", *options)
     checkpoints = tmp_path / "cut" / "checkpoints"
@@ -149,6 +151,8 @@ def test_a_resumed_run_has_the_loss_trace_of_an_uninterrupted_one(here, tmp_path
     run_script("train_sft", RECIPE, "--output_dir", tmp_path / "cut", *options, "--resume_from_checkpoint", "true")
     assert (checkpoints / "checkpoint-3").is_dir() and not (checkpoints / "checkpoint-1").exists()
     assert losses(tmp_path / "cut") == losses(tmp_path / "whole")
+    cut, whole = ((tmp_path / run / "adapter" / "adapter_model.safetensors").read_bytes() for run in ("cut", "whole"))
+    assert cut == whole
 
 
 def test_resuming_where_there_is_no_checkpoint_starts_afresh(here, tmp_path):

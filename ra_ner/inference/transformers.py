@@ -1,8 +1,10 @@
 """Generation with transformers. What a passage's queries share (system, examples, text) is run through once."""
 
 import os
+from pathlib import Path
 
 import torch
+from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache
 
 from ..conversation import Message
@@ -11,23 +13,40 @@ from ..rendering import prompt_ids
 
 
 class TransformersEngine:
-    """A causal language model, or an adapter on its base model, from a folder or the Hub.
+    """A causal language model from a folder, with an adapter on it if one is given.
 
     Args:
-        model: folder or Hub id. An adapter's base model is found from its config.
+        model: folder of the model.
+        adapter: folder of the adapter, which brings its own tokenizer.
+        chat_template: used instead of the tokenizer's own.
         dtype: name of a torch dtype. In float32 answers equal those of unshared, unbatched generation.
         max_new_tokens: longest answer.
+
+    Raises:
+        UserError: a folder can't be loaded, or there is no chat template.
     """
 
-    def __init__(self, model: str, revision: str | None = None, dtype: str = "bfloat16", max_new_tokens: int = 256):
+    def __init__(
+        self,
+        model: Path,
+        adapter: Path | None = None,
+        chat_template: str | None = None,
+        dtype: str = "bfloat16",
+        max_new_tokens: int = 256,
+    ):
         device = torch.accelerator.current_accelerator() or torch.device("cpu")
         try:
-            self.tokenizer = AutoTokenizer.from_pretrained(model, revision=revision)
-            self.model = AutoModelForCausalLM.from_pretrained(model, revision=revision, dtype=getattr(torch, dtype))
+            self.tokenizer = AutoTokenizer.from_pretrained(adapter or model)
+            self.model = AutoModelForCausalLM.from_pretrained(model, dtype=getattr(torch, dtype), use_safetensors=True)
+            if adapter:
+                self.model = PeftModel.from_pretrained(self.model, adapter, use_safetensors=True)
         except (OSError, ValueError) as error:
-            raise UserError(f"model {model!r} can't be loaded: {error}") from None
+            raise UserError(f"model {adapter or model} can't be loaded: {error}") from None
+        self.tokenizer.chat_template = chat_template or self.tokenizer.chat_template
         if not self.tokenizer.chat_template:
-            raise UserError(f"the tokenizer of {model!r} has no chat template, so it can't be asked in conversations")
+            raise UserError(
+                f"the tokenizer of {adapter or model} has no chat template, so it can't be asked in conversations"
+            )
         self.model.to(device).eval()
         stop = self.model.generation_config.eos_token_id
         stop = set(stop if isinstance(stop, list) else [stop]) | {self.tokenizer.eos_token_id}

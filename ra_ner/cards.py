@@ -1,0 +1,154 @@
+"""Cards of datasets and models: made from data, and merged so that each run touches its own part alone."""
+
+import json
+import re
+from importlib.metadata import version
+from typing import Any
+
+import yaml
+from huggingface_hub import RepoCard
+
+from . import markdown
+from .conversation import Message, find_wording, query
+from .recipe import Recipe
+
+LIBRARIES = ("transformers", "trl", "peft", "datasets", "accelerate", "bitsandbytes", "torch", "sentence-transformers")
+
+
+def card(metadata: dict[str, Any], title: str, name: str, body: str) -> str:
+    """A card with one part. `name` marks the part, so that `merge` finds it again."""
+    kept = {key: value for key, value in metadata.items() if value is not None}
+    front = yaml.safe_dump(kept, sort_keys=False, allow_unicode=True)
+    return f"---\n{front}---\n\n# {markdown.cell(title)}\n\n{_part(name, body)}\n"
+
+
+def _part(name: str, body: str) -> str:
+    # A text of the data must not be able to end its part.
+    return f"<!-- ra-ner: {name} -->\n{body.replace('<!--', '<!- -')}\n<!-- /ra-ner: {name} -->"
+
+
+def merge(existing: str, new: str) -> str:
+    """Put the parts and the metadata of `new` into an existing card; everything else there stays as it is.
+
+    A part of the same name is replaced, another is added at the end. Of the metadata, configs are replaced by name,
+    other lists are united, and single values are those of `new`.
+    """
+    old_card, new_card = RepoCard(existing), RepoCard(new)
+    metadata = old_card.data.to_dict()
+    for key, value in new_card.data.to_dict().items():
+        metadata[key] = _merge_value(key, metadata.get(key), value)
+    text = old_card.text
+    for match in re.finditer(r"<!-- ra-ner: (.+?) -->\n.*?\n<!-- /ra-ner: \1 -->", new_card.text, re.DOTALL):
+        pattern = match[0].split("\n", 1)[0], match[0].rsplit("\n", 1)[1]
+        old = re.search(f"{re.escape(pattern[0])}.*?{re.escape(pattern[1])}", text, re.DOTALL)
+        text = text[: old.start()] + match[0] + text[old.end() :] if old else f"{text.rstrip()}\n\n{match[0]}\n"
+    front = yaml.safe_dump(metadata, sort_keys=False, allow_unicode=True)
+    return f"---\n{front}---\n{text}"
+
+
+def _merge_value(key: str, old: Any, new: Any) -> Any:
+    if key == "configs":
+        names = {config["config_name"] for config in new}
+        return [config for config in old or [] if config["config_name"] not in names] + new
+    if isinstance(old, list) or isinstance(new, list) or (key == "language" and old not in (None, new)):
+        united = [item for value in (old, new) for item in (value if isinstance(value, list) else [value])]
+        return list(dict.fromkeys(item for item in united if item is not None))
+    return new
+
+
+def conversation(messages: list[Message]) -> str:
+    """A conversation for people to read."""
+    return "\n".join(f"[{message['role']}] {message['content']}" for message in messages)
+
+
+def dataset_card(facts: dict, first_row: dict, files: dict[str, str]) -> str:
+    """The card of one config; `facts` are those of ra_it.json, `files` gives each split's Parquet file."""
+    name = facts["recipe"]
+    metadata = {
+        "language": [facts["language"]],
+        "task_categories": ["token-classification", "text-generation"],
+        "tags": ["named-entity-recognition", "open-ner", "ra-it"],
+        "configs": [{"config_name": name, "data_files": [{"split": s, "path": p} for s, p in files.items()]}],
+    }
+    examples = (
+        f"{facts['k']} examples a passage by strategy `{facts['strategy']}` with encoder "
+        f"{markdown.cell(facts['encoder'])}, from the train split without the passage itself"
+        if facts["k"]
+        else "no examples (vanilla instruction tuning)"
+    )
+    made = {key: value for key, value in facts.items() if key not in ("rows", "questions")}
+    counts = [(split, rows, facts["questions"][split]) for split, rows in facts["rows"].items()]
+    body = f"""## {markdown.cell(name)}
+
+Conversations with {examples}.
+
+{markdown.table(["split", "rows", "questions"], counts)}
+
+Load it with `load_dataset(<this folder or repo>, "{name}")`. `prompt` holds the examples, the text and the first
+question, `completion` its answer and all further questions with their answers. The first row:
+
+{markdown.fence(conversation(first_row["prompt"] + first_row["completion"]))}
+
+How it was made:
+
+{markdown.fence(json.dumps(made, indent=2, ensure_ascii=False), "json")}
+
+{CITATION}"""
+    return card(metadata, "RA-IT: open named entity recognition as conversations", name, body)
+
+
+def model_card(facts: dict, recipe: Recipe, base_on_hub: bool, dataset_on_hub: bool) -> str:
+    """The card of an adapter; `facts` are those of its ra_it.json. Metadata names only what the Hub knows."""
+    metadata = {
+        "library_name": "peft",
+        "base_model": facts["base"] if base_on_hub else None,
+        "base_model_relation": "adapter" if base_on_hub else None,
+        "datasets": [facts["dataset"]] if dataset_on_hub else None,
+        "language": [facts["language"]],
+        "pipeline_tag": "text-generation",
+        "tags": ["named-entity-recognition", "open-ner", "ra-it", "lora", "sft", "trl"],
+    }
+    made = [
+        ("base model", f"{facts['base']} at {facts['base_revision']}"),
+        ("dataset", f"{facts['dataset']}, config {facts['dataset_config']}, at {facts['dataset_revision']}"),
+        ("examples a passage in training", f"{facts['k']} by strategy {facts['strategy']}"),
+        ("wording", f"{facts['wording']}, {facts['language']}"),
+        *((library, version(library)) for library in LIBRARIES),
+    ]
+    text, asked = {"en": ("Ada Lovelace lived in London.", "city"), "zh": ("鲁迅生于绍兴。", "城市")}[recipe.language]
+    messages = query(text, asked, [], find_wording(facts["wording"], facts["language"]))
+    used = yaml.safe_dump(
+        {"language": recipe.language, "train": recipe.sections["train"]}, sort_keys=False, allow_unicode=True
+    )
+    body = f"""A QLoRA adapter for open named entity recognition, trained with RA-IT. It is asked for one entity type a
+turn and answers with a JSON list of mentions.
+
+{markdown.table(["", ""], made)}
+
+```python
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+tokenizer = AutoTokenizer.from_pretrained("<this repo>")
+model = AutoModelForCausalLM.from_pretrained("<this repo>", dtype="bfloat16")
+messages = {json.dumps(messages, indent=4, ensure_ascii=False)}
+ids = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_tensors="pt", return_dict=True)
+new = model.generate(**ids, max_new_tokens=64)[0, ids["input_ids"].shape[1] :]
+print(tokenizer.decode(new, skip_special_tokens=True))
+```
+
+The recipe, {markdown.cell(recipe.name)}:
+
+{markdown.fence(used.rstrip(), "yaml")}
+
+{CITATION}"""
+    return card(metadata, recipe.name, "adapter", body)
+
+
+def scores_card(recipe: Recipe, report: str) -> str:
+    """The part of a model's card that holds an evaluation's report."""
+    return card({}, recipe.name, f"scores of {recipe.name}", report.replace("# ", "## Scores: ", 1))
+
+
+CITATION = """Method: *Retrieval Augmented Instruction Tuning for Open NER with Large Language Models*
+([arXiv 2406.17305](https://huggingface.co/papers/2406.17305)); the form of the conversations is UniversalNER's
+([arXiv 2308.03279](https://huggingface.co/papers/2308.03279))."""

@@ -1,0 +1,30 @@
+"""Checkpoints released by others: the words and the chat format they were trained on, which their repos do not tell."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Released:
+    """How a model is to be asked. `chat_template` is a file of ra_ner/chat_templates."""
+
+    language: str
+    wording: str
+    system: str
+    chat_template: str
+
+
+# From the release of RA-IT (arXiv 2406.17305): its training and evaluation scripts (zh) and its demo (en).
+RELEASED = {
+    "EmmaStrong/RA-IT-NER-8B": Released(
+        language="en",
+        wording="released_en",
+        system="A virtual assistant answers questions from a user based on the provided text.",
+        chat_template="llama3.jinja",
+    ),
+    "EmmaStrong/RA-IT-NER-zh-7B": Released(
+        language="zh",
+        wording="released_zh",
+        system="You are a helpful assistant.",
+        chat_template="chatml.jinja",
+    ),
+}

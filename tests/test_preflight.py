@@ -1,0 +1,120 @@
+"""Rows that would train a broken model are refused before the first step, in one line that names the way out."""
+
+import pytest
+from conftest import byte_level_tokenizer, run_script
+from hypothesis import given
+from hypothesis import strategies as st
+from test_training import RECIPE, dataset_with_text
+from transformers import AutoTokenizer, LlamaForCausalLM
+
+from ra_ner.errors import UserError
+from ra_ner.preflight import check_rows, check_vocabulary, trained_runs
+
+STOP, BOS = frozenset([9]), 7
+
+
+def check(ids, labels, max_length=None):
+    check_rows([{"input_ids": ids, "labels": labels}], "train", STOP, BOS, max_length)
+
+
+def test_a_good_row_passes():
+    check([7, 1, 2, 9, 3, 4, 9], [-100, -100, 2, 9, -100, 4, 9], max_length=7)
+    check([7, 1, 2, 9, 5], [-100, -100, 2, 9, 5])  # some templates train the newline after the end-of-turn token
+
+
+@pytest.mark.parametrize(
+    "ids, labels, message",
+    [
+        ([7, 1, 2], [-100] * 3, "train row 1 has no trained token"),
+        ([7, 7, 1, 9], [-100, -100, 1, 9], "two BOS tokens"),
+        ([7, 1, 2, 3], [-100, -100, 2, 3], "never stop: set `eos_token`"),
+        ([7, 1, 9, 1, 2, 3], [-100, 1, 9, -100, 2, 3], "never stop"),
+        ([7, 1, 2, 3, 4, 9], [-100, -100, 2, 3, 4, 9], r"1 of 1 train rows are longer than `max_length: 5`"),
+    ],
+)
+def test_bad_rows(ids, labels, message):
+    with pytest.raises(UserError, match=message):
+        check(ids, labels, max_length=5)
+
+
+@given(st.lists(st.integers(min_value=0, max_value=3) | st.just(-100)))
+def test_trained_runs_are_the_stretches_between_masks(labels):
+    runs = trained_runs(labels)
+    assert [label for run in runs for label in run] == [label for label in labels if label != -100]
+    assert all(runs) and len(runs) <= labels.count(-100) + 1
+
+
+def test_a_tokenizer_larger_than_the_embedding():
+    check_vocabulary(100, 128)
+    with pytest.raises(UserError, match="the tokenizer has 129 tokens, the model's embedding 128"):
+        check_vocabulary(129, 128)
+
+
+# The same through the script, on models that have the fault.
+
+
+@pytest.fixture
+def here(finished, monkeypatch):
+    monkeypatch.chdir(finished)
+    return finished
+
+
+def refuse(message, tmp_path, *args):
+    with pytest.raises(UserError, match=message) as error:
+        run_script("train_sft", RECIPE, "--output_dir", tmp_path / "run", *args)
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / "run" / "adapter").exists() and not (tmp_path / "run" / "checkpoints").exists()
+
+
+def model_with(tmp_path, models, tokenizer):
+    LlamaForCausalLM.from_pretrained(models / "lm").save_pretrained(tmp_path / "lm")
+    tokenizer.save_pretrained(tmp_path / "lm")
+    return ["--model_name_or_path", tmp_path / "lm"]
+
+
+def test_script_refuses_a_row_without_an_answer(here, tmp_path):
+    data = dataset_with_text(tmp_path / "d", "quickstart", ["a", "b"], answer=None)
+    refuse("a row has no trained token|has no trained token", tmp_path, "--dataset_name", data)
+
+
+def test_script_refuses_an_end_of_turn_that_is_no_stop_token(here, tmp_path, models):
+    tokenizer = byte_level_tokenizer()
+    tokenizer.eos_token = "<|endoftext|>"
+    args = model_with(tmp_path, models, tokenizer)
+    model = LlamaForCausalLM.from_pretrained(tmp_path / "lm")
+    model.generation_config.eos_token_id = model.config.eos_token_id = tokenizer.eos_token_id
+    model.save_pretrained(tmp_path / "lm")
+    refuse("never stop: set `eos_token`", tmp_path, *args)
+    run_script(
+        "train_sft", RECIPE, "--output_dir", tmp_path / "run", *args, "--max_steps", 1, "--eos_token", "<|im_end|>"
+    )
+    assert AutoTokenizer.from_pretrained(tmp_path / "run" / "adapter").eos_token == "<|im_end|>"
+
+
+def test_script_refuses_an_end_of_turn_that_is_not_trained(here, tmp_path):
+    template = tmp_path / "t.jinja"
+    template.write_text(
+        "{%- for m in messages -%}<|im_start|>{{ m['role'] }}\n{%- if m['role'] == 'assistant' -%}"
+        "{% generation %}{{ m['content'] }}{% endgeneration %}{%- else -%}{{ m['content'] }}{%- endif -%}<|im_end|>\n"
+        "{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+    )
+    refuse("end-of-turn token is not trained", tmp_path, "--chat_template_path", template)
+
+
+def test_script_refuses_a_doubled_bos(here, tmp_path):
+    template = tmp_path / "t.jinja"
+    twin = AutoTokenizer.from_pretrained("outputs/quickstart/adapter").chat_template
+    template.write_text("{{- bos_token -}}\n" + twin)
+    refuse("two BOS tokens", tmp_path, "--chat_template_path", template)
+
+
+def test_script_refuses_a_tokenizer_that_is_larger_than_the_embedding(here, tmp_path, models):
+    tokenizer = byte_level_tokenizer()
+    tokenizer.add_tokens([f"<extra_{i}>" for i in range(9)])
+    refuse(
+        r"the tokenizer has \d+ tokens, the model's embedding \d+", tmp_path, *model_with(tmp_path, models, tokenizer)
+    )
+
+
+def test_script_refuses_an_answer_cut_by_max_length(here, tmp_path):
+    refuse("would lose answers", tmp_path, "--max_length", 600)

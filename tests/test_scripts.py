@@ -1,0 +1,78 @@
+"""The commands themselves: the README's, their exit codes, and how little they import before they refuse."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import REPO
+
+README = (REPO / "README.md").read_text(encoding="utf-8")
+COMMANDS = re.findall(r"^(?:python|accelerate launch) .*quickstart\.yaml$", README, re.MULTILINE)
+
+
+def run(command: str, cwd: Path) -> subprocess.CompletedProcess:
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    return subprocess.run(shlex.split(command), cwd=cwd, env=environment, capture_output=True, text=True, timeout=300)
+
+
+def test_the_readme_shows_all_three_scripts():
+    assert [re.search(r"\w+\.py", command)[0] for command in COMMANDS] == [
+        "build_ra_dataset.py",
+        "train_sft.py",
+        "evaluate_ner.py",
+    ]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_readmes_commands_run_on_the_shrunk_recipe(finished, command):
+    done = run(command, finished)
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr
+    if "evaluate_ner" in command:
+        assert "| quickstart_vanilla | sample_en | zero_shot |" in done.stdout
+
+
+def test_make_quickstart_runs_the_same_commands(tmp_path):
+    subprocess.run(["git", "clone", "-q", REPO, tmp_path / "clone"], check=True)
+    (tmp_path / "clone" / "Makefile").write_bytes((REPO / "Makefile").read_bytes())
+    plan = subprocess.run(["make", "-n", "quickstart"], cwd=tmp_path / "clone", capture_output=True, text=True).stdout
+    for command in COMMANDS:
+        words = command.replace("accelerate launch", "accelerate launch --num_processes 1")
+        assert words in plan
+        if "evaluate" not in command:
+            assert words.replace("quickstart.yaml", "quickstart_vanilla.yaml") in plan
+
+
+@pytest.mark.parametrize(
+    "command, status",
+    [
+        ("python build_ra_dataset.py bad.yaml", 2),
+        ("torchrun --nproc_per_node 1 train_sft.py bad.yaml", 1),  # torchrun has a status of its own
+        ("accelerate launch --num_processes 1 train_sft.py bad.yaml", 1),  # and so has accelerate launch
+    ],
+)
+def test_a_bad_recipe_ends_in_one_line_and_a_non_zero_status(workplace, command, status):
+    (workplace / "bad.yaml").write_text("language: en\ndataset: {stratgy: nn}\ntrain: {lora_rank: 8}\n")
+    done = run(command, workplace)
+    assert done.returncode == status
+    errors = [line for line in done.stderr.splitlines() if ".py: error: " in line]
+    assert len(errors) == 1 and "did you mean" in errors[0]
+    if command.startswith("python"):
+        assert done.stderr.splitlines() == errors
+
+
+def test_recipe_errors_of_two_scripts_come_before_torch_is_imported():
+    code = "import sys, build_ra_dataset, evaluate_ner; build_ra_dataset.make_parser(); evaluate_ner.make_parser(); "
+    done = run(f'{sys.executable} -c \'{code} print({{"torch", "datasets", "trl"}} & sys.modules.keys())\'', REPO)
+    assert done.stdout.strip() == "set()", done.stderr
+
+
+def test_help_lists_every_key_with_its_default():
+    import build_ra_dataset
+
+    text = build_ra_dataset.make_parser().format_help()
+    assert "--negative_probability" in text and "(default: 0.5)" in text and "--output_dir" in text
