@@ -63,7 +63,7 @@ def refuse(message, tmp_path, *args):
     with pytest.raises(UserError, match=message) as error:
         run_script("train_sft", RECIPE, "--output_dir", tmp_path / "run", *args)
     assert "\n" not in str(error.value)
-    assert not (tmp_path / "run" / "adapter").exists() and not (tmp_path / "run" / "checkpoints").exists()
+    assert not [path for path in (tmp_path / "run").rglob("*") if path.is_file()]
 
 
 def model_with(tmp_path, models, tokenizer):

@@ -1,0 +1,200 @@
+"""SIGKILL at random moments and a full disk: nothing half-written is taken for whole, and a re-run completes."""
+
+import contextlib
+import json
+import multiprocessing
+import os
+import random
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from conftest import run_script
+
+from ra_ner import files
+
+RECIPE = "recipes/quickstart.yaml"
+KILLS = 20
+
+
+def _child(folder: Path, script: str, args: list) -> None:
+    os.chdir(folder)
+    with open(os.devnull, "w") as null, contextlib.redirect_stdout(null), contextlib.redirect_stderr(null):
+        import torch
+
+        torch.set_num_threads(1)
+        run_script(script, *args)
+
+
+@pytest.fixture(scope="module")
+def start(finished):
+    """Start a script as a process of its own, forked from a server that has the heavy imports behind it."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["conftest", "ra_ner.training", "ra_ner.evaluation", "sentence_transformers"])
+
+    def start_script(script: str, *args: object) -> multiprocessing.Process:
+        process = context.Process(target=_child, args=(finished, script, [str(arg) for arg in args]))
+        process.start()
+        return process
+
+    return start_script
+
+
+def kill_many_times(start, check, script: str, *args: object) -> int:
+    """Run a script to its end, then kill it `KILLS` times at moments spread over its run; `check` after each kill.
+
+    A run that ended before its kill came does not count. Returns how many runs were begun.
+    """
+    begun = time.monotonic()
+    process = start(script, *args)
+    process.join()
+    assert process.exitcode == 0
+    length = time.monotonic() - begun
+    rng, kills, runs = random.Random(script), 0, 0
+    while kills < KILLS:
+        runs += 1
+        assert runs < 10 * KILLS, "the script is faster than its killer"
+        process = start(script, *args)
+        process.join(rng.uniform(0, length))
+        process.kill()
+        process.join()
+        kills += process.exitcode == -9
+        check(finished=process.exitcode == 0)
+    return runs
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+def test_a_killed_build_leaves_the_old_dataset_or_the_new_one_or_none(start, tmp_path):
+    folder = tmp_path / "dataset"
+    args = [RECIPE, "--output_dir", folder]
+    process = start("build_ra_dataset", *args)
+    process.join()
+    whole = content(folder)
+    assert len(whole) == 4
+
+    def check(finished: bool) -> None:
+        assert not folder.exists() or content(folder) == whole
+
+    kill_many_times(start, check, "build_ra_dataset", *args)
+    process = start("build_ra_dataset", *args)
+    process.join()
+    assert content(folder) == whole, "a re-run ends in the same bytes"
+    assert [path.name for path in tmp_path.iterdir()] == ["dataset"], "and clears up after the killed ones"
+
+
+def test_a_killed_evaluation_ends_in_the_same_scores(start, tmp_path):
+    folder = tmp_path / "evaluation"
+    args = [RECIPE, "--models", "adapter", "--limit", 8, "--max_new_tokens", 16, "--output_dir", folder]
+    results = ("predictions.jsonl", "scores.json", "report.md")
+    process = start("evaluate_ner", *args)
+    process.join()
+    whole = {name: (folder / name).read_bytes() for name in results}
+    shutil.rmtree(folder)
+    resumed_from: set[int] = set()
+
+    def check(finished: bool) -> None:
+        assert all((folder / name).read_bytes() == whole[name] for name in results if (folder / name).exists())
+        journal = folder / "answers.jsonl"
+        lines = journal.read_bytes().split(b"\n")[:-1] if journal.exists() else []
+        assert all(json.loads(line)["answers"] for line in lines)
+        if finished or len(lines) == 16:  # all is answered: begin again, so that kills also hit the asking
+            shutil.rmtree(folder)
+        else:
+            resumed_from.add(len(lines))
+
+    kill_many_times(start, check, "evaluate_ner", *args)
+    process = start("evaluate_ner", *args)
+    process.join()
+    assert {name: (folder / name).read_bytes() for name in results} == whole
+    assert len(resumed_from) > 2, "kills came in the middle of the work"
+
+
+def trace(run: Path) -> list[float]:
+    state = json.loads((run / "checkpoints" / "checkpoint-6" / "trainer_state.json").read_text())
+    return [entry["loss"] for entry in state["log_history"] if "loss" in entry]
+
+
+def test_a_killed_training_resumes_to_the_same_weights(start, tmp_path):
+    run, reference = tmp_path / "run", tmp_path / "reference"
+    steps = ["--max_steps", 6, "--save_steps", 1, "--logging_steps", 1, "--save_total_limit", 2]
+    process = start("train_sft", RECIPE, "--output_dir", reference, *steps)
+    process.join()
+    assert process.exitcode == 0
+    whole = content(reference / "adapter")
+    resumed_from: set[str] = set()
+
+    def check(finished: bool) -> None:
+        if (run / "adapter").exists():
+            assert content(run / "adapter").keys() == whole.keys(), "an adapter is whole or not there"
+        resumed_from.update(path.name for path in run.glob("checkpoints/checkpoint-*"))
+        if finished:
+            assert content(run / "adapter") == whole and trace(run) == trace(reference)
+            shutil.rmtree(run)
+
+    args = [RECIPE, "--output_dir", run, *steps, "--resume_from_checkpoint", "true"]
+    kill_many_times(start, check, "train_sft", *args)
+    process = start("train_sft", *args)
+    process.join()
+    assert process.exitcode == 0
+    assert content(run / "adapter") == whole and trace(run) == trace(reference)
+    assert len(resumed_from) > 2, "kills came in the middle of the work"
+
+
+def test_a_torn_checkpoint_is_skipped_with_a_word(finished, tmp_path, monkeypatch, capsys):
+    from transformers import TrainingArguments
+
+    from ra_ner.training import _checkpoint
+
+    for step in (2, 10, 12):
+        (tmp_path / f"checkpoint-{step}").mkdir()
+    (tmp_path / "checkpoint-2" / "trainer_state.json").write_text("{}")
+    (tmp_path / "checkpoint-10" / "trainer_state.json").write_text("{}")
+    (tmp_path / "checkpoint-12" / "trainer_state.json").write_text('{"a": ')
+    args = TrainingArguments(output_dir=str(tmp_path), resume_from_checkpoint="last", use_cpu=True)
+    assert _checkpoint(args) == str(tmp_path / "checkpoint-10")
+    assert "checkpoint-12: skipped" in capsys.readouterr().out
+
+
+def test_an_error_while_writing_leaves_the_old_folder_as_it_was(tmp_path):
+    with files.new_folder(tmp_path / "a") as new:
+        (new / "x").write_text("old")
+    with pytest.raises(OSError), files.new_folder(tmp_path / "a") as new:
+        (new / "x").write_text("new")
+        raise OSError("disk")
+    assert content(tmp_path) == {"a/x": b"old"}
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of 64 kB, which root alone can mount."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", disk], capture_output=True).returncode:
+        pytest.skip("a small tmpfs can't be mounted here; run as root")
+    yield disk
+    subprocess.run(["umount", disk], check=True)
+
+
+@pytest.mark.parametrize(
+    "script, args",
+    [
+        ("build_ra_dataset", ["--size", 168, "--strategy", "none"]),
+        ("train_sft", ["--max_steps", 2]),
+        ("evaluate_ner", ["--models", "base", "--limit", 40, "--max_new_tokens", 2]),
+    ],
+)
+def test_a_full_disk_is_one_line_and_breaks_nothing(finished, small_disk, script, args):
+    (small_disk / "ballast").write_bytes(bytes(32_000))
+    command = [sys.executable, f"{script}.py", RECIPE, "--output_dir", small_disk / "out", *map(str, args)]
+    done = subprocess.run(command, cwd=finished, capture_output=True, text=True)
+    assert done.returncode == 1, done.stderr
+    assert f"{script}.py: error: the disk is full; free some space" in done.stderr
+    assert "Traceback" not in done.stderr
+    left = content(small_disk)
+    assert not [name for name in left if name.endswith((".parquet", "adapter_model.safetensors", "scores.json"))]
