@@ -50,7 +50,7 @@ def load_benchmark(name: str, language: str) -> Benchmark:
         raise UserError(f"benchmark {name} is in {source.language}, the recipe's language is {language}")
     words = json.loads(source.labels.read_text(encoding="utf-8")) if source.labels else None
     return Benchmark(
-        name=name if name in BENCHMARKS else Path(name).name,
+        name=name,
         test=_verbalise(read_corpus(source.test), words, source.labels),
         train=_verbalise(read_corpus(source.train), words, source.labels) if source.train else [],
         types=[word for word in dict.fromkeys(words.values()) if word != CATCH_ALL] if words else None,

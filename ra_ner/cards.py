@@ -71,18 +71,19 @@ def dataset_card(facts: dict, first_row: dict, files: dict[str, str]) -> str:
         "configs": [{"config_name": name, "data_files": [{"split": s, "path": p} for s, p in files.items()]}],
     }
     examples = (
-        f"{facts['k']} examples a passage by strategy `{facts['strategy']}` with encoder "
-        f"{markdown.cell(facts['encoder'])}, from the train split without the passage itself"
+        f"at most {facts['k']} examples a passage by strategy `{facts['strategy']}`, from the train split without the "
+        "passage itself"
         if facts["k"]
         else "no examples (vanilla instruction tuning)"
     )
-    made = {key: value for key, value in facts.items() if key not in ("rows", "questions")}
-    counts = [(split, rows, facts["questions"][split]) for split, rows in facts["rows"].items()]
+    counted = ("rows", "questions", "examples")
+    made = {key: value for key, value in facts.items() if key not in counted}
+    counts = [(split, *(facts[key][split] for key in counted)) for split in facts["rows"]]
     body = f"""## {markdown.cell(name)}
 
 Conversations with {examples}.
 
-{markdown.table(["split", "rows", "questions"], counts)}
+{markdown.table(["split", *counted], counts)}
 
 Load it with `load_dataset(<this folder or repo>, "{name}")`. `prompt` holds the examples, the text and the first
 question, `completion` its answer and all further questions with their answers. The first row:

@@ -5,14 +5,17 @@
 <output_dir>/scores.json        and report.md
 """
 
+import difflib
 import functools
 import hashlib
 import json
 import os
 import random
+from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import get_args
 
 from tqdm import tqdm
 
@@ -24,14 +27,14 @@ from .errors import UserError
 from .files import write_text
 from .hub import LocalModel
 from .inference import Engine
-from .recipe import EvaluateConfig, Recipe
+from .recipe import WITHOUT_ENCODER, EvaluateConfig, Recipe, Strategy
 from .released import RELEASED
 from .rendering import TEMPLATES
 from .report import report
-from .retrieval.select import Example, nearest_neighbours
+from .retrieval.select import Example, Retriever
 from .scoring import Counts, legacy_counts, span_counts
 
-SETTINGS = ("zero_shot", "in_domain-nn")
+SETTINGS = ("zero_shot", *(f"in_domain-{strategy}" for strategy in get_args(Strategy) if strategy != "none"))
 
 
 @dataclass(frozen=True)
@@ -73,7 +76,7 @@ def evaluate(recipe: Recipe, config: EvaluateConfig, output_dir: Path) -> dict:
     Raises:
         UserError: an unknown setting, benchmark or model.
     """
-    models = [find_model(name, recipe) for name in config.models]
+    models = _name_apart({name: find_model(name, recipe) for name in config.models})
     tasks = _tasks(recipe, config)
     journal = Journal(output_dir / "answers.jsonl")
     rows = []
@@ -136,30 +139,47 @@ def find_model(name: str, recipe: Recipe) -> Model:
     )
 
 
+def _name_apart(models: dict[str, Model]) -> list[Model]:
+    """Models whose runs share a name go by what the user wrote."""
+    count = Counter(model.name for model in models.values())
+    return [replace(model, name=given) if count[model.name] > 1 else model for given, model in models.items()]
+
+
 def _tasks(recipe: Recipe, config: EvaluateConfig) -> list[Task]:
     if not config.benchmarks:
         raise UserError(f"{recipe.path}: section evaluate names no `benchmarks`")
     for setting in config.settings:
         if setting not in SETTINGS:
-            raise UserError(f"unknown setting {setting!r}; choose from {', '.join(SETTINGS)}")
+            near = difflib.get_close_matches(setting, SETTINGS, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"choose from {', '.join(SETTINGS)}"
+            raise UserError(f"unknown setting {setting!r}; {hint}")
     tasks = []
     for name in config.benchmarks:
         benchmark = load_benchmark(name, recipe.language)
         passages = sample(benchmark.test, config.limit, config.seed)
         types = _types_asked(benchmark, passages, config.seed)
         for setting in config.settings:
-            if setting == "zero_shot":
-                examples: list[list[Example]] = [[] for _ in passages]
-            else:
-                encoder = config.encoder or recipe.dataset.encoder
-                if not benchmark.train or not encoder:
-                    raise UserError(f"setting {setting} needs a train part of {name} and an `encoder`")
-                examples = nearest_neighbours(passages, benchmark.train, config.k, encoder)
+            examples = _retriever(setting, benchmark, recipe, config).examples(passages)
             tasks += [
                 Task(benchmark.name, setting, passage, asked, shown)
                 for passage, asked, shown in zip(passages, types, examples, strict=True)
             ]
     return tasks
+
+
+def _retriever(setting: str, benchmark: Benchmark, recipe: Recipe, config: EvaluateConfig) -> Retriever:
+    """The retriever of a setting: the dataset builder's, with the keys of section evaluate in place of its own."""
+    _, _, strategy = setting.partition("-")
+    encoder = None
+    if strategy and not benchmark.train:
+        raise UserError(f"setting {setting} needs examples, but benchmark {benchmark.name} has no train part")
+    if strategy and strategy not in WITHOUT_ENCODER:
+        name = config.encoder or recipe.dataset.encoder
+        if not name:
+            raise UserError(f"setting {setting} needs an `encoder`, a sentence-transformers model")
+        encoder = hub.fetch_model(name)
+    keys = replace(recipe.dataset, strategy=strategy or "none", k=config.k, seed=config.seed)
+    return Retriever(benchmark.train, keys, recipe.language, encoder)
 
 
 def _types_asked(benchmark: Benchmark, passages: list[Passage], seed: int) -> list[list[str]]:
@@ -183,7 +203,7 @@ def push_to_hub(output_dir: Path, recipe: Recipe, repo_id: str) -> str:
     files = {f"{folder}/{name}": output_dir / name for name in ("predictions.jsonl", "scores.json", "report.md")}
     card = cards.scores_card(recipe, (output_dir / "report.md").read_text(encoding="utf-8"))
     keep = f"the scores are kept in {output_dir}; a re-run asks no model again"
-    return hub.push("model", repo_id, files, card, folder, f"Scores of recipe {recipe.name}", keep)
+    return hub.push("model", repo_id, files, card, f"Scores of recipe {recipe.name}", keep, folder)
 
 
 class Journal:

@@ -163,16 +163,18 @@ def prepare_push(repo_type: str, repo_id: str | None, private: bool, flag: str) 
         HfApi().create_repo(repo_id, repo_type=repo_type, private=private, exist_ok=True)
 
 
-def push(repo_type: str, repo_id: str, files: dict[str, Path], card: str, folder: str, message: str, keep: str) -> str:
+def push(
+    repo_type: str, repo_id: str, files: dict[str, Path], card: str, message: str, keep: str, folder: str | None = None
+) -> str:
     """Push files and a card in one commit, and return its id.
 
-    What the repo holds under `folder` and `files` does not name is deleted; the card is merged into the repo's. A
-    re-run after a failure uploads only what is missing.
+    The card is merged into the repo's. A re-run after a failure uploads only what is missing.
 
     Args:
         files: path in the repo -> file on this machine.
         card: README.md with metadata, see `cards.merge`.
         keep: what to tell the user is kept when the push fails.
+        folder: a folder of the repo from which all that `files` does not name is deleted.
     """
     api = HfApi()
     with hub_errors(f"push to {repo_type} {repo_id!r} failed", keep):
@@ -183,9 +185,8 @@ def push(repo_type: str, repo_id: str, files: dict[str, Path], card: str, folder
             card = cards.merge(Path(readme).read_text(encoding="utf-8"), card)
         operations = [CommitOperationAdd(path, str(file)) for path, file in files.items()]
         operations.append(CommitOperationAdd("README.md", card.encode()))
-        operations += [
-            CommitOperationDelete(path) for path in there if path.startswith(f"{folder}/") and path not in files
-        ]
+        stale = {path for path in there if folder and path.startswith(f"{folder}/")} - files.keys()
+        operations += [CommitOperationDelete(path) for path in sorted(stale)]
         commit = api.create_commit(
             repo_id, operations, repo_type=repo_type, commit_message=message, parent_commit=head.sha
         )

@@ -18,8 +18,8 @@ from .conversation import NegativeTypes, Wording, find_wording, training_convers
 from .corpus import Passage, fingerprint, merge_duplicates, sample
 from .errors import UserError
 from .files import new_folder
-from .recipe import DatasetConfig
-from .retrieval.select import Example, nearest_neighbours
+from .recipe import WITHOUT_ENCODER, DatasetConfig
+from .retrieval.select import Example, Retriever
 
 _MESSAGES = List({"role": Value("string"), "content": Value("string")})
 FEATURES = Features(
@@ -53,7 +53,7 @@ def build(passages: list[Passage], language: str, name: str, config: DatasetConf
     """
 
     wording = find_wording(config.wording, language)
-    if config.strategy != "none" and not config.encoder:
+    if config.strategy not in WITHOUT_ENCODER and not config.encoder:
         raise UserError(f"section dataset: strategy {config.strategy} needs `encoder`, a sentence-transformers model")
     distinct = merge_duplicates(passages)
     usable = sample([passage for passage in distinct if passage.entities], config.size, config.seed)
@@ -62,10 +62,8 @@ def build(passages: list[Passage], language: str, name: str, config: DatasetConf
     if not splits["train"]:
         raise UserError("section dataset: no passage is left to train on; raise `size` or lower `validation_fraction`")
 
-    if config.strategy == "none":
-        examples: list[list[Example]] = [[] for _ in usable]
-    else:
-        examples = nearest_neighbours(usable, splits["train"], config.k, config.encoder)
+    encoder = hub.fetch_model(config.encoder) if config.strategy not in WITHOUT_ENCODER else None
+    examples = Retriever(splits["train"], config, language, encoder).examples(usable)
     examples_of = dict(zip((passage.id for passage in usable), examples, strict=True))
     negatives = NegativeTypes(splits["train"], config.negative_probability)
     rows = {
@@ -81,11 +79,13 @@ def build(passages: list[Passage], language: str, name: str, config: DatasetConf
         "language": language,
         **vars(config),
         "k": config.k if config.strategy != "none" else 0,
+        "encoder_revision": encoder and encoder.revision,
         "corpus_fingerprint": fingerprint(passages),
         "passages_read": len(passages),
         "duplicates_merged": len(passages) - len(distinct),
         "without_entities_left_out": sum(not passage.entities for passage in distinct),
         "rows": {split: len(part) for split, part in rows.items()},
+        "examples": {split: sum(map(len, part["example_ids"])) for split, part in rows.items()},
         "questions": {split: sum(len(row) + 1 for row in part["completion"]) // 2 for split, part in rows.items()},
     }
     return RADataset(DatasetDict(rows), facts)
@@ -135,4 +135,4 @@ def push_to_hub(folder: Path, name: str, repo_id: str) -> str:
     files = {f"{name}/{file.name}": file for file in sorted((folder / name).iterdir())}
     keep = f"the dataset is kept in {folder}; a re-run uploads only what is missing"
     card = (folder / "README.md").read_text(encoding="utf-8")
-    return hub.push("dataset", repo_id, files, card, name, f"Config {name}", keep)
+    return hub.push("dataset", repo_id, files, card, f"Config {name}", keep, name)

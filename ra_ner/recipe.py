@@ -41,6 +41,21 @@ DEAD_KEYS = {
 }
 
 
+Strategy = Literal[
+    "none",
+    "nn",
+    "random",
+    "bm25",
+    "nn_bm25",
+    "diverse_nn",
+    "diverse_nn_bm25",
+    "diverse_nn_bm25_rank",
+    "mixed_nn",
+    "hybrid",
+]
+WITHOUT_ENCODER = ("none", "random", "bm25")
+
+
 @dataclass
 class DatasetConfig:
     """Section `dataset`: how build_ra_dataset.py makes an RA-IT dataset."""
@@ -55,10 +70,19 @@ class DatasetConfig:
         default=0.5, metadata={"help": "Chance that a type of the passage brings one type that is not in it."}
     )
     encoder: str | None = field(default=None, metadata={"help": "sentence-transformers model that finds examples."})
-    strategy: Literal["none", "nn"] = field(
-        default="nn", metadata={"help": "How examples are chosen: none (vanilla), nn (nearest neighbours)."}
+    strategy: Strategy = field(
+        default="nn", metadata={"help": "How examples are chosen; none is vanilla IT. See docs/retrieval.md."}
     )
     k: int = field(default=2, metadata={"help": "Examples shown before each passage."})
+    candidates: int = field(default=128, metadata={"help": "Nearest neighbours that diverse strategies choose from."})
+    mixed_nn_probability: float = field(
+        default=0.8, metadata={"help": "Chance of nn in mixed_nn; the other passages get random examples."}
+    )
+    bm25_threshold: float = field(default=0.1, metadata={"help": "BM25 below which the bm25 filters drop an example."})
+    threshold_scale: Literal["self", "raw"] = field(
+        default="self",
+        metadata={"help": "self: BM25 over the passage's BM25 with itself. raw: BM25 as released (20 in the paper)."},
+    )
     validation_fraction: float = field(default=0.1, metadata={"help": "Share of passages held out of training."})
 
 
@@ -109,7 +133,7 @@ class EvaluateConfig:
     benchmarks: list[str] = field(default_factory=list, metadata={"help": "Names from ra_ner/benchmarks.py."})
     settings: list[str] = field(
         default_factory=lambda: ["zero_shot"],
-        metadata={"help": "zero_shot, or in_domain-nn: examples from the benchmark's train part."},
+        metadata={"help": "zero_shot, or in_domain-STRATEGY: examples from the benchmark's train part."},
     )
     k: int = field(default=2, metadata={"help": "Examples shown before each query, where the setting has any."})
     limit: int | None = field(

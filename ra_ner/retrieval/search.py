@@ -1,30 +1,44 @@
-"""Exact nearest neighbours."""
+"""Exact nearest neighbours, block by block."""
 
 from typing import TYPE_CHECKING
+
+from tqdm import tqdm
 
 if TYPE_CHECKING:
     import torch
 
-BLOCK = 1024  # queries a matrix product: bounds memory to BLOCK x pool scores
+BLOCK_SCORES = 2**26  # scores held at a time: 256 MB in float32
 
 
 def nearest(queries: "torch.Tensor", pool: "torch.Tensor", count: int) -> tuple["torch.Tensor", "torch.Tensor"]:
-    """Rank the pool for each query by inner product, ties broken by position in the pool.
+    """Rank the pool for each query by inner product, equal scores by position in the pool.
 
     Args:
         queries: unit vectors, (n, dimension).
-        pool: unit vectors, (m, dimension).
+        pool: unit vectors, (m, dimension), on the same device.
         count: how many to return; at most m are.
 
     Returns:
-        scores and positions, each (n, min(count, m)), best first.
+        scores and positions on the CPU, each (n, min(count, m)), best first. Memory is that and one block.
     """
     import torch
 
-    scores, positions = [], []
-    for block in queries.split(BLOCK):
-        # A stable sort keeps equal scores in pool order, which torch.topk does not promise.
-        block_scores, block_positions = torch.sort(block @ pool.T, dim=1, descending=True, stable=True)
-        scores.append(block_scores[:, :count].cpu())
-        positions.append(block_positions[:, :count].cpu())
-    return torch.cat(scores), torch.cat(positions)
+    count = min(count, len(pool))
+    blocks = queries.split(max(1, BLOCK_SCORES // len(pool)))
+    ranked = [
+        _rank(block @ pool.T, count) for block in tqdm(blocks, desc="Searching", disable=len(blocks) < 10, unit="block")
+    ]
+    return torch.cat([scores for scores, _ in ranked]), torch.cat([positions for _, positions in ranked])
+
+
+def _rank(scores: "torch.Tensor", count: int) -> tuple["torch.Tensor", "torch.Tensor"]:
+    """The `count` best of each row; torch.topk chooses and orders among equal scores as it likes, so that is mended."""
+    import torch
+
+    best, positions = torch.topk(scores, count, dim=1)
+    tied = (scores >= best[:, -1:]).sum(dim=1) > count  # more deserve a place than there are places
+    for row in tied.nonzero()[:, 0].tolist():
+        positions[row] = torch.sort(scores[row], descending=True, stable=True).indices[:count]
+    positions = positions.sort(dim=1).values
+    best, order = torch.sort(scores.gather(1, positions), dim=1, descending=True, stable=True)
+    return best.cpu(), positions.gather(1, order).cpu()
