@@ -43,7 +43,7 @@ test: $(VENV)/.installed ## the test suite
 	$(BIN)/ruff check .
 	$(BIN)/python -m pytest -n 2 --dist loadfile -q
 
-slow-test: models/.unpacked ## tests on the real embedded models
+slow-test: quickstart ## tests on the real embedded models and on the quickstart's outputs
 	$(QUICKSTART) python -m pytest -m slow -q
 
 lint: $(VENV)/.installed

@@ -103,7 +103,8 @@ def _row(
         "prompt": prompt,
         "completion": completion,
         "example_ids": [example.passage.id for example in examples],
-        "example_scores": [example.score for example in examples],
+        # The last digits of a vector depend on the batch it was encoded in, and would make equal builds differ.
+        "example_scores": [round(example.score, 4) for example in examples],
     }
 
 

@@ -34,7 +34,8 @@ class TransformersEngine:
         dtype: str = "bfloat16",
         max_new_tokens: int = 256,
     ):
-        device = torch.accelerator.current_accelerator() or torch.device("cpu")
+        # Without the check a CUDA build of torch names a device on machines that have none.
+        device = torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
         try:
             self.tokenizer = AutoTokenizer.from_pretrained(adapter or model)
             self.model = AutoModelForCausalLM.from_pretrained(model, dtype=getattr(torch, dtype), use_safetensors=True)

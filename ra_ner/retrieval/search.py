@@ -15,7 +15,7 @@ def nearest(queries: "torch.Tensor", pool: "torch.Tensor", count: int) -> tuple[
 
     Args:
         queries: unit vectors, (n, dimension).
-        pool: unit vectors, (m, dimension), on the same device.
+        pool: unit vectors, (m, dimension).
         count: how many to return; at most m are.
 
     Returns:
@@ -23,6 +23,9 @@ def nearest(queries: "torch.Tensor", pool: "torch.Tensor", count: int) -> tuple[
     """
     import torch
 
+    # Without the check a CUDA build of torch names a device on machines that have none.
+    device = torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
+    pool, queries = pool.to(device), queries.to(device)
     count = min(count, len(pool))
     blocks = queries.split(max(1, BLOCK_SCORES // len(pool)))
     ranked = [

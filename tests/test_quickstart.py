@@ -1,0 +1,60 @@
+"""Slow checks on the real embedded models, after `make quickstart`; run by `make slow-test`."""
+
+import json
+
+import pytest
+import torch
+from conftest import REPO
+from datasets import load_dataset
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from ra_ner.conversation import find_wording, query
+from ra_ner.corpus import read_corpus
+from ra_ner.inference.transformers import TransformersEngine
+from ra_ner.rendering import prompt_ids
+
+pytestmark = pytest.mark.slow
+
+RUN = REPO / "outputs" / "quickstart"
+BASE = REPO / "models" / "smollm2-135m-instruct"
+
+
+def test_the_adapter_beats_its_base_zero_shot():
+    results = json.loads((RUN / "evaluation" / "scores.json").read_text())["results"]
+    f1 = {result["model"]: result["span"]["f1"] for result in results if result["setting"] == "zero_shot"}
+    assert f1.keys() == {"base", "quickstart_vanilla", "quickstart"}
+    assert f1["quickstart"] > f1["base"] and f1["quickstart_vanilla"] > f1["base"]
+
+
+def test_the_budget_is_kept():
+    tokenizer = AutoTokenizer.from_pretrained(RUN / "adapter")
+    tokens = 0
+    for name in ("quickstart", "quickstart_vanilla"):
+        rows = load_dataset(str(REPO / "outputs" / name / "dataset"), name, split="train")
+        tokens += sum(
+            len(tokenizer.apply_chat_template(r["prompt"] + r["completion"], return_dict=False)) for r in rows
+        )
+    results = json.loads((RUN / "evaluation" / "scores.json").read_text())["results"]
+    print(f"{tokens} training tokens, {results[0]['queries']} queries a model and setting")
+    assert tokens <= 50_000 and all(result["queries"] <= 150 for result in results)
+
+
+def test_the_evaluation_prompt_is_a_token_prefix_of_the_training_row():
+    tokenizer, base = AutoTokenizer.from_pretrained(RUN / "adapter"), AutoTokenizer.from_pretrained(BASE)
+    for row in load_dataset(str(RUN / "dataset"), "quickstart", split="train"):
+        ids = tokenizer.apply_chat_template(row["prompt"] + row["completion"], return_dict=False)
+        asked = prompt_ids(tokenizer, row["prompt"])
+        assert ids[: len(asked)] == asked == prompt_ids(base, row["prompt"])
+
+
+def test_shared_prefill_gives_the_answers_of_plain_generation():
+    wording = find_wording("ra_it", "en")
+    engine = TransformersEngine(BASE, RUN / "adapter", dtype="float32", max_new_tokens=32)
+    plain = AutoModelForCausalLM.from_pretrained(RUN / "adapter", dtype=torch.float32)
+    examples = read_corpus(REPO / "data" / "sample" / "en.jsonl")[:2]
+    for passage in read_corpus(REPO / "data" / "sample" / "en_test.jsonl")[:3]:
+        queries = [query(passage.text, entity_type, examples, wording) for entity_type in passage.types]
+        for messages, answer in zip(queries, engine.answer(queries), strict=True):
+            ids = torch.tensor([prompt_ids(engine.tokenizer, messages)])
+            new = plain.generate(ids, attention_mask=torch.ones_like(ids), do_sample=False, max_new_tokens=32)
+            assert answer == engine.tokenizer.decode(new[0, ids.shape[1] :], skip_special_tokens=True)
