@@ -16,15 +16,24 @@ from ra_ner.recipe import DatasetConfig, OutputConfig, PushDatasetConfig, Recipe
 def main(recipe: Recipe, config: DatasetConfig, push: PushDatasetConfig, output: OutputConfig) -> Path:
     """Build the dataset, push it if asked to, and return its folder."""
     from ra_ner import hub
-    from ra_ner.corpus import read_corpus
     from ra_ner.ra_dataset import build, push_to_hub, write
+    from ra_ner.readers import read_source
+    from ra_ner.rendering import training_length
 
     if not config.corpus:
-        raise UserError(f"{recipe.path}: section dataset has no `corpus`; name a JSON Lines file")
+        raise UserError(f"{recipe.path}: section dataset has no `corpus`; name a file or a Hub id")
     if push.push_to_hub:
         hub.prepare_push("dataset", push.hub_dataset_id, push.hub_private_repo, "hub_dataset_id")
-    passages = read_corpus(config.corpus)
-    dataset = build(passages, recipe.language, recipe.name, config)
+    source = read_source(config.corpus, recipe.language, revision=config.revision)
+    count_tokens = None
+    if config.max_length:
+        model, revision = (recipe.sections["train"].get(key) for key in ("model_name_or_path", "model_revision"))
+        if not model:
+            raise UserError(
+                f"{recipe.path}: `max_length` of section dataset needs train.model_name_or_path to count by"
+            )
+        count_tokens = training_length(model, revision or "main")
+    dataset = build(source, recipe.language, recipe.name, config, count_tokens)
     folder = Path(output.output_dir)
     write(dataset, folder)
     print(f"{folder}: {dataset.facts['rows']} rows, {dataset.facts['questions']} questions")

@@ -56,7 +56,8 @@ def _entity(row: object, text: str) -> Entity:
     return Entity(row["text"], row["type"], start, end)
 
 
-def _passage(row: object) -> Passage:
+def to_passage(row: object) -> Passage:
+    """Check one row of a corpus; raises ValueError if it is not `{id, text, entities}` or an offset is wrong."""
     if not isinstance(row, dict) or row.keys() != {"id", "text", "entities"}:
         raise ValueError("a passage is {id, text, entities}")
     if not isinstance(row["id"], str) or not isinstance(row["text"], str) or not isinstance(row["entities"], list):
@@ -79,7 +80,7 @@ def read_corpus(path: str | Path) -> list[Passage]:
         with path.open(encoding="utf-8") as file:
             for number, line in enumerate(file, 1):
                 try:
-                    passage = _passage(json.loads(line))
+                    passage = to_passage(json.loads(line))
                 except (ValueError, RecursionError) as error:
                     raise UserError(f"{path}: line {number}: {error}") from None
                 if passage.id in passages:

@@ -151,6 +151,24 @@ def fetch_dataset_facts(source: str, config: str, revision: str | None, way_out:
     return json.loads(file.read_text(encoding="utf-8")), file.parents[1].name
 
 
+def load_dataset_at(source: str, commit: str, config: str | None = None, split: str | None = None):
+    """Rows of a Hub dataset at a commit: a Dataset if a split is named, else a DatasetDict.
+
+    Raises:
+        UserError: the Hub failed.
+        DatasetsError, FileNotFoundError, ValueError: no such config or split, or broken files.
+    """
+    from datasets import load_dataset_builder
+
+    with hub_errors(f"dataset {source!r} can't be read"):
+        builder = load_dataset_builder(source, config, revision=commit)
+        # Where the Hub fails, datasets 5.2 silently takes whatever commit it has in its cache.
+        if builder.hash != commit:
+            raise UserError(f"dataset {source!r} can't be read at {commit}: the Hub failed; run this again later")
+        builder.download_and_prepare()
+        return builder.as_dataset(split)
+
+
 def prepare_push(repo_type: str, repo_id: str | None, private: bool, flag: str) -> None:
     """Make the repo before the work begins, so that a wrong token costs nothing but a second.
 

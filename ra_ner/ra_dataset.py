@@ -8,16 +8,20 @@
 import hashlib
 import json
 import random
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from datasets import Dataset, DatasetDict, Features, List, Value
 
 from . import __version__, cards, hub
-from .conversation import NegativeTypes, Wording, find_wording, training_conversation
+from .benchmarks import load_benchmark
+from .conversation import Message, NegativeTypes, Wording, find_wording, training_conversation
 from .corpus import Passage, fingerprint, merge_duplicates, sample
 from .errors import UserError
 from .files import new_folder
+from .leakage import without_leaks
+from .readers import Source
 from .recipe import WITHOUT_ENCODER, DatasetConfig
 from .retrieval.select import Example, Retriever
 
@@ -41,12 +45,21 @@ class RADataset:
     facts: dict
 
 
-def build(passages: list[Passage], language: str, name: str, config: DatasetConfig) -> RADataset:
-    """Make the rows of a recipe. The same passages and recipe give the same rows.
+CountTokens = Callable[[list[Message]], int]
+
+
+def build(
+    source: Source, language: str, name: str, config: DatasetConfig, count_tokens: CountTokens | None = None
+) -> RADataset:
+    """Make the rows of the recipe called `name`. The same passages and keys give the same rows.
 
     The split comes first; the examples of both splits come from the train split, never the passage itself nor one
     with the same text. A passage's negative types and turn order depend on the seed and its id alone, so that the
     vanilla twin of a recipe (`strategy: none`) has the same rows in the same order.
+
+    Args:
+        count_tokens: the length of a conversation as it will be trained; needed for `max_length`. Examples of a row
+            that is longer are dropped, the last one first; a row that is longer without any is left out.
 
     Raises:
         UserError: nothing would be left to train on, or a key does not fit.
@@ -55,8 +68,12 @@ def build(passages: list[Passage], language: str, name: str, config: DatasetConf
     wording = find_wording(config.wording, language)
     if config.strategy not in WITHOUT_ENCODER and not config.encoder:
         raise UserError(f"section dataset: strategy {config.strategy} needs `encoder`, a sentence-transformers model")
+    passages = source.passages
     distinct = merge_duplicates(passages)
-    usable = sample([passage for passage in distinct if passage.entities], config.size, config.seed)
+    tested = [passage for benchmark in config.exclude for passage in load_benchmark(benchmark, language).test]
+    clean = without_leaks(distinct, tested, language)
+    annotated = [passage for passage in clean if passage.entities]
+    usable = sample(annotated, config.size, config.seed)
     held_out = round(len(usable) * config.validation_fraction)
     splits = {"train": usable[held_out:], "validation": usable[:held_out]}
     if not splits["train"]:
@@ -66,13 +83,25 @@ def build(passages: list[Passage], language: str, name: str, config: DatasetConf
     examples = Retriever(splits["train"], config, language, encoder).examples(usable)
     examples_of = dict(zip((passage.id for passage in usable), examples, strict=True))
     negatives = NegativeTypes(splits["train"], config.negative_probability)
-    rows = {
-        split: Dataset.from_list(
-            [_row(passage, examples_of[passage.id], negatives, wording, config.seed) for passage in part], FEATURES
-        )
-        for split, part in splits.items()
-        if part
-    }
+    rows, shortened, too_long = {}, 0, 0
+    for split, part in splits.items():
+        made = []
+        for passage in part:
+            chosen = examples_of[passage.id]
+            row = _row(passage, chosen, negatives, wording, config.seed)
+            while config.max_length and count_tokens(row["prompt"] + row["completion"]) > config.max_length:
+                if not chosen:
+                    too_long += 1
+                    break
+                shortened += 1
+                chosen = chosen[:-1]
+                row = _row(passage, chosen, negatives, wording, config.seed)
+            else:
+                made.append(row)
+        if made:
+            rows[split] = Dataset.from_list(made, FEATURES)
+    if "train" not in rows:
+        raise UserError(f"section dataset: no row is within `max_length: {config.max_length}`; raise it")
     facts = {
         "ra_ner": __version__,
         "recipe": name,
@@ -80,10 +109,15 @@ def build(passages: list[Passage], language: str, name: str, config: DatasetConf
         **vars(config),
         "k": config.k if config.strategy != "none" else 0,
         "encoder_revision": encoder and encoder.revision,
+        "corpus_commit": source.commit,
         "corpus_fingerprint": fingerprint(passages),
         "passages_read": len(passages),
+        **source.counts,
         "duplicates_merged": len(passages) - len(distinct),
-        "without_entities_left_out": sum(not passage.entities for passage in distinct),
+        "in_a_benchmark_left_out": len(distinct) - len(clean),
+        "without_entities_left_out": len(clean) - len(annotated),
+        "examples_dropped_to_fit": shortened,
+        "too_long_left_out": too_long,
         "rows": {split: len(part) for split, part in rows.items()},
         "examples": {split: sum(map(len, part["example_ids"])) for split, part in rows.items()},
         "questions": {split: sum(len(row) + 1 for row in part["completion"]) // 2 for split, part in rows.items()},

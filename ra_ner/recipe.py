@@ -60,7 +60,10 @@ WITHOUT_ENCODER = ("none", "random", "bm25")
 class DatasetConfig:
     """Section `dataset`: how build_ra_dataset.py makes an RA-IT dataset."""
 
-    corpus: str | None = field(default=None, metadata={"help": "Corpus to make conversations of: a JSON Lines file."})
+    corpus: str | None = field(
+        default=None, metadata={"help": "Corpus to make conversations of: a file or a Hub id; see docs/corpora.md."}
+    )
+    revision: str | None = field(default=None, metadata={"help": "The corpus's branch, tag or commit on the Hub."})
     size: int | None = field(default=None, metadata={"help": "Passages to sample by seed. None takes all."})
     seed: int = field(default=42, metadata={"help": "Seed of sampling, splitting, negative types and turn order."})
     wording: Literal["ra_it", "released_zh", "released_en"] = field(
@@ -84,6 +87,15 @@ class DatasetConfig:
         metadata={"help": "self: BM25 over the passage's BM25 with itself. raw: BM25 as released (20 in the paper)."},
     )
     validation_fraction: float = field(default=0.1, metadata={"help": "Share of passages held out of training."})
+    exclude: list[str] = field(
+        default_factory=list, metadata={"help": "Benchmarks whose test texts must not occur; see docs/corpora.md."}
+    )
+    max_length: int | None = field(
+        default=None,
+        metadata={
+            "help": "Tokens of train.model_name_or_path that a row may have; examples are dropped until it fits."
+        },
+    )
 
 
 @dataclass

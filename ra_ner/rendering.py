@@ -1,5 +1,6 @@
 """Messages to token ids: the chat template that is trained, and the prompts of evaluation, which it renders too."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -65,6 +66,22 @@ def prompt_ids(tokenizer: "PreTrainedTokenizerBase", messages: list[Message]) ->
     return tokenizer.apply_chat_template(
         messages, add_generation_prompt=True, sanitize_control_tokens=True, return_dict=False
     )
+
+
+def training_length(model: str, revision: str | None = None) -> Callable[[list[Message]], int]:
+    """A function that counts the tokens of a training conversation, under a model's tokenizer and training template.
+
+    Raises:
+        UserError: the tokenizer can't be loaded, or has no training template.
+    """
+    from transformers import AutoTokenizer
+
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(model, revision=revision)
+    except (OSError, ValueError) as error:
+        raise UserError(f"tokenizer of {model!r} can't be loaded: {error}") from None
+    template = training_chat_template(tokenizer)
+    return lambda messages: len(tokenizer.apply_chat_template(messages, chat_template=template, return_dict=False))
 
 
 def control_tokens(tokenizer: "PreTrainedTokenizerBase") -> list[str]:

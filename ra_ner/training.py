@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from datasets import DatasetDict, load_dataset
+from datasets.exceptions import DatasetsError
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 from trl import ModelConfig, SFTConfig, SFTTrainer, get_peft_config, get_quantization_config
@@ -113,12 +114,12 @@ def _load_dataset(source: str, config: TrainConfig, recipe: Recipe) -> tuple[Dat
     if not config.dataset_name and not Path(source).is_dir():
         raise UserError(f"{source} does not exist; {way_out}")
     facts, revision = hub.fetch_dataset_facts(source, name, config.dataset_revision, way_out)
-    pinned = None if Path(source).is_dir() else revision
-    with hub.hub_errors(f"dataset {source!r} can't be fetched"):
-        try:
-            return load_dataset(source, name, revision=pinned), facts, revision
-        except ValueError as error:
-            raise UserError(f"dataset {source} can't be loaded: {error}") from None
+    try:
+        on_hub = not Path(source).is_dir()
+        splits = hub.load_dataset_at(source, revision, name) if on_hub else load_dataset(source, name)
+    except (DatasetsError, FileNotFoundError, ValueError) as error:
+        raise UserError(f"dataset {source} can't be loaded: {error}") from None
+    return splits, facts, revision
 
 
 def _push(adapter: Path, repo_id: str, recipe: Recipe) -> None:

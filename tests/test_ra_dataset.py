@@ -13,6 +13,7 @@ from ra_ner.corpus import read_corpus
 from ra_ner.errors import UserError
 from ra_ner.markdown import cell, fence, table
 from ra_ner.ra_dataset import FEATURES, build, write
+from ra_ner.readers import Source
 from ra_ner.recipe import DatasetConfig
 
 
@@ -32,7 +33,7 @@ def rows(dataset, split="train"):
 
 def test_rows_ask_for_every_positive_type_and_answer_it(passages, config):
     by_id = {p.id: p for p in passages}
-    for row in rows(build(passages, "en", "r", config)):
+    for row in rows(build(Source(passages, None, {}), "en", "r", config)):
         messages = row["prompt"] + row["completion"]
         source = by_id[row["id"]]
         asked = [m["content"].removeprefix("What describes ").removesuffix(" in the text?") for m in messages[4::2]]
@@ -43,7 +44,7 @@ def test_rows_ask_for_every_positive_type_and_answer_it(passages, config):
 
 
 def test_examples_come_from_the_train_split_and_are_never_the_passage(passages, config):
-    dataset = build(passages, "en", "r", config)
+    dataset = build(Source(passages, None, {}), "en", "r", config)
     train = {row["id"] for row in rows(dataset)}
     validation = {row["id"] for row in rows(dataset, "validation")}
     assert len(train) == 15 and len(validation) == 5 and not train & validation
@@ -54,9 +55,9 @@ def test_examples_come_from_the_train_split_and_are_never_the_passage(passages, 
 
 
 def test_the_vanilla_twin_has_the_same_rows_in_the_same_order(passages, config):
-    ra_it = build(passages, "en", "r", config)
+    ra_it = build(Source(passages, None, {}), "en", "r", config)
     config.strategy = "none"
-    vanilla = build(passages, "en", "r", config)
+    vanilla = build(Source(passages, None, {}), "en", "r", config)
     for split in ("train", "validation"):
         for left, right in zip(rows(ra_it, split), rows(vanilla, split), strict=True):
             assert left["id"] == right["id"] and left["completion"] == right["completion"]
@@ -64,15 +65,19 @@ def test_the_vanilla_twin_has_the_same_rows_in_the_same_order(passages, config):
 
 
 def test_the_seed_decides(passages, config):
-    assert rows(build(passages, "en", "r", config)) == rows(build(passages, "en", "r", config))
+    assert rows(build(Source(passages, None, {}), "en", "r", config)) == rows(
+        build(Source(passages, None, {}), "en", "r", config)
+    )
     other = DatasetConfig(**{**vars(config), "seed": 1})
-    assert rows(build(passages, "en", "r", config)) != rows(build(passages, "en", "r", other))
+    assert rows(build(Source(passages, None, {}), "en", "r", config)) != rows(
+        build(Source(passages, None, {}), "en", "r", other)
+    )
 
 
 def test_counts_of_what_was_left_out(config, models):
     passages = [passage("same", ("same", "t"), id="1"), passage("same", ("same", "u"), id="2"), passage("x", id="3")]
     config.size, config.validation_fraction = None, 0
-    facts = build(passages, "en", "r", config).facts
+    facts = build(Source(passages, None, {}), "en", "r", config).facts
     assert (facts["duplicates_merged"], facts["without_entities_left_out"], facts["rows"]) == (1, 1, {"train": 1})
 
 
@@ -87,13 +92,13 @@ def test_counts_of_what_was_left_out(config, models):
 )
 def test_keys_that_do_not_fit(passages, config, change, message):
     with pytest.raises(UserError, match=message):
-        build(passages, "en", "r", DatasetConfig(**{**vars(config), **change}))
+        build(Source(passages, None, {}), "en", "r", DatasetConfig(**{**vars(config), **change}))
 
 
 def test_the_folder_loads_and_a_second_build_is_byte_identical(passages, config, tmp_path):
-    dataset = build(passages, "en", "r", config)
+    dataset = build(Source(passages, None, {}), "en", "r", config)
     write(dataset, tmp_path / "one")
-    write(build(passages, "en", "r", config), tmp_path / "two")
+    write(build(Source(passages, None, {}), "en", "r", config), tmp_path / "two")
     files = {p.relative_to(tmp_path / "one"): p.read_bytes() for p in (tmp_path / "one").rglob("*") if p.is_file()}
     assert files == {
         p.relative_to(tmp_path / "two"): p.read_bytes() for p in (tmp_path / "two").rglob("*") if p.is_file()
@@ -108,7 +113,7 @@ def test_the_folder_loads_and_a_second_build_is_byte_identical(passages, config,
 def test_load_dataset_sees_a_rebuilt_folder(passages, config, tmp_path):
     for size in (20, 12):
         config.size = size
-        write(build(passages, "en", "r", config), tmp_path / "dataset")
+        write(build(Source(passages, None, {}), "en", "r", config), tmp_path / "dataset")
         assert len(load_dataset(str(tmp_path / "dataset"), "r")["train"]) == size * 3 // 4
     assert sorted(p.name for p in tmp_path.iterdir()) == ["dataset"], "no temporary folder is left"
 
@@ -119,7 +124,7 @@ def test_text_in_the_card_stays_text(config, tmp_path):
         passage("a ``` b\n---\n# <b>x</b>", ("``` b\n---", "t`|y"), id="1"),
         passage("~~~ other", ("other", "t"), id="2"),
     ]
-    write(build(passages, "en", "r", config), tmp_path / "d")
+    write(build(Source(passages, None, {}), "en", "r", config), tmp_path / "d")
     card = (tmp_path / "d" / "README.md").read_text(encoding="utf-8")
     assert card.count("````") == 2, "the row's own backticks can't close its block"
     assert load_dataset(str(tmp_path / "d"))["train"].num_rows == 2
