@@ -29,9 +29,7 @@ def main(recipe: Recipe, config: DatasetConfig, push: PushDatasetConfig, output:
     if config.max_length:
         model, revision = (recipe.sections["train"].get(key) for key in ("model_name_or_path", "model_revision"))
         if not model:
-            raise UserError(
-                f"{recipe.path}: `max_length` of section dataset needs train.model_name_or_path to count by"
-            )
+            raise UserError(f"{recipe.path}: section dataset: `max_length` needs train.model_name_or_path")
         count_tokens = training_length(model, revision or "main")
     dataset = build(source, recipe.language, recipe.name, config, count_tokens)
     folder = Path(output.output_dir)

@@ -92,9 +92,7 @@ class DatasetConfig:
     )
     max_length: int | None = field(
         default=None,
-        metadata={
-            "help": "Tokens of train.model_name_or_path that a row may have; examples are dropped until it fits."
-        },
+        metadata={"help": "Tokens a row may have under train.model_name_or_path; examples are dropped until it fits."},
     )
 
 

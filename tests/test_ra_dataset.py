@@ -1,20 +1,22 @@
 """The RA-IT dataset: rows, splits, and a folder that `load_dataset` reads."""
 
 import json
+from dataclasses import replace
 
 import pytest
-from conftest import passage
+from conftest import passage, run_script, write_recipe
 from datasets import load_dataset
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ra_ner.benchmarks import load_benchmark
 from ra_ner.conversation import parse_answer
 from ra_ner.corpus import read_corpus
 from ra_ner.errors import UserError
 from ra_ner.markdown import cell, fence, table
 from ra_ner.ra_dataset import FEATURES, build, write
 from ra_ner.readers import Source
-from ra_ner.recipe import DatasetConfig
+from ra_ner.recipe import DatasetConfig, load_recipe
 
 
 @pytest.fixture
@@ -65,13 +67,43 @@ def test_the_vanilla_twin_has_the_same_rows_in_the_same_order(passages, config):
 
 
 def test_the_seed_decides(passages, config):
-    assert rows(build(Source(passages, None, {}), "en", "r", config)) == rows(
-        build(Source(passages, None, {}), "en", "r", config)
-    )
-    other = DatasetConfig(**{**vars(config), "seed": 1})
-    assert rows(build(Source(passages, None, {}), "en", "r", config)) != rows(
-        build(Source(passages, None, {}), "en", "r", other)
-    )
+    source = Source(passages, None, {})
+    first, second, other = (build(source, "en", "r", replace(config, seed=seed)) for seed in (42, 42, 1))
+    assert rows(first) == rows(second) != rows(other)
+
+
+def test_examples_are_dropped_until_a_row_fits_and_never_an_answer(passages, config):
+    def characters(messages):
+        return sum(len(message["content"]) for message in messages)
+
+    def lengths(dataset):
+        return [characters(row["prompt"] + row["completion"]) for row in rows(dataset)]
+
+    source = Source(passages, None, {})
+    free, vanilla = (build(source, "en", "r", replace(config, strategy=strategy)) for strategy in ("nn", "none"))
+    config.max_length = max(lengths(vanilla)) + 50
+    assert max(lengths(free)) > config.max_length
+    fitted = build(source, "en", "r", config, characters)
+    assert max(lengths(fitted)) <= config.max_length
+    pairs = list(zip(rows(free), rows(fitted), strict=True))
+    assert all(row["completion"] == fit["completion"] for row, fit in pairs)
+    assert all(row["example_ids"][: len(fit["example_ids"])] == fit["example_ids"] for row, fit in pairs)
+    dropped = sum(len(row["example_ids"]) - len(fit["example_ids"]) for row, fit in pairs)
+    assert 0 < dropped <= fitted.facts["examples_dropped_to_fit"]
+
+    config.max_length = sorted(lengths(vanilla))[5]
+    short = build(source, "en", "r", config, characters)
+    assert short.facts["too_long_left_out"] > 0 and max(lengths(short)) <= config.max_length
+    config.max_length = 10
+    with pytest.raises(UserError, match="no row is within `max_length: 10`"):
+        build(source, "en", "r", config, characters)
+
+
+def test_passages_of_a_benchmark_are_excluded_and_counted(passages, config):
+    leaked = load_benchmark("sample_en", "en").test[:3]
+    config.size, config.exclude = None, ["sample_en"]
+    facts = build(Source(passages + leaked, None, {}), "en", "r", config).facts
+    assert facts["in_a_benchmark_left_out"] == 3 and sum(facts["rows"].values()) == len(passages)
 
 
 def test_counts_of_what_was_left_out(config, models):
@@ -141,3 +173,20 @@ def test_a_table_cell_is_one_line_without_markup(text):
 def test_a_fence_is_longer_than_any_run_inside(text):
     opening = fence(text).split("\n")[0]
     assert opening.strip("`") == "" and opening not in text
+
+
+def test_the_script_fits_rows_by_the_tokenizer_that_will_train_them(workplace, tmp_path, monkeypatch):
+    from transformers import AutoTokenizer
+
+    monkeypatch.chdir(workplace)
+    args = ["recipes/quickstart.yaml", "--output_dir", tmp_path / "d", "--max_length", 1500]
+    folder = run_script("build_ra_dataset", *args)
+    facts = json.loads((folder / "quickstart" / "ra_it.json").read_text())
+    assert facts["examples_dropped_to_fit"] > 0
+    model = load_recipe("recipes/quickstart.yaml").sections["train"]["model_name_or_path"]
+    tokenizer = AutoTokenizer.from_pretrained(model)
+    for row in load_dataset(str(folder), split="train"):
+        assert len(tokenizer.apply_chat_template(row["prompt"] + row["completion"], return_dict=False)) <= 1500
+    with pytest.raises(UserError, match="`max_length` needs train.model_name_or_path"):
+        recipe = write_recipe(tmp_path / "r.yaml", language="en", dataset={"corpus": "data/sample/en.jsonl"})
+        run_script("build_ra_dataset", recipe, "--max_length", 1500, "--strategy", "none")
