@@ -18,7 +18,7 @@ def main(recipe: Recipe, config: DatasetConfig, push: PushDatasetConfig, output:
     from ra_ner import hub
     from ra_ner.ra_dataset import build, push_to_hub, write
     from ra_ner.readers import read_source
-    from ra_ner.rendering import training_length
+    from ra_ner.rendering import load_training_tokenizer, training_length
 
     if not config.corpus:
         raise UserError(f"{recipe.path}: section dataset has no `corpus`; name a file or a Hub id")
@@ -27,10 +27,11 @@ def main(recipe: Recipe, config: DatasetConfig, push: PushDatasetConfig, output:
     source = read_source(config.corpus, recipe.language, revision=config.revision)
     count_tokens = None
     if config.max_length:
-        model, revision = (recipe.sections["train"].get(key) for key in ("model_name_or_path", "model_revision"))
+        keys = ("model_name_or_path", "model_revision", "chat_template_path")
+        model, revision, template = (recipe.sections["train"].get(key) for key in keys)
         if not model:
             raise UserError(f"{recipe.path}: section dataset: `max_length` needs train.model_name_or_path")
-        count_tokens = training_length(model, revision or "main")
+        count_tokens = training_length(load_training_tokenizer(model, revision, template))
     dataset = build(source, recipe.language, recipe.name, config, count_tokens)
     folder = Path(output.output_dir)
     write(dataset, folder)

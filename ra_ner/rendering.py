@@ -68,20 +68,31 @@ def prompt_ids(tokenizer: "PreTrainedTokenizerBase", messages: list[Message]) ->
     )
 
 
-def training_length(model: str, revision: str | None = None) -> Callable[[list[Message]], int]:
-    """A function that counts the tokens of a training conversation, under a model's tokenizer and training template.
+def load_training_tokenizer(
+    model: str, revision: str | None = None, chat_template_path: str | None = None, trust_remote_code: bool = False
+) -> "PreTrainedTokenizerBase":
+    """A model's tokenizer with the chat template that is trained: the given file, or the training twin of its own.
 
     Raises:
-        UserError: the tokenizer can't be loaded, or has no training template.
+        UserError: the tokenizer or the file can't be read, or there is no training template.
     """
     from transformers import AutoTokenizer
 
     try:
-        tokenizer = AutoTokenizer.from_pretrained(model, revision=revision)
+        tokenizer = AutoTokenizer.from_pretrained(
+            model, revision=revision or "main", trust_remote_code=trust_remote_code
+        )
+        if chat_template_path:
+            tokenizer.chat_template = Path(chat_template_path).read_text(encoding="utf-8")
     except (OSError, ValueError) as error:
         raise UserError(f"tokenizer of {model!r} can't be loaded: {error}") from None
-    template = training_chat_template(tokenizer)
-    return lambda messages: len(tokenizer.apply_chat_template(messages, chat_template=template, return_dict=False))
+    tokenizer.chat_template = training_chat_template(tokenizer)
+    return tokenizer
+
+
+def training_length(tokenizer: "PreTrainedTokenizerBase") -> Callable[[list[Message]], int]:
+    """A function that counts the tokens of a training conversation."""
+    return lambda messages: len(tokenizer.apply_chat_template(messages, return_dict=False))
 
 
 def control_tokens(tokenizer: "PreTrainedTokenizerBase") -> list[str]:

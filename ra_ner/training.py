@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from datasets import DatasetDict, load_dataset
 from datasets.exceptions import DatasetsError
-from transformers import AutoTokenizer, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 from trl import ModelConfig, SFTConfig, SFTTrainer, get_peft_config, get_quantization_config
 
@@ -14,7 +14,7 @@ from . import __version__, cards, hub, preflight
 from .errors import UserError
 from .files import replace_folder
 from .recipe import Recipe, TrainConfig
-from .rendering import control_tokens, training_chat_template
+from .rendering import control_tokens, load_training_tokenizer
 
 if TYPE_CHECKING:
     from accelerate.state import PartialState
@@ -59,7 +59,10 @@ def train(recipe: Recipe, config: TrainConfig, model_args: ModelConfig, args: SF
     on_hub = not Path(model_args.model_name_or_path).is_dir()
     if on_hub:
         model_args.model_revision = base.revision
-    tokenizer = _load_tokenizer(model_args, args)
+    tokenizer = load_training_tokenizer(
+        model_args.model_name_or_path, model_args.model_revision, args.chat_template_path, args.trust_remote_code
+    )
+    args.chat_template_path = None  # it is in the tokenizer now
     splits = _drop_rows_with_control_tokens(splits, tokenizer, args.distributed_state)
     trainer = _make_trainer(splits, tokenizer, model_args, args)
     if on_hub:
@@ -170,23 +173,6 @@ def _make_trainer(
             rows = dataset.select_columns(["input_ids", "labels"])
             preflight.check_rows(rows, split, stop_ids, tokenizer.bos_token_id, max_length)
     return trainer
-
-
-def _load_tokenizer(model_args: ModelConfig, args: SFTConfig) -> PreTrainedTokenizerBase:
-    """The base model's tokenizer with the chat template that is trained, which is then saved beside the adapter."""
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(
-            model_args.model_name_or_path,
-            revision=model_args.model_revision,
-            trust_remote_code=args.trust_remote_code,
-        )
-        if args.chat_template_path:
-            tokenizer.chat_template = Path(args.chat_template_path).read_text(encoding="utf-8")
-            args.chat_template_path = None
-    except (OSError, ValueError) as error:
-        raise UserError(f"tokenizer of {model_args.model_name_or_path!r} can't be loaded: {error}") from None
-    tokenizer.chat_template = training_chat_template(tokenizer)
-    return tokenizer
 
 
 def _drop_rows_with_control_tokens(

@@ -7,7 +7,6 @@ import os
 import random
 import shutil
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -15,6 +14,7 @@ import pytest
 from conftest import run_script
 
 from ra_ner import files
+from ra_ner.errors import clear_errors
 
 RECIPE = "recipes/quickstart.yaml"
 KILLS = 20
@@ -189,12 +189,12 @@ def small_disk(tmp_path):
         ("evaluate_ner", ["--models", "base", "--limit", 40, "--max_new_tokens", 2]),
     ],
 )
-def test_a_full_disk_is_one_line_and_breaks_nothing(finished, small_disk, script, args):
+def test_a_full_disk_is_one_line_and_breaks_nothing(finished, small_disk, script, args, monkeypatch, capfd):
+    monkeypatch.chdir(finished)
     (small_disk / "ballast").write_bytes(bytes(32_000))
-    command = [sys.executable, f"{script}.py", RECIPE, "--output_dir", small_disk / "out", *map(str, args)]
-    done = subprocess.run(command, cwd=finished, capture_output=True, text=True)
-    assert done.returncode == 1, done.stderr
-    assert f"{script}.py: error: the disk is full; free some space" in done.stderr
-    assert "Traceback" not in done.stderr
+    with pytest.raises(SystemExit) as stopped, clear_errors():
+        run_script(script, RECIPE, "--output_dir", small_disk / "out", *args)
+    assert stopped.value.code == 1
+    assert "error: the disk is full; free some space" in capfd.readouterr().err
     left = content(small_disk)
     assert not [name for name in left if name.endswith((".parquet", "adapter_model.safetensors", "scores.json"))]

@@ -63,6 +63,8 @@ def test_a_bad_recipe_ends_in_one_line_and_a_non_zero_status(workplace, command,
     assert len(errors) == 1 and "did you mean" in errors[0]
     if command.startswith("python"):
         assert done.stderr.splitlines() == errors
+    if command.startswith("torchrun"):
+        assert re.search(r"exitcode +: 2 ", done.stderr), "the rank's own status"
 
 
 def test_recipe_errors_of_two_scripts_come_before_torch_is_imported():
