@@ -121,8 +121,9 @@ def model_card(facts: dict, recipe: Recipe, base_on_hub: bool, dataset_on_hub: b
     used = yaml.safe_dump(
         {"language": recipe.language, "train": recipe.sections["train"]}, sort_keys=False, allow_unicode=True
     )
-    body = f"""A QLoRA adapter for open named entity recognition, trained with RA-IT. It is asked for one entity type a
-turn and answers with a JSON list of mentions.
+    method = "RA-IT" if facts["k"] else "vanilla instruction tuning"
+    body = f"""A QLoRA adapter for open named entity recognition, trained with {method}. It is asked for one entity type
+a turn and answers with a JSON list of mentions.
 
 {markdown.table(["", ""], made)}
 

@@ -206,7 +206,9 @@ _RecipeLoader.add_implicit_resolver(
 
 
 def _nearest(name: str, known: list[str]) -> str:
-    match = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    # `lora_rank` is nearer to `lora_r` than to `local_rank`, whatever the letters say.
+    longer = sorted((key for key in known if len(key) > 3 and name.startswith(key)), key=len, reverse=True)
+    match = longer or difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     return f"; did you mean `{match[0]}`?" if match else ""
 
 

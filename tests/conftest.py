@@ -76,34 +76,50 @@ def byte_level_tokenizer():
     )
 
 
-@pytest.fixture(scope="session")
-def models(tmp_path_factory) -> Path:
-    """A folder with the models `lm` (Llama architecture, random weights) and `encoder` (static, random)."""
+def save_tiny_model(architecture: str, tokenizer, folder: Path) -> None:
+    """A causal language model of two small layers with random weights, and its tokenizer."""
     import torch
-    from sentence_transformers import SentenceTransformer
-    from sentence_transformers.sentence_transformer.modules import StaticEmbedding
-    from transformers import LlamaConfig, LlamaForCausalLM
+    from transformers import AutoConfig, AutoModelForCausalLM
 
-    folder = tmp_path_factory.mktemp("models")
-    tokenizer = byte_level_tokenizer()
     torch.manual_seed(0)
-    config = LlamaConfig(
+    config = AutoConfig.for_model(
+        architecture,
         vocab_size=len(tokenizer),
         hidden_size=64,
         intermediate_size=128,
         num_hidden_layers=2,
         num_attention_heads=2,
         num_key_value_heads=1,
-        max_position_embeddings=8192,
+        max_position_embeddings=16384,
         bos_token_id=tokenizer.bos_token_id,
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
     )
-    LlamaForCausalLM(config).save_pretrained(folder / "lm")
-    tokenizer.save_pretrained(folder / "lm")
+    AutoModelForCausalLM.from_config(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+
+
+@pytest.fixture(scope="session")
+def models(tmp_path_factory) -> Path:
+    """A folder with the models `lm` (Llama architecture, random weights) and `encoder` (static, random)."""
+    import torch
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer.modules import StaticEmbedding
+
+    folder = tmp_path_factory.mktemp("models")
+    tokenizer = byte_level_tokenizer()
+    save_tiny_model("llama", tokenizer, folder / "lm")
+    torch.manual_seed(0)
     words = StaticEmbedding(tokenizer.backend_tokenizer, embedding_dim=32)
     SentenceTransformer(modules=[words]).save(str(folder / "encoder"))
     return folder
+
+
+def put_folder(repo_type: str, repo_id: str, folder: Path) -> str:
+    """Make a repo of the loopback Hub that holds a folder's files, and return its commit."""
+    HUB.create(repo_type, repo_id)
+    files = {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    return HUB.put(repo_type, repo_id, files)
 
 
 def write_recipe(path: Path, **content: object) -> Path:
@@ -147,3 +163,10 @@ def finished(workplace) -> Path:
             run_script("train_sft", recipe)
         run_script("evaluate_ner", "recipes/quickstart.yaml")
     return workplace
+
+
+@pytest.fixture
+def here(finished, monkeypatch) -> Path:
+    """The finished workplace, as the current folder."""
+    monkeypatch.chdir(finished)
+    return finished

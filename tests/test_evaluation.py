@@ -13,12 +13,6 @@ from ra_ner.evaluation import _types_asked
 RECIPE = "recipes/quickstart.yaml"
 
 
-@pytest.fixture
-def here(finished, monkeypatch):
-    monkeypatch.chdir(finished)
-    return finished
-
-
 def predictions(folder) -> list[dict]:
     return [json.loads(line) for line in (folder / "predictions.jsonl").read_text(encoding="utf-8").splitlines()]
 

@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 import pytest
-from conftest import HUB, REAL_HUB, run_script
+from conftest import HUB, REAL_HUB, put_folder, run_script
 from datasets import load_dataset
 from huggingface_hub import HfApi, ModelCard
 
@@ -21,21 +21,9 @@ RECIPE, VANILLA = "recipes/quickstart.yaml", "recipes/quickstart_vanilla.yaml"
 
 
 @pytest.fixture
-def here(finished, monkeypatch):
-    monkeypatch.chdir(finished)
-    return finished
-
-
-@pytest.fixture
 def no_waiting(monkeypatch):
     """The clients back off for half a minute before they give up; not here."""
     monkeypatch.setattr("time.sleep", lambda seconds: None)
-
-
-def put_folder(repo_type: str, repo_id: str, folder, **options) -> str:
-    HUB.create(repo_type, repo_id, **options)
-    files = {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-    return HUB.put(repo_type, repo_id, files)
 
 
 def push_dataset(recipe=RECIPE, repo="tester/data", *args) -> str:

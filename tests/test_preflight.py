@@ -53,12 +53,6 @@ def test_a_tokenizer_larger_than_the_embedding():
 # The same through the script, on models that have the fault.
 
 
-@pytest.fixture
-def here(finished, monkeypatch):
-    monkeypatch.chdir(finished)
-    return finished
-
-
 def refuse(message, tmp_path, *args):
     with pytest.raises(UserError, match=message) as error:
         run_script("train_sft", RECIPE, "--output_dir", tmp_path / "run", *args)

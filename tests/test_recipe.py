@@ -174,6 +174,11 @@ def test_a_dead_key_answers_with_its_new_name(tmp_path, train_parser):
             assert advice.split("`")[1].split(":")[0] in known, f"{key} is translated to a key that does not exist"
 
 
+def test_the_nearest_name_of_a_key_that_is_spelt_out(tmp_path, train_parser):
+    with pytest.raises(UserError, match=r"unknown key `lora_rank`; did you mean `lora_r`\?"):
+        train_parser.parse_recipe([recipe(tmp_path, "train: {lora_rank: 8}")])
+
+
 def test_what_trl_itself_refuses_is_one_line_too(tmp_path, train_parser):
     with pytest.raises(UserError, match="section train: .*sometimes"):
         train_parser.parse_recipe([recipe(tmp_path, "train: {save_strategy: sometimes}")])

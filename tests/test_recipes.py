@@ -3,15 +3,10 @@
 import json
 
 import pytest
-from conftest import HUB, REPO, byte_level_tokenizer, run_script
+from conftest import HUB, REPO, byte_level_tokenizer, put_folder, run_script, save_tiny_model
 
 from ra_ner.corpus import read_corpus
 from ra_ner.rendering import TEMPLATES
-
-
-def put(repo_type: str, repo_id: str, folder) -> None:
-    HUB.create(repo_type, repo_id)
-    HUB.put(repo_type, repo_id, {str(f.relative_to(folder)): f.read_bytes() for f in folder.rglob("*") if f.is_file()})
 
 
 def conversations(language: str) -> bytes:
@@ -26,25 +21,6 @@ def conversations(language: str) -> bytes:
     return json.dumps(rows, ensure_ascii=False).encode()
 
 
-def tiny(architecture: str, tokenizer, folder) -> None:
-    from transformers import AutoConfig, AutoModelForCausalLM
-
-    config = AutoConfig.for_model(
-        architecture,
-        vocab_size=len(tokenizer),
-        hidden_size=64,
-        intermediate_size=128,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        num_key_value_heads=1,
-        max_position_embeddings=16384,
-        eos_token_id=tokenizer.eos_token_id,
-        bos_token_id=tokenizer.bos_token_id,
-    )
-    AutoModelForCausalLM.from_config(config).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-
-
 @pytest.fixture
 def hub_of_the_paper(hub, models, tmp_path):
     """The corpora, encoders and base models that the recipes name."""
@@ -52,16 +28,16 @@ def hub_of_the_paper(hub, models, tmp_path):
     qwen.bos_token = None  # as Qwen1.5
     qwen.chat_template = (TEMPLATES / "chatml.jinja").read_text(encoding="utf-8")
     qwen.chat_template = qwen.chat_template.replace("{%- generation -%}", "").replace("{%- endgeneration -%}", "")
-    tiny("qwen2", qwen, tmp_path / "qwen")
-    put("model", "Qwen/Qwen1.5-7B-Chat", tmp_path / "qwen")
+    save_tiny_model("qwen2", qwen, tmp_path / "qwen")
+    put_folder("model", "Qwen/Qwen1.5-7B-Chat", tmp_path / "qwen")
     llama = byte_level_tokenizer()
     llama.chat_template = None  # a base model
     llama.add_special_tokens({"additional_special_tokens": ["<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"]})
     llama.bos_token, llama.eos_token = "<|im_start|>", "<|endoftext|>"
-    tiny("llama", llama, tmp_path / "llama")
-    put("model", "meta-llama/Meta-Llama-3-8B", tmp_path / "llama")
+    save_tiny_model("llama", llama, tmp_path / "llama")
+    put_folder("model", "meta-llama/Meta-Llama-3-8B", tmp_path / "llama")
     for name in ("thenlper/gte-large", "thenlper/gte-large-zh"):
-        put("model", name, models / "encoder")
+        put_folder("model", name, models / "encoder")
     for name, language in (("Universal-NER/Pile-NER-type", "en"), ("EmmaStrong/Sky-NER", "zh")):
         HUB.create("dataset", name)
         HUB.put("dataset", name, {"train.json": conversations(language)})

@@ -14,12 +14,6 @@ RECIPE = "recipes/quickstart.yaml"
 
 
 @pytest.fixture
-def here(finished, monkeypatch):
-    monkeypatch.chdir(finished)
-    return finished
-
-
-@pytest.fixture
 def trainers(monkeypatch):
     """The trainers that a test's training runs made."""
     import ra_ner.training
