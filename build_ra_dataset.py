@@ -5,6 +5,7 @@ Build an RA-IT dataset: corpus -> examples -> conversations -> a folder laid out
     python build_ra_dataset.py recipes/quickstart.yaml
     python build_ra_dataset.py recipes/quickstart.yaml --size 40 --output_dir /tmp/small
     python build_ra_dataset.py recipes/quickstart.yaml --push_to_hub --hub_dataset_id me/ra-it
+    accelerate launch build_ra_dataset.py recipes/zh_50k.yaml      # each process encodes its share of the texts
 """
 
 from pathlib import Path
@@ -13,16 +14,19 @@ from ra_ner.errors import UserError, clear_errors
 from ra_ner.recipe import DatasetConfig, OutputConfig, PushDatasetConfig, Recipe, RecipeParser
 
 
-def main(recipe: Recipe, config: DatasetConfig, push: PushDatasetConfig, output: OutputConfig) -> Path:
-    """Build the dataset, push it if asked to, and return its folder."""
+def main(recipe: Recipe, config: DatasetConfig, push: PushDatasetConfig, output: OutputConfig) -> Path | None:
+    """Build the dataset, push it if asked to, and return its folder; None after a dry run, and on other ranks."""
+    from accelerate import PartialState
+
     from ra_ner import hub
-    from ra_ner.ra_dataset import build, push_to_hub, write
+    from ra_ner.ra_dataset import build, push_to_hub, summary, write
     from ra_ner.readers import read_source
     from ra_ner.rendering import load_training_tokenizer, training_length
 
     if not config.corpus:
         raise UserError(f"{recipe.path}: section dataset has no `corpus`; name a file or a Hub id")
-    if push.push_to_hub:
+    is_main = PartialState().is_main_process
+    if push.push_to_hub and is_main and not push.dry_run:
         hub.prepare_push("dataset", push.hub_dataset_id, push.hub_private_repo, "hub_dataset_id")
     source = read_source(config.corpus, recipe.language, revision=config.revision)
     count_tokens = None
@@ -33,7 +37,12 @@ def main(recipe: Recipe, config: DatasetConfig, push: PushDatasetConfig, output:
             raise UserError(f"{recipe.path}: section dataset: `max_length` needs train.model_name_or_path")
         count_tokens = training_length(load_training_tokenizer(model, revision, template))
     dataset = build(source, recipe.language, recipe.name, config, count_tokens)
+    if not is_main:
+        return None
     folder = Path(output.output_dir)
+    if push.dry_run:
+        print(f"{summary(dataset)}\n\nA dry run: nothing was written to {folder}")
+        return None
     write(dataset, folder)
     print(f"{folder}: {dataset.facts['rows']} rows, {dataset.facts['questions']} questions")
     if push.push_to_hub:

@@ -1,5 +1,6 @@
 """Cards of datasets and models: made from data, and merged so that each run touches its own part alone."""
 
+import dataclasses
 import json
 import re
 from importlib.metadata import version
@@ -10,7 +11,7 @@ from huggingface_hub import RepoCard
 
 from . import markdown
 from .conversation import Message, find_wording, query
-from .recipe import Recipe
+from .recipe import DatasetConfig, Recipe
 
 LIBRARIES = ("transformers", "trl", "peft", "datasets", "accelerate", "bitsandbytes", "torch", "sentence-transformers")
 
@@ -61,11 +62,18 @@ def conversation(messages: list[Message]) -> str:
     return "\n".join(f"[{message['role']}] {message['content']}" for message in messages)
 
 
-def dataset_card(facts: dict, first_row: dict, files: dict[str, str]) -> str:
-    """The card of one config; `facts` are those of ra_it.json, `files` gives each split's Parquet file."""
+def dataset_card(facts: dict, rows: list[dict], files: dict[str, str]) -> str:
+    """The card of one config.
+
+    Args:
+        facts: those of ra_it.json.
+        rows: some to show.
+        files: each split's Parquet file.
+    """
     name = facts["recipe"]
     metadata = {
         "language": [facts["language"]],
+        "license": facts["corpus_licence"],
         "task_categories": ["token-classification", "text-generation"],
         "tags": ["named-entity-recognition", "open-ner", "ra-it"],
         "configs": [{"config_name": name, "data_files": [{"split": s, "path": p} for s, p in files.items()]}],
@@ -76,23 +84,43 @@ def dataset_card(facts: dict, first_row: dict, files: dict[str, str]) -> str:
         if facts["k"]
         else "no examples (vanilla instruction tuning)"
     )
-    counted = ("rows", "questions", "examples")
-    made = {key: value for key, value in facts.items() if key not in counted}
-    counts = [(split, *(facts[key][split] for key in counted)) for split in facts["rows"]]
+    split_counts = ("rows", "questions", "examples")
+    splits = [(split, *(facts[key][split] for key in split_counts)) for split in facts["rows"]]
+    settings = [config_field.name for config_field in dataclasses.fields(DatasetConfig)]
+    recipe = {"language": facts["language"], "dataset": {key: facts[key] for key in settings}}
+    counts = [(key.replace("_", " "), n) for key, n in facts.items() if type(n) is int and key not in settings]
+    tokens = [("tokens a row", *facts["tokens"].values())]
+    lengths = f"""
+Lengths under the tokenizer of the model that the recipe trains; no row is over {facts["max_length"]}:
+
+{markdown.table(["", *facts["tokens"]], tokens)}
+"""
+    shown = "\n\n".join(markdown.fence(conversation(row["prompt"] + row["completion"])) for row in rows)
     body = f"""## {markdown.cell(name)}
 
 Conversations with {examples}.
 
-{markdown.table(["split", *counted], counts)}
-
+{markdown.table(["split", *split_counts], splits)}
+{lengths if facts["tokens"] else ""}
 Load it with `load_dataset(<this folder or repo>, "{name}")`. `prompt` holds the examples, the text and the first
-question, `completion` its answer and all further questions with their answers. The first row:
+question, `completion` its answer and all further questions with their answers.
 
-{markdown.fence(conversation(first_row["prompt"] + first_row["completion"]))}
+Source: {markdown.cell(facts["corpus"])}, {f"commit {facts['corpus_commit']}" if facts["corpus_commit"] else "a file"};
+licence: {markdown.cell(facts["corpus_licence"] or "not known, ask who made it")}. What became of its passages:
 
-How it was made:
+{markdown.table(["count", "passages"], counts)}
 
-{markdown.fence(json.dumps(made, indent=2, ensure_ascii=False), "json")}
+Of {facts["types"]} types, those of most passages:
+
+{markdown.table(["type", "passages"], facts["passages_of_type"].items())}
+
+The recipe, made with {", ".join(f"{library} {number}" for library, number in facts["versions"].items())}:
+
+{markdown.fence(yaml.safe_dump(recipe, sort_keys=False, allow_unicode=True).rstrip(), "yaml")}
+
+The first rows:
+
+{shown}
 
 {CITATION}"""
     return card(metadata, "RA-IT: open named entity recognition as conversations", name, body)

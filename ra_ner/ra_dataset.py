@@ -8,11 +8,16 @@
 import hashlib
 import json
 import random
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 
+import numpy as np
 from datasets import Dataset, DatasetDict, Features, List, Value
+from tqdm import tqdm
 
 from . import __version__, cards, hub
 from .benchmarks import load_benchmark
@@ -24,6 +29,10 @@ from .leakage import without_leaks
 from .readers import Source
 from .recipe import WITHOUT_ENCODER, DatasetConfig
 from .retrieval.select import Example, Retriever
+from .windows import split_at_sentence_end
+
+Row = dict[str, object]  # of FEATURES
+LIBRARIES = ("datasets", "sentence-transformers", "torch", "transformers")
 
 _MESSAGES = List({"role": Value("string"), "content": Value("string")})
 FEATURES = Features(
@@ -46,6 +55,9 @@ class RADataset:
 
 
 CountTokens = Callable[[list[Message]], int]
+QUANTILES = {"shortest": 0, "median": 0.5, "90%": 0.9, "99%": 0.99, "longest": 1}
+TYPES_SHOWN = 20
+ROWS_SHOWN = 3
 
 
 def build(
@@ -58,8 +70,9 @@ def build(
     vanilla twin of a recipe (`strategy: none`) has the same rows in the same order.
 
     Args:
-        count_tokens: the length of a conversation as it will be trained; needed for `max_length`. Examples of a row
-            that is longer are dropped, the last one first; a row that is longer without any is left out.
+        count_tokens: the length of a conversation as it will be trained; needed for `max_length`. A text that is too
+            long without examples is cut at the ends of sentences; then examples of a row are dropped, the last one
+            first, until it fits.
 
     Raises:
         UserError: nothing would be left to train on, or a key does not fit.
@@ -79,29 +92,24 @@ def build(
     if not splits["train"]:
         raise UserError("section dataset: no passage is left to train on; raise `size` or lower `validation_fraction`")
 
+    make_row = partial(
+        _row, negatives=NegativeTypes(splits["train"], config.negative_probability), wording=wording, seed=config.seed
+    )
+    limit = _Limit(config.max_length, count_tokens, make_row)
+    splits = {split: limit.cut_texts(part) for split, part in splits.items()}
+    if not splits["train"]:
+        raise UserError(f"section dataset: no text is within `max_length: {config.max_length}`; raise it")
+    if config.strategy != "none" and len(splits["train"]) <= config.k:
+        print(f"k is {config.k}, but the pool has {len(splits['train'])} passages: each is shown what there is")
     encoder = hub.fetch_model(config.encoder) if config.strategy not in WITHOUT_ENCODER else None
-    examples = Retriever(splits["train"], config, language, encoder).examples(usable)
-    examples_of = dict(zip((passage.id for passage in usable), examples, strict=True))
-    negatives = NegativeTypes(splits["train"], config.negative_probability)
-    rows, shortened, too_long = {}, 0, 0
-    for split, part in splits.items():
-        made = []
-        for passage in part:
-            chosen = examples_of[passage.id]
-            row = _row(passage, chosen, negatives, wording, config.seed)
-            while config.max_length and count_tokens(row["prompt"] + row["completion"]) > config.max_length:
-                if not chosen:
-                    too_long += 1
-                    break
-                shortened += 1
-                chosen = chosen[:-1]
-                row = _row(passage, chosen, negatives, wording, config.seed)
-            else:
-                made.append(row)
-        if made:
-            rows[split] = Dataset.from_list(made, FEATURES)
-    if "train" not in rows:
-        raise UserError(f"section dataset: no row is within `max_length: {config.max_length}`; raise it")
+    retriever = Retriever(splits["train"], config, language, encoder)
+    examples = iter(retriever.examples(splits["train"] + splits["validation"]))
+    rows = {
+        split: Dataset.from_list([limit.fit(passage, next(examples)) for passage in part], FEATURES)
+        for split, part in splits.items()
+        if part
+    }
+    passages_of_type = Counter(type_ for part in splits.values() for passage in part for type_ in passage.types)
     facts = {
         "ra_ner": __version__,
         "recipe": name,
@@ -110,24 +118,69 @@ def build(
         "k": config.k if config.strategy != "none" else 0,
         "encoder_revision": encoder and encoder.revision,
         "corpus_commit": source.commit,
+        "corpus_licence": source.licence,
         "corpus_fingerprint": fingerprint(passages),
         "passages_read": len(passages),
         **source.counts,
         "duplicates_merged": len(passages) - len(distinct),
         "in_a_benchmark_left_out": len(distinct) - len(clean),
         "without_entities_left_out": len(clean) - len(annotated),
-        "examples_dropped_to_fit": shortened,
-        "too_long_left_out": too_long,
+        **limit.counts,
         "rows": {split: len(part) for split, part in rows.items()},
         "examples": {split: sum(map(len, part["example_ids"])) for split, part in rows.items()},
         "questions": {split: sum(len(row) + 1 for row in part["completion"]) // 2 for split, part in rows.items()},
+        "tokens": {name: int(np.quantile(limit.lengths, q)) for name, q in QUANTILES.items() if limit.lengths},
+        "types": len(passages_of_type),
+        "passages_of_type": dict(passages_of_type.most_common(TYPES_SHOWN)),
+        "versions": {library: version(library) for library in LIBRARIES},
     }
     return RADataset(DatasetDict(rows), facts)
 
 
-def _row(
-    passage: Passage, examples: list[Example], negatives: NegativeTypes, wording: Wording, seed: int
-) -> dict[str, object]:
+class _Limit:
+    """Makes rows of at most `max_length` tokens, and counts what that took. Without a limit rows stay as they are."""
+
+    def __init__(self, max_length: int | None, count_tokens: CountTokens | None, make_row: Callable[..., Row]):
+        self.max_length, self.count_tokens, self.make_row = max_length, count_tokens, make_row
+        self.lengths: list[int] = []
+        self.counts = dict.fromkeys(("texts_cut", "too_long_left_out", "examples_dropped_to_fit"), 0)
+
+    def _length(self, row: Row) -> int:
+        return self.count_tokens(row["prompt"] + row["completion"])
+
+    def _fits_alone(self, passage: Passage) -> bool:
+        """Whether a passage fits without examples; one without entities makes no row."""
+        return not passage.entities or self._length(self.make_row(passage, [])) <= self.max_length
+
+    def cut_texts(self, passages: list[Passage]) -> list[Passage]:
+        """Passages that fit without examples: those that do not are cut at the ends of sentences."""
+        if not self.max_length:
+            return passages
+        kept = []
+        for passage in tqdm(passages, desc="Measuring texts", disable=len(passages) < 1000):
+            if self._fits_alone(passage):
+                kept.append(passage)
+                continue
+            parts = split_at_sentence_end(passage, self._fits_alone)
+            fitting = [part for part in parts if part.entities and self._fits_alone(part)]
+            self.counts["texts_cut"] += bool(fitting)
+            self.counts["too_long_left_out"] += sum(not self._fits_alone(part) for part in parts)
+            kept += fitting
+        return kept
+
+    def fit(self, passage: Passage, examples: list[Example]) -> Row:
+        """The row with as many of the examples, from the first on, as fit."""
+        row = self.make_row(passage, examples)
+        if self.max_length:
+            while (length := self._length(row)) > self.max_length and examples:
+                examples = examples[:-1]
+                row = self.make_row(passage, examples)
+                self.counts["examples_dropped_to_fit"] += 1
+            self.lengths.append(length)
+        return row
+
+
+def _row(passage: Passage, examples: list[Example], negatives: NegativeTypes, wording: Wording, seed: int) -> Row:
     rng = random.Random(f"{seed}:{passage.id}")
     types = passage.types + negatives.sample(passage, rng)
     rng.shuffle(types)
@@ -140,6 +193,13 @@ def _row(
         # The last digits of a vector depend on the batch it was encoded in, and would make equal builds differ.
         "example_scores": [round(example.score, 4) for example in examples],
     }
+
+
+def summary(dataset: RADataset) -> str:
+    """What a dry run shows: settings and counts, then the first conversation."""
+    facts = "\n".join(f"{key}: {json.dumps(value, ensure_ascii=False)}" for key, value in dataset.facts.items())
+    row = dataset.splits["train"][0]
+    return f"{facts}\n\n{cards.conversation(row['prompt'] + row['completion'])}"
 
 
 def write(dataset: RADataset, folder: Path) -> None:
@@ -157,7 +217,8 @@ def write(dataset: RADataset, folder: Path) -> None:
             (new / "rows.parquet").rename(new / files[split])
         facts = json.dumps(dataset.facts, indent=2, ensure_ascii=False)
         (new / name / "ra_it.json").write_text(facts + "\n", encoding="utf-8")
-        card = cards.dataset_card(dataset.facts, dataset.splits["train"][0], files)
+        rows = dataset.splits["train"].select(range(min(ROWS_SHOWN, len(dataset.splits["train"])))).to_list()
+        card = cards.dataset_card(dataset.facts, rows, files)
         (new / "README.md").write_text(card, encoding="utf-8")
 
 

@@ -15,7 +15,7 @@ import pyarrow
 import pyarrow.parquet
 from datasets import ClassLabel, Dataset
 from datasets.exceptions import DatasetsError
-from huggingface_hub import HfApi
+from huggingface_hub import HfApi, hf_hub_download
 
 from .conversation import parse_answer
 from .corpus import Passage, read_corpus, to_passage
@@ -26,7 +26,9 @@ LOOKED_AT = 100  # rows or lines by which a form is told
 SHOWN = 3  # malformed rows that are printed
 PARQUET_COPY = "refs/convert/parquet"  # the branch where the Hub keeps what it made of a loading script
 
-TAG_COLUMNS = ("ner_tags", "tags")  # the second in the datasets of tner
+# The datasets of tner have `tags`, numbers that this file of theirs names.
+TAG_COLUMNS = ("ner_tags", "tags")
+LABEL_FILE = "dataset/label.json"
 
 SKIPPED = "malformed rows skipped"
 NOT_FOUND = "mentions not found in the text"
@@ -37,11 +39,12 @@ Row = dict  # one JSON object
 
 @dataclass(frozen=True)
 class Source:
-    """What was read: the passages, the commit if they are from the Hub, and how often something was amiss."""
+    """What was read: the passages, the commit and the licence if the Hub knows them, and how often what was amiss."""
 
     passages: list[Passage]
     commit: str | None
     counts: dict[str, int]
+    licence: str | None = None
 
 
 def read_source(source: str, language: str, split: str = "train", revision: str | None = None) -> Source:
@@ -53,14 +56,14 @@ def read_source(source: str, language: str, split: str = "train", revision: str 
     Raises:
         UserError: the source can't be read, is in no known form, or holds no passage or no entity.
     """
-    path, commit = Path(source), None
+    path, commit, licence = Path(source), None, None
     if path.is_dir():
         raise UserError(f"{source} is a folder; name a file in it")
     if path.is_file():
         rows, stem = _read_file(path), path.stem
     else:
-        dataset, commit = _load_from_hub(source, split, revision)
-        rows, stem = _dataset_rows(dataset), f"{source.rpartition('/')[2]}-{split}"
+        dataset, commit, licence = _load_from_hub(source, split, revision)
+        rows, stem = _dataset_rows(dataset, source), f"{source.rpartition('/')[2]}-{split}"
     if not rows:
         raise UserError(f"{source}: it is empty; a corpus with at least one passage is needed")
     form = _recognise(rows, source)
@@ -72,7 +75,7 @@ def read_source(source: str, language: str, split: str = "train", revision: str 
         raise UserError(f"{source}: none of its {len(rows)} rows is a good {form.name} row; see those printed above")
     if not any(passage.entities for passage in passages):
         raise UserError(f"{source}: no entities in any passage, so there is nothing to learn or to score")
-    return Source(passages, commit, dict(counts))
+    return Source(passages, commit, dict(counts), licence)
 
 
 def _read_rows(
@@ -165,23 +168,28 @@ def _columns(line: str) -> list[str]:
     return line.split("\t" if "\t" in line else " ")
 
 
-def _dataset_rows(dataset: Dataset) -> list[object]:
+def _dataset_rows(dataset: Dataset, hub_id: str | None = None) -> list[object]:
     """The rows of a dataset, with label names in the place of their numbers."""
     rows = dataset.to_list()
     for column in TAG_COLUMNS:
         label = getattr(dataset.features.get(column), "feature", None)
+        names = {}
         if isinstance(label, ClassLabel):
             names = dict(enumerate(label.names))
+        elif hub_id and label and label.dtype.startswith("int"):
+            names = _label_file(hub_id)
+        if names:
             for row in rows:
                 row[column] = [names.get(tag, tag) for tag in row[column] or []]
     return rows
 
 
-def _load_from_hub(source: str, split: str, revision: str | None) -> tuple[Dataset, str]:
-    """A split of a Hub dataset and the commit it was read at."""
+def _load_from_hub(source: str, split: str, revision: str | None) -> tuple[Dataset, str, str | None]:
+    """A split of a Hub dataset, the commit it was read at, and the licence that its card names."""
     with hub_errors(f"{source!r} is no file here, and as a dataset of the Hub it can't be read"):
         info = HfApi().dataset_info(source, revision=revision)
     commit = info.sha
+    licence = info.card_data.license if info.card_data else None
     if f"{source.rpartition('/')[2]}.py" in {sibling.rfilename for sibling in info.siblings or []}:
         if revision:
             raise UserError(
@@ -189,7 +197,22 @@ def _load_from_hub(source: str, split: str, revision: str | None) -> tuple[Datas
                 "the Hub's Parquet copy"
             )
         commit = _parquet_commit(source)
-    return _load_split(source, split, commit), commit
+    return _load_split(source, split, commit), commit, licence
+
+
+def _label_file(source: str) -> dict[int, str]:
+    """The names of tags by their numbers, from the file where the datasets of tner have them; empty if there is none.
+
+    It is read from the main branch: the Hub's Parquet copy does not have it.
+    """
+    with hub_errors(f"{LABEL_FILE} of dataset {source!r} can't be read"):
+        if not HfApi().file_exists(source, LABEL_FILE, repo_type="dataset"):
+            return {}
+        file = hf_hub_download(source, LABEL_FILE, repo_type="dataset")
+    try:
+        return {number: name for name, number in json.loads(Path(file).read_text(encoding="utf-8")).items()}
+    except (ValueError, AttributeError):
+        raise UserError(f"{LABEL_FILE} of dataset {source!r} is no JSON object of names and their numbers") from None
 
 
 def _load_split(source: str, split: str, commit: str) -> Dataset:

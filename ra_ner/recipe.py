@@ -105,8 +105,11 @@ class OutputConfig:
 
 @dataclass
 class PushDatasetConfig:
-    """Section `dataset`: whether and where to push the dataset."""
+    """Section `dataset`: what becomes of the dataset once it is built."""
 
+    dry_run: bool = field(
+        default=False, metadata={"help": "Print the plan, the counts and one conversation, and write no dataset."}
+    )
     push_to_hub: bool = field(default=False, metadata={"help": "Push the dataset to the Hub once it is built."})
     hub_dataset_id: str | None = field(default=None, metadata={"help": "Repo to push to: namespace/name."})
     hub_private_repo: bool = field(default=True, metadata={"help": "Make the repo private, if it is new."})

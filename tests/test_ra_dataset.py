@@ -2,9 +2,10 @@
 
 import json
 from dataclasses import replace
+from importlib.metadata import version
 
 import pytest
-from conftest import passage, run_script, write_recipe
+from conftest import HUB, passage, run_script, write_recipe
 from datasets import load_dataset
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,7 +16,7 @@ from ra_ner.corpus import read_corpus
 from ra_ner.errors import UserError
 from ra_ner.markdown import cell, fence, table
 from ra_ner.ra_dataset import FEATURES, build, write
-from ra_ner.readers import Source
+from ra_ner.readers import Source, read_source
 from ra_ner.recipe import DatasetConfig, load_recipe
 
 
@@ -90,13 +91,41 @@ def test_examples_are_dropped_until_a_row_fits_and_never_an_answer(passages, con
     assert all(row["example_ids"][: len(fit["example_ids"])] == fit["example_ids"] for row, fit in pairs)
     dropped = sum(len(row["example_ids"]) - len(fit["example_ids"]) for row, fit in pairs)
     assert 0 < dropped <= fitted.facts["examples_dropped_to_fit"]
+    assert fitted.facts["tokens"]["longest"] <= config.max_length
+    assert fitted.facts["texts_cut"] == fitted.facts["too_long_left_out"] == 0
 
-    config.max_length = sorted(lengths(vanilla))[5]
-    short = build(source, "en", "r", config, characters)
-    assert short.facts["too_long_left_out"] > 0 and max(lengths(short)) <= config.max_length
+
+def test_a_text_that_alone_is_too_long_is_cut_at_the_ends_of_sentences(config):
+    def characters(messages):
+        return sum(len(message["content"]) for message in messages)
+
+    sentences = [f"Ada met Bo{i} in Rome." for i in range(9)]
+    mentions = [("Ada", "person"), ("Rome", "city"), *((f"Bo{i}", "person") for i in range(9))]
+    long = passage(" ".join(sentences), *mentions, id="long")
+    short = [passage(f"Bo saw river {i}.", ("Bo", "person"), id=str(i)) for i in range(3)]
+    config.size, config.validation_fraction, config.max_length = None, 0, 300
+    dataset = build(Source([*short, long], None, {}), "en", "r", config, characters)
+    parts = [row for row in rows(dataset) if row["id"].startswith("long#")]
+    assert len(parts) > 1 and dataset.facts["texts_cut"] == 1 and dataset.facts["too_long_left_out"] == 0
+    texts = {
+        part["id"]: next(m["content"] for m in reversed(part["prompt"]) if "Text: " in m["content"]) for part in parts
+    }
+    assert " ".join(texts[f"long#{i}"].removeprefix("Text: ") for i in sorted(int(k[5:]) for k in texts)) == long.text
+    assert all(characters(row["prompt"] + row["completion"]) <= 300 for row in rows(dataset))
+
+    unbroken = passage("word " * 200 + "Ada", ("Ada", "person"), id="unbroken")
+    facts = build(Source([*short, unbroken], None, {}), "en", "r", config, characters).facts
+    assert (facts["texts_cut"], facts["too_long_left_out"], facts["rows"]) == (0, 1, {"train": 3})
     config.max_length = 10
-    with pytest.raises(UserError, match="no row is within `max_length: 10`"):
-        build(source, "en", "r", config, characters)
+    with pytest.raises(UserError, match="no text is within `max_length: 10`"):
+        build(Source(short, None, {}), "en", "r", config, characters)
+
+
+def test_a_k_larger_than_the_pool_takes_what_there_is_and_says_so(passages, config, capsys):
+    config.size, config.k, config.validation_fraction = 4, 9, 0
+    dataset = build(Source(passages, None, {}), "en", "r", config)
+    assert [len(row["example_ids"]) for row in rows(dataset)] == [3, 3, 3, 3]
+    assert "k is 9, but the pool has 4 passages: each is shown what there is" in capsys.readouterr().out
 
 
 def test_passages_of_a_benchmark_are_excluded_and_counted(passages, config):
@@ -158,7 +187,8 @@ def test_text_in_the_card_stays_text(config, tmp_path):
     ]
     write(build(Source(passages, None, {}), "en", "r", config), tmp_path / "d")
     card = (tmp_path / "d" / "README.md").read_text(encoding="utf-8")
-    assert card.count("````") == 2, "the row's own backticks can't close its block"
+    assert card.count("````") == 2 * 2, "the rows' own backticks can't close its block"
+    assert "| t\\`\\|y | 1 |" in card
     assert load_dataset(str(tmp_path / "d"))["train"].num_rows == 2
 
 
@@ -173,6 +203,51 @@ def test_a_table_cell_is_one_line_without_markup(text):
 def test_a_fence_is_longer_than_any_run_inside(text):
     opening = fence(text).split("\n")[0]
     assert opening.strip("`") == "" and opening not in text
+
+
+def test_the_vanilla_conversations_are_those_of_the_release(shared, config):
+    """But for the order of turns and the types drawn at random, whose answer is []; one of them asks nothing at all."""
+    golden = shared / "golden" / "sky_ner_conversations_released.json"
+    config = replace(config, strategy="none", wording="released_zh", size=None, validation_fraction=0)
+    made = {row["id"]: row for row in rows(build(read_source(str(golden), "zh"), "zh", "r", config))}
+    conversations = json.loads(golden.read_text(encoding="utf-8"))
+    released = {row["id"]: row for row in conversations if len(row["conversations"]) > 2}
+    assert made.keys() == released.keys() and len(made) > 5
+    for id_, row in made.items():
+        ours = [message["content"] for message in row["prompt"] + row["completion"]]
+        theirs = [turn["value"] for turn in released[id_]["conversations"]]
+        assert ours[:2] == theirs[:2]
+        asked, asked_there = (set(zip(turns[2::2], turns[3::2], strict=True)) for turns in (ours, theirs))
+        positive = {turn for turn in asked_there if turn[1] != "[]"}
+        assert positive == {turn for turn in asked if turn[1] != "[]"} and positive
+
+
+def test_the_card_says_how_the_rows_were_made(here):
+    folder = here / "outputs" / "quickstart" / "dataset"
+    facts = json.loads((folder / "quickstart" / "ra_it.json").read_text(encoding="utf-8"))
+    card = (folder / "README.md").read_text(encoding="utf-8")
+    assert "licence: not known" in card and "Source: data/sample/en.jsonl" in card
+    assert f"| tokens a row | {' | '.join(str(n) for n in facts['tokens'].values())} |" in card
+    assert (
+        "| in a benchmark left out | 0 |" in card
+        and "strategy: nn" in card
+        and f"datasets {version('datasets')}" in card
+    )
+    most, count = next(iter(facts["passages_of_type"].items()))
+    assert f"| {most} | {count} |" in card
+    shown = load_dataset(str(folder), split="train")[:3]["prompt"]
+    assert all(prompt[-1]["content"] in card for prompt in shown) and len(shown) == 3
+    assert "2406.17305" in card and "2308.03279" in card
+
+
+def test_a_dry_run_shows_the_plan_and_writes_nothing(workplace, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(workplace)
+    flags = ["--output_dir", tmp_path / "d", "--dry_run", "--push_to_hub", "--hub_dataset_id", "tester/dry"]
+    assert run_script("build_ra_dataset", "recipes/quickstart.yaml", *flags) is None
+    said = capsys.readouterr().out
+    assert 'strategy: "nn"' in said and 'rows: {"train": 10, "validation": 2}' in said
+    assert "[user] Here are some examples" in said and "[assistant] [" in said
+    assert not list(tmp_path.iterdir()) and ("dataset", "tester/dry") not in HUB.repos
 
 
 def test_the_script_fits_rows_by_the_tokenizer_that_will_train_them(workplace, tmp_path, monkeypatch):

@@ -379,6 +379,37 @@ def test_class_labels_of_the_hub(hub):
         read_source("tester/readers-labels", "en")
 
 
+def test_the_licence_that_the_card_names(hub):
+    row = chat("Text: Ada", "ok", "What describes person in the text?", '["Ada"]')
+    hub.create("dataset", "others/readers-licence")
+    card = b"---\nlicense: cc-by-nc-4.0\n---\n"
+    hub.put("dataset", "others/readers-licence", {"train.json": json.dumps([row]).encode(), "README.md": card})
+    assert read_source("others/readers-licence", "en").licence == "cc-by-nc-4.0"
+
+
+def test_numbers_that_a_label_file_names(hub, tmp_path):
+    Dataset.from_dict({"tokens": [["Ada", "Lovelace", "ran"]], "tags": [[1, 2, 0]]}).to_parquet(
+        tmp_path / "rows.parquet"
+    )
+    files = {"train.parquet": (tmp_path / "rows.parquet").read_bytes()}
+    hub.create("dataset", "others/readers-tner")
+    hub.put("dataset", "others/readers-tner", files)
+    with pytest.raises(UserError, match="row 1: tag 1 is a number without a name"):
+        read_source("others/readers-tner", "en")
+    hub.put("dataset", "others/readers-tner", {"dataset/label.json": b"[]"})
+    with pytest.raises(UserError, match="dataset/label.json of .* is no JSON object of names and their numbers"):
+        read_source("others/readers-tner", "en")
+    labels = {"O": 0, "B-PER": 1, "I-PER": 2}
+    hub.put("dataset", "others/readers-tner", {"dataset/label.json": json.dumps(labels).encode()})
+    assert entities(read_source("others/readers-tner", "en").passages[0]) == [("Ada Lovelace", "PER", 0, 12)]
+
+
+def test_a_private_or_gated_source_asks_for_a_token(hub, monkeypatch):
+    hub.create("dataset", "others/readers-private", private=True)
+    with pytest.raises(UserError, match="private and the token can't see it: check the id, or log in"):
+        read_source("others/readers-private", "en")
+
+
 def put_script(repo_id: str, tmp_path, configs: list[str]) -> tuple[str, str]:
     """A loading script with the Parquet copy of its configs; returns the commits of both."""
     Dataset.from_dict(TOKENS, LABELS).to_parquet(tmp_path / "rows.parquet")
