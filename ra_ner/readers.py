@@ -247,7 +247,7 @@ def _read_own(row: Row, language: str, counts: Counter[str]) -> Row:
     return {"text": row["text"], "entities": row["entities"]}
 
 
-_TEXT_TURN = re.compile(r"\s*(?:Text|文本)\s*[:：]\s*(.*\S)", re.DOTALL)
+_TEXT_TURN = re.compile(r"\s*(?:Text|文本)\s*[:：] ?(.*\S.*)", re.DOTALL)  # the text's own white space stays
 _QUESTION = re.compile(
     r"\s*(?:What describes (?P<en>.+) in the text\?|文本中属于[\"“”](?P<zh>.+)[\"“”]的实体有哪些[？?])\s*", re.DOTALL
 )
