@@ -28,7 +28,7 @@ def main(recipe: Recipe, config: DatasetConfig, push: PushDatasetConfig, output:
     is_main = PartialState().is_main_process
     if push.push_to_hub and is_main and not push.dry_run:
         hub.prepare_push("dataset", push.hub_dataset_id, push.hub_private_repo, "hub_dataset_id")
-    source = read_source(config.corpus, recipe.language, revision=config.revision)
+    source = read_source(config.corpus, recipe.language, revision=config.revision, config=config.corpus_config)
     count_tokens = None
     if config.max_length:
         keys = ("model_name_or_path", "model_revision", "chat_template_path")

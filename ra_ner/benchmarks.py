@@ -2,83 +2,215 @@
 
 import difflib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from .corpus import Entity, Passage, read_corpus
+from .corpus import Passage
 from .errors import UserError
+from .readers import read_source
 
 CATCH_ALL = "misc"  # never asked for
 
 
 @dataclass(frozen=True)
-class Source:
-    """Where a benchmark lives. `labels` maps raw labels to words; without it, types are open and stand as they are."""
+class Entry:
+    """Where a benchmark lives, and `words`, the words that each of its labels (in lower case) is asked for by.
+
+    Without words its types are open and stand as they are. `test` and `train` are files; `hub_id` and `hub_config` name
+    a dataset of the Hub; with neither the user gives the place.
+    """
 
     language: str
-    test: Path
+    words: dict[str, str] | None = None
+    test: Path | None = None
     train: Path | None = None
-    labels: Path | None = None
+    hub_id: str | None = None
+    hub_config: str | None = None
 
 
 @dataclass(frozen=True)
 class Benchmark:
-    """`types` is the closed label set that is asked of every passage, None for open types; `train` may be empty."""
+    """`types` is the closed label set that is asked of every passage, None for open types; `train` may be empty.
+
+    `labels` names the label set, as its wording moves scores by points: `ra_ner` (the table below), `labels.json` (of
+    the user's folder), or `open`.
+    """
 
     name: str
     test: list[Passage]
     train: list[Passage]
     types: list[str] | None
+    labels: str
 
 
+def _crossner(config: str, **words: str) -> Entry:
+    common = ("country", "event", "location", "organisation", "person", CATCH_ALL)
+    words = {word: word for word in common} | words
+    return Entry("en", words, hub_id="DFKI-SLT/cross_ner", hub_config=config)
+
+
+def _same(*labels: str) -> dict[str, str]:
+    return {label: label for label in labels}
+
+
+# The benchmarks of the paper. Labels are those of the published files.
 BENCHMARKS = {
-    "sample_en": Source("en", Path("data/sample/en_test.jsonl"), Path("data/sample/en.jsonl")),
-    "sample_zh": Source("zh", Path("data/sample/zh_test.jsonl"), Path("data/sample/zh.jsonl")),
+    "sample_en": Entry("en", test=Path("data/sample/en_test.jsonl"), train=Path("data/sample/en.jsonl")),
+    "sample_zh": Entry("zh", test=Path("data/sample/zh_test.jsonl"), train=Path("data/sample/zh.jsonl")),
+    "crossner_ai": _crossner(
+        "ai",
+        **_same("algorithm", "conference", "field", "product", "researcher", "task", "university"),
+        metrics="metric",
+        programlang="programming language",
+    ),
+    "crossner_literature": _crossner(
+        "literature", **_same("award", "book", "magazine", "poem", "writer"), literarygenre="literary genre"
+    ),
+    "crossner_music": _crossner(
+        "music",
+        **_same("album", "award", "band", "song"),
+        musicalartist="musical artist",
+        musicalinstrument="musical instrument",
+        musicgenre="music genre",
+    ),
+    "crossner_politics": _crossner("politics", **_same("election", "politician"), politicalparty="political party"),
+    "crossner_science": _crossner(
+        "science",
+        **_same("award", "discipline", "enzyme", "protein", "scientist", "theory", "university"),
+        academicjournal="academic journal",
+        astronomicalobject="astronomical object",
+        chemicalcompound="chemical compound",
+        chemicalelement="chemical element",
+    ),
+    "mit_movie": Entry(
+        "en",
+        _same("actor", "character", "director", "genre", "plot", "rating", "review", "song", "title", "trailer", "year")
+        | {"ratings_average": "average rating"},
+    ),
+    "mit_restaurant": Entry(
+        "en",
+        _same("amenity", "cuisine", "dish", "hours", "location", "price", "rating")
+        | {"restaurant_name": "restaurant name"},
+    ),
+    "ontonotes4": Entry("zh", {"gpe": "地缘政治实体", "loc": "地名", "org": "机构名", "per": "人名"}),
+    "msra": Entry("zh", {"loc": "地名", "org": "机构名", "per": "人名"}),
+    "weibo": Entry(
+        "zh",
+        {
+            f"{label}.{kind}": f"{word}{suffix}"
+            for label, word in {"gpe": "地缘政治实体", "loc": "地点", "org": "机构", "per": "人物"}.items()
+            for kind, suffix in {"nam": "名称", "nom": "的泛指"}.items()
+        },
+    ),
+    "boson": Entry(
+        "zh",
+        {
+            "company_name": "公司名",
+            "location": "地名",
+            "org_name": "机构名",
+            "person_name": "人名",
+            "product_name": "产品名",
+            "time": "时间",
+        },
+    ),
+    "cluener": Entry(
+        "zh",
+        {
+            "address": "地址",
+            "book": "书名",
+            "company": "公司",
+            "game": "游戏",
+            "government": "政府机构",
+            "movie": "电影",
+            "name": "人名",
+            "organization": "组织机构",
+            "position": "职位",
+            "scene": "景点",
+        },
+    ),
+    "cmeee": Entry(
+        "zh",
+        {
+            "bod": "身体部位",
+            "dep": "医院科室",
+            "dis": "疾病",
+            "dru": "药物",
+            "equ": "医疗设备",
+            "ite": "医学检验项目",
+            "mic": "微生物",
+            "pro": "医疗程序",
+            "sym": "临床症状",
+        },
+    ),
+    "renminribao": Entry("zh", {"loc": "地名", "org": "机构名", "per": "人名", "t": "时间"}),
+    "yidu": Entry("zh", _same("疾病和诊断", "影像检查", "实验室检验", "手术", "药物", "解剖部位")),
 }
 
 
 def load_benchmark(name: str, language: str) -> Benchmark:
-    """Load a benchmark of the table, or a folder with test.jsonl (else dev.jsonl), train.jsonl and labels.json.
+    """Load a benchmark: a name of the table, `name=PATH` for one that lies at PATH, or a path alone.
 
-    The last two may be missing: without labels.json types are open, without train.jsonl there is no in-domain pool.
+    PATH is a folder with a file called test (else dev), one called train for in-domain examples where there is one, and
+    labels.json (label -> words) where the table's words are not wanted; or one file. Files are in any form that
+    `read_source` reads. A path alone without labels.json has open types.
 
     Raises:
         UserError: there is no such benchmark, it is in another language, or a label has no words.
     """
-    source = BENCHMARKS.get(name) or _folder(Path(name), language)
-    if source.language != language:
-        raise UserError(f"benchmark {name} is in {source.language}, the recipe's language is {language}")
-    words = json.loads(source.labels.read_text(encoding="utf-8")) if source.labels else None
-    return Benchmark(
-        name=name,
-        test=_verbalise(read_corpus(source.test), words, source.labels),
-        train=_verbalise(read_corpus(source.train), words, source.labels) if source.train else [],
-        types=[word for word in dict.fromkeys(words.values()) if word != CATCH_ALL] if words else None,
+    known, _, given = name.partition("=")
+    if known not in BENCHMARKS and not given:
+        known, given = "", name
+    if known and known not in BENCHMARKS:
+        raise _unknown(known)
+    entry = BENCHMARKS[known] if known else Entry(language)
+    if entry.language != language:
+        raise UserError(f"benchmark {known} is in {entry.language}, the recipe's language is {language}")
+    labels = "ra_ner" if entry.words else "open"
+    if given:
+        entry, labels = _at(Path(given), entry, labels)
+    elif not entry.test and not entry.hub_id:
+        raise UserError(f"benchmark {known} can't be fetched from the Hub: get its files and write {known}=PATH")
+    if entry.test:
+        test = read_source(str(entry.test), language).passages
+        train = read_source(str(entry.train), language).passages if entry.train else []
+    else:
+        test, train = (
+            read_source(entry.hub_id, language, split=split, config=entry.hub_config).passages
+            for split in ("test", "train")
+        )
+    if entry.words:
+        test, train = ([_verbalise(passage, entry.words, known or given) for passage in part] for part in (test, train))
+    types = [word for word in dict.fromkeys(entry.words.values()) if word != CATCH_ALL] if entry.words else None
+    return Benchmark(known or given, test, train, types, labels)
+
+
+def _at(path: Path, entry: Entry, labels: str) -> tuple[Entry, str]:
+    """The entry of a benchmark whose files the user has, and the name of its label set."""
+    if path.is_file():
+        return replace(entry, test=path, train=None), labels
+    files = {file.stem: file for file in sorted(path.glob("*.*"))} if path.is_dir() else {}
+    test = files.get("test") or files.get("dev")
+    if test is None:
+        raise _unknown(str(path))
+    entry = replace(entry, test=test, train=files.get("train"))
+    if file := files.get("labels"):
+        words = json.loads(file.read_text(encoding="utf-8"))
+        return replace(entry, words={label.lower(): word for label, word in words.items()}), "labels.json"
+    return entry, labels
+
+
+def _unknown(name: str) -> UserError:
+    near = difflib.get_close_matches(Path(name).name, BENCHMARKS, n=1)
+    hint = f"; did you mean {near[0]}?" if near else "."
+    return UserError(
+        f"unknown benchmark {name}{hint} Known: {', '.join(BENCHMARKS)}, files, and folders with a file test or dev"
     )
 
 
-def _folder(path: Path, language: str) -> Source:
-    test = next((path / name for name in ("test.jsonl", "dev.jsonl") if (path / name).is_file()), None)
-    if test is None:
-        near = difflib.get_close_matches(path.name, BENCHMARKS, n=1)
-        hint = f"; did you mean {near[0]}?" if near else "."
+def _verbalise(passage: Passage, words: dict[str, str], name: str) -> Passage:
+    if missing := {type_ for type_ in passage.types if type_.lower() not in words}:
         raise UserError(
-            f"unknown benchmark {path}{hint} Known: {', '.join(BENCHMARKS)}, and folders with a test.jsonl or dev.jsonl"
+            f"benchmark {name}: label {sorted(missing)[0]!r} has no words; add it to labels.json beside the test file"
         )
-    train, labels = path / "train.jsonl", path / "labels.json"
-    return Source(language, test, train if train.is_file() else None, labels if labels.is_file() else None)
-
-
-def _verbalise(passages: list[Passage], words: dict[str, str] | None, labels: Path | None) -> list[Passage]:
-    if words is None:
-        return passages
-    if missing := {entity.type for passage in passages for entity in passage.entities} - words.keys():
-        raise UserError(f"{labels}: label {sorted(missing)[0]!r} has no words; add it")
-    return [
-        Passage(
-            passage.id,
-            passage.text,
-            tuple(Entity(e.text, words[e.type], e.start, e.end) for e in passage.entities),
-        )
-        for passage in passages
-    ]
+    entities = tuple(replace(entity, type=words[entity.type.lower()]) for entity in passage.entities)
+    return replace(passage, entities=entities)

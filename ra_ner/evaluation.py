@@ -5,36 +5,32 @@
 <output_dir>/scores.json        and report.md
 """
 
-import difflib
-import functools
 import hashlib
 import json
 import os
 import random
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import get_args
 
 from tqdm import tqdm
 
 from . import __version__, cards, hub
 from .benchmarks import Benchmark, load_benchmark
-from .conversation import Message, NegativeTypes, find_wording, parse_answer, query
+from .conversation import NegativeTypes, find_wording, opening, parse_answer
 from .corpus import Entity, Passage, sample
 from .errors import UserError
 from .files import write_text
 from .hub import LocalModel
-from .inference import Engine
-from .recipe import WITHOUT_ENCODER, EvaluateConfig, Recipe, Strategy
+from .inference import Engine, Request
+from .recipe import EvaluateConfig, Recipe
 from .released import RELEASED
 from .rendering import TEMPLATES
 from .report import report
-from .retrieval.select import Example, Retriever
+from .retrieval.select import Example
 from .scoring import Counts, legacy_counts, span_counts
-
-SETTINGS = ("zero_shot", *(f"in_domain-{strategy}" for strategy in get_args(Strategy) if strategy != "none"))
+from .settings import Pools, check_settings
 
 
 @dataclass(frozen=True)
@@ -63,11 +59,12 @@ class Task:
     types: list[str]
     examples: list[Example]
 
-    def messages(self, model: Model) -> list[list[Message]]:
+    def request(self, model: Model) -> Request:
         wording = find_wording(model.wording, model.language)
-        passages = [example.passage for example in self.examples]
         system = [{"role": "system", "content": model.system}] if model.system else []
-        return [[*system, *query(self.passage.text, entity_type, passages, wording)] for entity_type in self.types]
+        shown = opening(self.passage.text, [example.passage for example in self.examples], wording)
+        questions = [wording.question.format(type=entity_type) for entity_type in self.types]
+        return Request(self.passage.text, [*system, *shown], questions)
 
 
 def evaluate(recipe: Recipe, config: EvaluateConfig, output_dir: Path) -> dict:
@@ -81,8 +78,7 @@ def evaluate(recipe: Recipe, config: EvaluateConfig, output_dir: Path) -> dict:
     journal = Journal(output_dir / "answers.jsonl")
     rows = []
     for model in models:
-        load = functools.cache(functools.partial(_load_engine, model, config))
-        rows += _predict(model, tasks, load, journal, f"{config.dtype} {config.max_new_tokens}")
+        rows += _predict(model, tasks, config, journal)
     lines = [json.dumps(row, ensure_ascii=False) for row in rows]
     write_text(output_dir / "predictions.jsonl", "\n".join(lines) + "\n")
     scores = _scores(rows, recipe, config)
@@ -97,7 +93,7 @@ def _load_engine(model: Model, config: EvaluateConfig) -> Engine:
     template = (TEMPLATES / model.chat_template).read_text(encoding="utf-8") if model.chat_template else None
     adapter = model.local.path if model.base else None
     path = model.base.path if model.base else model.local.path
-    return TransformersEngine(path, adapter, template, config.dtype, config.max_new_tokens)
+    return TransformersEngine(path, adapter, template, config.dtype, config.max_new_tokens, config.load_in_4bit)
 
 
 def find_model(name: str, recipe: Recipe) -> Model:
@@ -148,38 +144,20 @@ def _name_apart(models: dict[str, Model]) -> list[Model]:
 def _tasks(recipe: Recipe, config: EvaluateConfig) -> list[Task]:
     if not config.benchmarks:
         raise UserError(f"{recipe.path}: section evaluate names no `benchmarks`")
-    for setting in config.settings:
-        if setting not in SETTINGS:
-            near = difflib.get_close_matches(setting, SETTINGS, n=1)
-            hint = f"did you mean {near[0]}?" if near else f"choose from {', '.join(SETTINGS)}"
-            raise UserError(f"unknown setting {setting!r}; {hint}")
+    check_settings(config.settings)
+    pools = Pools(recipe, config)
     tasks = []
     for name in config.benchmarks:
         benchmark = load_benchmark(name, recipe.language)
         passages = sample(benchmark.test, config.limit, config.seed)
         types = _types_asked(benchmark, passages, config.seed)
         for setting in config.settings:
-            examples = _retriever(setting, benchmark, recipe, config).examples(passages)
+            examples = pools.examples(setting, benchmark, passages)
             tasks += [
                 Task(benchmark.name, setting, passage, asked, shown)
                 for passage, asked, shown in zip(passages, types, examples, strict=True)
             ]
     return tasks
-
-
-def _retriever(setting: str, benchmark: Benchmark, recipe: Recipe, config: EvaluateConfig) -> Retriever:
-    """The retriever of a setting: the dataset builder's, with the keys of section evaluate in place of its own."""
-    _, _, strategy = setting.partition("-")
-    encoder = None
-    if strategy and not benchmark.train:
-        raise UserError(f"setting {setting} needs examples, but benchmark {benchmark.name} has no train part")
-    if strategy and strategy not in WITHOUT_ENCODER:
-        name = config.encoder or recipe.dataset.encoder
-        if not name:
-            raise UserError(f"setting {setting} needs an `encoder`, a sentence-transformers model")
-        encoder = hub.fetch_model(name)
-    keys = replace(recipe.dataset, strategy=strategy or "none", k=config.k, seed=config.seed)
-    return Retriever(benchmark.train, keys, recipe.language, encoder)
 
 
 def _types_asked(benchmark: Benchmark, passages: list[Passage], seed: int) -> list[list[str]]:
@@ -226,23 +204,35 @@ class Journal:
         self.answers[key] = answers
 
 
-def _predict(
-    model: Model, tasks: list[Task], engine: Callable[[], Engine], journal: Journal, generation: str
-) -> Iterator[dict]:
+def _predict(model: Model, tasks: list[Task], config: EvaluateConfig, journal: Journal) -> Iterator[dict]:
+    """Ask what the journal does not hold, then yield a row for each query. The model is loaded if it is needed."""
+    generation = [config.mode, config.dtype, config.load_in_4bit, config.max_new_tokens]
     weights = [model.local.revision, model.base and model.base.revision, model.chat_template]
-    for task in tqdm(tasks, desc=model.name, unit="passage"):
-        messages = task.messages(model)
-        prompts = [hashlib.sha256(json.dumps(conversation).encode()).hexdigest()[:16] for conversation in messages]
-        identity = [*weights, generation, task.benchmark, task.setting, task.passage.id, *prompts]
-        key = hashlib.sha256(json.dumps(identity).encode()).hexdigest()
-        if key not in journal.answers:
-            journal.add(key, engine().answer(messages))
-        for entity_type, prompt_hash, raw in zip(task.types, prompts, journal.answers[key], strict=True):
+    requests = [task.request(model) for task in tasks]
+    keys = [
+        _digest(
+            *weights, *generation, task.benchmark, task.setting, task.passage.id, request.opening, request.questions
+        )
+        for task, request in zip(tasks, requests, strict=True)
+    ]
+    missing = [(key, request) for key, request in zip(keys, requests, strict=True) if key not in journal.answers]
+    if missing:
+        engine = _load_engine(model, config)
+        with tqdm(total=len(tasks), initial=len(tasks) - len(missing), desc=model.name, unit="passage") as progress:
+            for start in range(0, len(missing), config.batch_size):
+                batch = missing[start : start + config.batch_size]
+                asked = [request for _, request in batch]
+                answers = engine.answer(asked) if config.mode == "query" else map(engine.converse, asked)
+                for (key, _), given in zip(batch, answers, strict=True):
+                    journal.add(key, given)
+                    progress.update()
+    for task, request, key in zip(tasks, requests, keys, strict=True):
+        for entity_type, messages, raw in zip(task.types, request.queries, journal.answers[key], strict=True):
             answer = parse_answer(raw)
             yield {
                 "model": model.name,
                 "revision": model.local.revision,
-                "prompt_hash": prompt_hash,
+                "prompt_hash": _digest(messages)[:16],
                 "benchmark": task.benchmark,
                 "passage_id": task.passage.id,
                 "setting": task.setting,
@@ -254,6 +244,10 @@ def _predict(
                 "parse_error": answer.error,
                 "example_ids": [example.passage.id for example in task.examples],
             }
+
+
+def _digest(*values: object) -> str:
+    return hashlib.sha256(json.dumps(values).encode()).hexdigest()
 
 
 def _scores(rows: list[dict], recipe: Recipe, config: EvaluateConfig) -> dict:

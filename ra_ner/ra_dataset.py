@@ -77,21 +77,10 @@ def build(
     Raises:
         UserError: nothing would be left to train on, or a key does not fit.
     """
-
     wording = find_wording(config.wording, language)
     if config.strategy not in WITHOUT_ENCODER and not config.encoder:
         raise UserError(f"section dataset: strategy {config.strategy} needs `encoder`, a sentence-transformers model")
-    passages = source.passages
-    distinct = merge_duplicates(passages)
-    tested = [passage for benchmark in config.exclude for passage in load_benchmark(benchmark, language).test]
-    clean = without_leaks(distinct, tested, language)
-    annotated = [passage for passage in clean if passage.entities]
-    usable = sample(annotated, config.size, config.seed)
-    held_out = round(len(usable) * config.validation_fraction)
-    splits = {"train": usable[held_out:], "validation": usable[:held_out]}
-    if not splits["train"]:
-        raise UserError("section dataset: no passage is left to train on; raise `size` or lower `validation_fraction`")
-
+    splits, counts = split_passages(source, language, config)
     make_row = partial(
         _row, negatives=NegativeTypes(splits["train"], config.negative_probability), wording=wording, seed=config.seed
     )
@@ -119,12 +108,8 @@ def build(
         "encoder_revision": encoder and encoder.revision,
         "corpus_commit": source.commit,
         "corpus_licence": source.licence,
-        "corpus_fingerprint": fingerprint(passages),
-        "passages_read": len(passages),
-        **source.counts,
-        "duplicates_merged": len(passages) - len(distinct),
-        "in_a_benchmark_left_out": len(distinct) - len(clean),
-        "without_entities_left_out": len(clean) - len(annotated),
+        "corpus_fingerprint": fingerprint(source.passages),
+        **counts,
         **limit.counts,
         "rows": {split: len(part) for split, part in rows.items()},
         "examples": {split: sum(map(len, part["example_ids"])) for split, part in rows.items()},
@@ -135,6 +120,36 @@ def build(
         "versions": {library: version(library) for library in LIBRARIES},
     }
     return RADataset(DatasetDict(rows), facts)
+
+
+def split_passages(
+    source: Source, language: str, config: DatasetConfig
+) -> tuple[dict[str, list[Passage]], dict[str, int]]:
+    """The passages of the splits train and validation, and how many were left out for what reason.
+
+    Duplicates are merged, and passages that a benchmark of `exclude` holds or that have no entity are left out, before
+    `size` passages are drawn.
+
+    Raises:
+        UserError: no passage is left to train on.
+    """
+    distinct = merge_duplicates(source.passages)
+    tested = [passage for benchmark in config.exclude for passage in load_benchmark(benchmark, language).test]
+    clean = without_leaks(distinct, tested, language)
+    annotated = [passage for passage in clean if passage.entities]
+    usable = sample(annotated, config.size, config.seed)
+    held_out = round(len(usable) * config.validation_fraction)
+    splits = {"train": usable[held_out:], "validation": usable[:held_out]}
+    if not splits["train"]:
+        raise UserError("section dataset: no passage is left to train on; raise `size` or lower `validation_fraction`")
+    counts = {
+        "passages_read": len(source.passages),
+        **source.counts,
+        "duplicates_merged": len(source.passages) - len(distinct),
+        "in_a_benchmark_left_out": len(distinct) - len(clean),
+        "without_entities_left_out": len(clean) - len(annotated),
+    }
+    return splits, counts
 
 
 class _Limit:

@@ -25,6 +25,7 @@ from .hub import hub_errors, load_dataset_at
 LOOKED_AT = 100  # rows or lines by which a form is told
 SHOWN = 3  # malformed rows that are printed
 PARQUET_COPY = "refs/convert/parquet"  # the branch where the Hub keeps what it made of a loading script
+_IN_PARQUET_COPY = re.compile(r"[^/]+/[^/]+/\d+\.parquet")
 
 # The datasets of tner have `tags`, numbers that this file of theirs names.
 TAG_COLUMNS = ("ner_tags", "tags")
@@ -47,8 +48,10 @@ class Source:
     licence: str | None = None
 
 
-def read_source(source: str, language: str, split: str = "train", revision: str | None = None) -> Source:
-    """Read a file, or a split of a Hub dataset at a revision; `FORMATS` names what is understood.
+def read_source(
+    source: str, language: str, split: str = "train", revision: str | None = None, config: str | None = None
+) -> Source:
+    """Read a file, or a split of a Hub dataset or of one of its configs, at a revision; `FORMATS` says in which forms.
 
     Malformed rows are skipped, the first of them shown. A mention that is not in its text has no offsets. Ids are those
     of the source if every row has its own, else made of the source's name and the row's number, from 0.
@@ -62,7 +65,7 @@ def read_source(source: str, language: str, split: str = "train", revision: str 
     if path.is_file():
         rows, stem = _read_file(path), path.stem
     else:
-        dataset, commit, licence = _load_from_hub(source, split, revision)
+        dataset, commit, licence = _load_from_hub(source, split, revision, config)
         rows, stem = _dataset_rows(dataset, source), f"{source.rpartition('/')[2]}-{split}"
     if not rows:
         raise UserError(f"{source}: it is empty; a corpus with at least one passage is needed")
@@ -184,20 +187,27 @@ def _dataset_rows(dataset: Dataset, hub_id: str | None = None) -> list[object]:
     return rows
 
 
-def _load_from_hub(source: str, split: str, revision: str | None) -> tuple[Dataset, str, str | None]:
+def _load_from_hub(
+    source: str, split: str, revision: str | None, config: str | None
+) -> tuple[Dataset, str, str | None]:
     """A split of a Hub dataset, the commit it was read at, and the licence that its card names."""
     with hub_errors(f"{source!r} is no file here, and as a dataset of the Hub it can't be read"):
         info = HfApi().dataset_info(source, revision=revision)
-    commit = info.sha
     licence = info.card_data.license if info.card_data else None
-    if f"{source.rpartition('/')[2]}.py" in {sibling.rfilename for sibling in info.siblings or []}:
+    files = [sibling.rfilename for sibling in info.siblings or []]
+    if f"{source.rpartition('/')[2]}.py" in files:
         if revision:
             raise UserError(
                 f"dataset {source!r} is a loading script at {revision}, which is not run; name no revision, to read "
                 "the Hub's Parquet copy"
             )
-        commit = _parquet_commit(source)
-    return _load_split(source, split, commit), commit, licence
+        with hub_errors(f"dataset {source!r} is a loading script, and its Parquet copy {PARQUET_COPY} can't be read"):
+            info = HfApi().dataset_info(source, revision=PARQUET_COPY)
+        files = [sibling.rfilename for sibling in info.siblings or []]
+    files = [file for file in files if file != ".gitattributes"]
+    if files and all(map(_IN_PARQUET_COPY.fullmatch, files)):
+        return _read_parquet_copy(source, info.sha, files, split, config), info.sha, licence
+    return _load_split(source, split, info.sha, config), info.sha, licence
 
 
 def _label_file(source: str) -> dict[int, str]:
@@ -215,29 +225,29 @@ def _label_file(source: str) -> dict[int, str]:
         raise UserError(f"{LABEL_FILE} of dataset {source!r} is no JSON object of names and their numbers") from None
 
 
-def _load_split(source: str, split: str, commit: str) -> Dataset:
+def _load_split(source: str, split: str, commit: str, config: str | None) -> Dataset:
     try:
-        return load_dataset_at(source, commit, split=split)
+        return load_dataset_at(source, commit, config, split)
     except (DatasetsError, FileNotFoundError, ValueError) as error:  # no such split, several configs, broken files
         reason = " ".join(str(error.__cause__ or error).split())
         raise UserError(
-            f"split {split!r} of dataset {source!r} can't be read ({reason}); name another split, or download a file "
-            "of it and name that"
+            f"split {split!r} of dataset {source!r} can't be read ({reason}); name another split or config, or "
+            "download a file of it and name that"
         ) from None
 
 
-def _parquet_commit(source: str) -> str:
-    """The commit of the Hub's Parquet copy, which holds a folder for each config of the dataset."""
-    with hub_errors(f"dataset {source!r} is a loading script, and its Parquet copy {PARQUET_COPY} can't be read"):
-        copy = HfApi().dataset_info(source, revision=PARQUET_COPY)
-    files = [sibling.rfilename for sibling in copy.siblings or []]
-    configs = sorted({file.split("/")[0] for file in files if file.endswith(".parquet")})
-    if len(configs) > 1:  # load_dataset would put them together
-        names = ", ".join(configs)
-        raise UserError(
-            f"dataset {source!r} has several configs ({names}); download the Parquet file of one, name that"
-        )
-    return copy.sha
+def _read_parquet_copy(source: str, commit: str, files: list[str], split: str, config: str | None) -> Dataset:
+    """A split from files called config/split/0000.parquet; load_dataset would put all configs together."""
+    configs = sorted({file.split("/")[0] for file in files if "/" in file})
+    if config is None and len(configs) > 1:
+        raise UserError(f"dataset {source!r} has several configs; choose one of {', '.join(configs)}")
+    wanted = sorted(file for file in files if file.startswith(f"{config or configs[0]}/{split}/"))
+    if not wanted:
+        splits = sorted({"/".join(file.split("/")[:2]) for file in files if "/" in file})
+        raise UserError(f"dataset {source!r} has no {config or configs[0]}/{split}, only {', '.join(splits)}")
+    with hub_errors(f"dataset {source!r} can't be read"):
+        paths = [hf_hub_download(source, file, repo_type="dataset", revision=commit) for file in wanted]
+    return Dataset(pyarrow.concat_tables([pyarrow.parquet.read_table(path) for path in paths]))
 
 
 # --- from a row to a passage: a reader returns `text` and `entities` as in our corpus, and adds to the counts

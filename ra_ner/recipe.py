@@ -63,6 +63,7 @@ class DatasetConfig:
     corpus: str | None = field(
         default=None, metadata={"help": "Corpus to make conversations of: a file or a Hub id; see docs/corpora.md."}
     )
+    corpus_config: str | None = field(default=None, metadata={"help": "Its config on the Hub, if it has several."})
     revision: str | None = field(default=None, metadata={"help": "The corpus's branch, tag or commit on the Hub."})
     size: int | None = field(default=None, metadata={"help": "Passages to sample by seed. None takes all."})
     seed: int = field(default=42, metadata={"help": "Seed of sampling, splitting, negative types and turn order."})
@@ -143,21 +144,50 @@ class EvaluateConfig:
         default_factory=lambda: ["adapter"],
         metadata={"help": "adapter, base (of this recipe), a folder, a Hub id, or a Hub id@revision."},
     )
-    benchmarks: list[str] = field(default_factory=list, metadata={"help": "Names from ra_ner/benchmarks.py."})
+    benchmarks: list[str] = field(
+        default_factory=list,
+        metadata={
+            "help": "Names of ra_ner/benchmarks.py, NAME=PATH for files you have, or a path; docs/evaluation.md."
+        },
+    )
     settings: list[str] = field(
         default_factory=lambda: ["zero_shot"],
-        metadata={"help": "zero_shot, or in_domain-STRATEGY: examples from the benchmark's train part."},
+        metadata={
+            "help": "zero_shot; in_domain-STRATEGY or out_domain-STRATEGY: examples from the benchmark's train part or "
+            "from `pool`; on_demand: examples only where one is near enough."
+        },
+    )
+    mode: Literal["query", "conversation"] = field(
+        default="query",
+        metadata={"help": "query: each type is asked on its own. conversation: one after the other, in one."},
     )
     k: int = field(default=2, metadata={"help": "Examples shown before each query, where the setting has any."})
+    in_domain_pool: int | None = field(
+        default=None, metadata={"help": "Passages of the benchmark's train part to draw by seed. None takes all."}
+    )
+    pool: str | None = field(
+        default=None, metadata={"help": "Out-of-domain pool: a file or a Hub id. Default: this recipe's train split."}
+    )
+    allow_overlap: bool = field(
+        default=False, metadata={"help": "Take a pool that holds texts of the test part, which is refused otherwise."}
+    )
     limit: int | None = field(
         default=None, metadata={"help": "Passages to sample by seed from each benchmark. None takes all."}
     )
-    seed: int = field(default=42, metadata={"help": "Seed of the sample and of negative types."})
+    seed: int = field(default=42, metadata={"help": "Seed of the sample, of negative types and of the pool."})
     encoder: str | None = field(default=None, metadata={"help": "Default: the encoder of section dataset."})
     dtype: Literal["float32", "bfloat16", "float16"] = field(
         default="bfloat16", metadata={"help": "Number format of the model. float32 gives the same answers everywhere."}
     )
-    max_new_tokens: int = field(default=256, metadata={"help": "Longest answer, in tokens."})
+    load_in_4bit: bool = field(
+        default=False, metadata={"help": "Load the model in 4 bits (NF4), computing in `dtype`."}
+    )
+    max_new_tokens: int = field(
+        default=256, metadata={"help": "Longest answer in tokens; one of a short text is bounded by twice its tokens."}
+    )
+    batch_size: int = field(
+        default=4, metadata={"help": "Passages asked about at once; lowered where memory runs out."}
+    )
 
 
 @dataclass(frozen=True)

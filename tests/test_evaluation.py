@@ -124,7 +124,7 @@ def test_a_run_cut_short_resumes_to_the_same_bytes_and_asks_only_what_is_missing
     assert len(lines) == 3
 
     asked, answer = [], TransformersEngine.answer
-    monkeypatch.setattr(TransformersEngine, "answer", lambda self, q: asked.append(q) or answer(self, q))
+    monkeypatch.setattr(TransformersEngine, "answer", lambda self, q: asked.extend(q) or answer(self, q))
     (tmp_path / "answers.jsonl").write_bytes(lines[0] + lines[1][:-5])  # the second line is torn
     run_script("evaluate_ner", *args)
     assert outputs(tmp_path) == whole and (tmp_path / "answers.jsonl").read_bytes() == journal

@@ -5,14 +5,16 @@ import torch
 from conftest import passage
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from ra_ner.conversation import WORDINGS, query
+from ra_ner.conversation import WORDINGS, opening
 from ra_ner.errors import UserError
+from ra_ner.inference import Request
 from ra_ner.inference.transformers import TransformersEngine
 from ra_ner.rendering import prompt_ids
 
 
-def queries(types, examples=()):
-    return [query("The Rhine flows past Basel.", type_, examples, WORDINGS["ra_it", "en"]) for type_ in types]
+def request(types, examples=(), text="The Rhine flows past Basel."):
+    wording = WORDINGS["ra_it", "en"]
+    return Request(text, opening(text, examples, wording), [wording.question.format(type=type_) for type_ in types])
 
 
 @pytest.mark.parametrize(
@@ -27,9 +29,10 @@ def queries(types, examples=()):
 )
 def test_answers_equal_those_of_plain_generation_one_by_one(models, types, examples):
     path = models / "lm"
-    shared = TransformersEngine(path, dtype="float32", max_new_tokens=12).answer(queries(types, examples))
+    asked = request(types, examples)
+    (shared,) = TransformersEngine(path, dtype="float32", max_new_tokens=12).answer([asked])
     tokenizer, model = AutoTokenizer.from_pretrained(path), AutoModelForCausalLM.from_pretrained(path)
-    for messages, answer in zip(queries(types, examples), shared, strict=True):
+    for messages, answer in zip(asked.queries, shared, strict=True):
         ids = torch.tensor([prompt_ids(tokenizer, messages)])
         new = model.generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=12, do_sample=False)
         assert answer == tokenizer.decode(new[0, ids.shape[1] :], skip_special_tokens=True)
@@ -49,8 +52,8 @@ def test_the_shared_prefix_is_run_once(models, monkeypatch):
         ),
     )
     types = ["city", "river", "lake", "sea"]
-    engine.answer(queries(types))
-    whole = [len(prompt_ids(engine.tokenizer, messages)) for messages in queries(types)]
+    engine.answer([request(types)])
+    whole = [len(prompt_ids(engine.tokenizer, messages)) for messages in request(types).queries]
     assert sum(seen) < 0.6 * sum(whole)
 
 

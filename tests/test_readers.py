@@ -431,8 +431,13 @@ def test_the_parquet_copy_of_a_loading_script(hub, tmp_path):
 
 def test_a_loading_script_without_a_copy_or_with_several_configs(hub, tmp_path):
     put_script("others/readers-two", tmp_path, ["en", "zh"])
-    with pytest.raises(UserError, match=r"several configs \(en, zh\); download"):
+    with pytest.raises(UserError, match="several configs; choose one of en, zh"):
         read_source("others/readers-two", "en")
+    assert entities(read_source("others/readers-two", "en", config="zh").passages[0]) == [
+        ("Ada Lovelace", "PER", 0, 12)
+    ]
+    with pytest.raises(UserError, match="has no en/test, only en/train, zh/train"):
+        read_source("others/readers-two", "en", split="test", config="en")
     put_script("others/readers-none", tmp_path, [])
     del hub.repos["dataset", "others/readers-none"].branches["refs/convert/parquet"]
     with pytest.raises(UserError, match="is a loading script, and its Parquet copy .* can't be read"):

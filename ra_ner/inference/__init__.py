@@ -1,11 +1,37 @@
-"""Engines: what generates answers. Each takes all queries of one passage at once and gives one answer each."""
+"""Engines: what generates answers."""
 
+from dataclasses import dataclass
 from typing import Protocol
 
 from ..conversation import Message
 
 
+@dataclass(frozen=True)
+class Request:
+    """All questions about one passage. `text` is the passage, `opening` the messages before the first question."""
+
+    text: str
+    opening: list[Message]
+    questions: list[str]
+
+    @property
+    def queries(self) -> list[list[Message]]:
+        """The messages that ask each question on its own."""
+        return [[*self.opening, {"role": "user", "content": question}] for question in self.questions]
+
+
 class Engine(Protocol):
-    def answer(self, queries: list[list[Message]]) -> list[str]:
-        """The model's greedy answer to each query; the queries are those of one passage and share their opening."""
+    """Answers greedily, with at most `max_new_tokens` and never more than `answer_budget` of the text."""
+
+    def answer(self, requests: list[Request]) -> list[list[str]]:
+        """The answer to each question, asked on its own."""
         ...
+
+    def converse(self, request: Request) -> list[str]:
+        """The answer to each question, asked one after the other in one conversation."""
+        ...
+
+
+def answer_budget(text_tokens: int, max_new_tokens: int) -> int:
+    """Tokens that an answer may have: a list of mentions has room in twice the text it is taken from."""
+    return min(max_new_tokens, 2 * text_tokens + 16)

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import torch
 from peft import PeftModel
-from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache
+from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig, DynamicCache
 
-from ..conversation import Message
 from ..errors import UserError
 from ..rendering import prompt_ids
+from . import Request, answer_budget
 
 
 class TransformersEngine:
@@ -21,6 +21,7 @@ class TransformersEngine:
         chat_template: used instead of the tokenizer's own.
         dtype: name of a torch dtype. In float32 answers equal those of unshared, unbatched generation.
         max_new_tokens: longest answer.
+        load_in_4bit: load the model in 4 bits (NF4, nested), computing in `dtype`.
 
     Raises:
         UserError: a folder can't be loaded, or there is no chat template.
@@ -33,12 +34,25 @@ class TransformersEngine:
         chat_template: str | None = None,
         dtype: str = "bfloat16",
         max_new_tokens: int = 256,
+        load_in_4bit: bool = False,
     ):
         # Without the check a CUDA build of torch names a device on machines that have none.
         device = torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
+        number_format = getattr(torch, dtype)
+        quantization = BitsAndBytesConfig(
+            load_in_4bit=True,
+            bnb_4bit_quant_type="nf4",
+            bnb_4bit_use_double_quant=True,
+            bnb_4bit_compute_dtype=number_format,
+        )
         try:
             self.tokenizer = AutoTokenizer.from_pretrained(adapter or model)
-            self.model = AutoModelForCausalLM.from_pretrained(model, dtype=getattr(torch, dtype), use_safetensors=True)
+            self.model = AutoModelForCausalLM.from_pretrained(
+                model,
+                dtype=number_format,
+                use_safetensors=True,
+                quantization_config=quantization if load_in_4bit else None,
+            )
             if adapter:
                 self.model = PeftModel.from_pretrained(self.model, adapter, use_safetensors=True)
         except (OSError, ValueError) as error:
@@ -52,17 +66,20 @@ class TransformersEngine:
         stop = self.model.generation_config.eos_token_id
         stop = set(stop if isinstance(stop, list) else [stop]) | {self.tokenizer.eos_token_id}
         pad = self.tokenizer.pad_token_id if self.tokenizer.pad_token_id is not None else self.tokenizer.eos_token_id
+        self.max_new_tokens = max_new_tokens
         self.generation = {
             "do_sample": False,
-            "max_new_tokens": max_new_tokens,
             "eos_token_id": sorted(stop - {None}),
             "pad_token_id": pad,
         }
 
+    def answer(self, requests: list[Request]) -> list[list[str]]:
+        return [self._answer(request) for request in requests]
+
     @torch.inference_mode()
-    def answer(self, queries: list[list[Message]]) -> list[str]:
-        """Greedy answers to the queries of one passage, as one batch on one copy of what they share."""
-        prompts = [prompt_ids(self.tokenizer, messages) for messages in queries]
+    def _answer(self, request: Request) -> list[str]:
+        """One passage's questions, as one batch on one copy of what they share."""
+        prompts = [prompt_ids(self.tokenizer, messages) for messages in request.queries]
         # At least one token of each prompt stays out of the shared part, to predict the first new token from.
         shared = min(len(os.path.commonprefix(prompts)), min(map(len, prompts)) - 1)  # noqa: RUF071 - lists, not paths
         longest = max(map(len, prompts))
@@ -75,5 +92,15 @@ class TransformersEngine:
         if shared:
             self.model(ids[:1, :shared], past_key_values=cache, logits_to_keep=1)
             cache.batch_repeat_interleave(len(prompts))
-        new = self.model.generate(ids, attention_mask=mask, past_key_values=cache, **self.generation)[:, longest:]
-        return self.tokenizer.batch_decode(new, skip_special_tokens=True)
+        budget = answer_budget(len(self.tokenizer(request.text).input_ids), self.max_new_tokens)
+        new = self.model.generate(
+            ids, attention_mask=mask, past_key_values=cache, max_new_tokens=budget, **self.generation
+        )
+        return self.tokenizer.batch_decode(new[:, longest:], skip_special_tokens=True)
+
+    def converse(self, request: Request) -> list[str]:
+        messages, answers = list(request.opening), []
+        for question in request.questions:
+            answers += self._answer(Request(request.text, messages, [question]))
+            messages += [{"role": "user", "content": question}, {"role": "assistant", "content": answers[-1]}]
+        return answers
