@@ -30,6 +30,8 @@ def make_parser() -> RecipeParser:
     parser = RecipeParser("train", TrainConfig, ModelConfig, SFTConfig, description=__doc__.strip().split("\n")[0])
     # bfloat16 without a GPU is refused unless `use_cpu` is set, so the default follows the machine.
     parser.set_defaults(use_cpu=not torch.accelerator.is_available(), assistant_only_loss=True, hub_private_repo=True)
+    # Every trainable weight of an adapter is used in every step; an hour for the first process to prepare large data.
+    parser.set_defaults(ddp_find_unused_parameters=False, ddp_timeout=3600, report_to="tensorboard")
     return parser
 
 

@@ -2,33 +2,55 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+import torch
 from datasets import DatasetDict, load_dataset
 from datasets.exceptions import DatasetsError
 from transformers import PreTrainedTokenizerBase
-from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 from trl import ModelConfig, SFTConfig, SFTTrainer, get_peft_config, get_quantization_config
+from trl.trainer.utils import global_then_local_main_first
 
-from . import __version__, cards, hub, preflight
+from . import __version__, cards, checkpoints, hub, launch, preflight, progress
 from .errors import UserError
 from .files import replace_folder
 from .recipe import Recipe, TrainConfig
 from .rendering import control_tokens, load_training_tokenizer
 
-if TYPE_CHECKING:
-    from accelerate.state import PartialState
-
 
 class AdapterTrainer(SFTTrainer):
-    """TRL's trainer, resuming in the number format that it trains in.
+    """TRL's trainer, with whole checkpoints, and the throughput in its logs.
 
-    TRL casts the adapter of a quantised model to bfloat16; on resume PEFT's `load_adapter` casts it to float32
-    (trl 1.16, peft 0.21), so that a resumed run would be another one. Can go once the Trainer passes
-    `autocast_adapter_dtype=False`.
+    Args:
+        facts: of the run, written to ra_it.json of each checkpoint.
     """
 
+    def __init__(self, *args, facts: dict, **kwargs):
+        self.facts, self.throughput = facts, progress.Throughput()
+        super().__init__(*args, callbacks=[self.throughput], **kwargs)
+
+    def get_batch_samples(self, *args, **kwargs):
+        batches, trained_tokens = super().get_batch_samples(*args, **kwargs)
+        self.throughput.begin_step(trained_tokens)
+        return batches, trained_tokens
+
+    def log(self, logs: dict[str, float], *args, **kwargs) -> None:
+        if "loss" in logs:  # of training; evaluation logs have names of their own
+            peak = torch.tensor(progress.peak_memory(self.args.device), device=self.args.device)
+            logs |= self.throughput.read() | {"peak_memory_gb": round(self.accelerator.gather(peak).max().item(), 3)}
+        super().log(logs, *args, **kwargs)
+
+    def _save_checkpoint(self, model, trial) -> None:
+        limit, self.args.save_total_limit = self.args.save_total_limit, None  # older ones stay until this one is whole
+        super()._save_checkpoint(model, trial)
+        self.args.save_total_limit = limit
+        checkpoints.mark_last(self, self.facts)
+
     def _load_from_checkpoint(self, *args, **kwargs) -> None:
+        """Resume in the number format of training, which TRL makes bfloat16 for the adapter of a quantised model.
+
+        PEFT's `load_adapter` casts it to float32 (trl 1.16, peft 0.21), so that a resumed run would be another one. Can
+        go once the Trainer passes `autocast_adapter_dtype=False`.
+        """
         dtypes = {name: parameter.dtype for name, parameter in self.model.named_parameters()}
         super()._load_from_checkpoint(*args, **kwargs)
         for name, parameter in self.model.named_parameters():
@@ -47,7 +69,10 @@ def train(recipe: Recipe, config: TrainConfig, model_args: ModelConfig, args: SF
     """
     run_dir = Path(args.output_dir)
     args.output_dir = str(run_dir / "checkpoints")
+    launch.quiet_other_processes(args)
     _check_keys(recipe, model_args, args)
+    launch.check(model_args, args)
+    progress.check_trackers(args)
     push_to = args.hub_model_id if args.push_to_hub else None
     if args.push_to_hub and args.process_index == 0:
         hub.prepare_push("model", args.hub_model_id, args.hub_private_repo is not False, "hub_model_id")
@@ -63,8 +88,21 @@ def train(recipe: Recipe, config: TrainConfig, model_args: ModelConfig, args: SF
         model_args.model_name_or_path, model_args.model_revision, args.chat_template_path, args.trust_remote_code
     )
     args.chat_template_path = None  # it is in the tokenizer now
-    splits = _drop_rows_with_control_tokens(splits, tokenizer, args.distributed_state)
-    trainer = _make_trainer(splits, tokenizer, model_args, args)
+    ra_it = {
+        "ra_ner": __version__,
+        "recipe": recipe.name,
+        **{key: facts[key] for key in ("language", "wording", "strategy", "k", "encoder")},
+        "base": model_args.model_name_or_path,
+        "base_revision": base.revision,
+        "dataset": source,
+        "dataset_config": facts["recipe"],
+        "dataset_revision": dataset_revision,
+        "effective_batch_size": args.train_batch_size * args.gradient_accumulation_steps * args.world_size,
+    }
+    checkpoint = checkpoints.find(args.resume_from_checkpoint, Path(args.output_dir), ra_it)
+    splits = _drop_rows_with_control_tokens(splits, tokenizer, args)
+    trainer = _make_trainer(splits, tokenizer, model_args, args, ra_it)
+    progress.log_into(run_dir / "logs", trainer)
     if on_hub:
         trainer.model.peft_config["default"].revision = base.revision
 
@@ -73,23 +111,14 @@ def train(recipe: Recipe, config: TrainConfig, model_args: ModelConfig, args: SF
     trainer.accelerator.print(
         f"{len(lengths)} rows, {sum(lengths)} tokens an epoch, {trained} of them trained; longest row {max(lengths)}"
     )
-    trainer.train(resume_from_checkpoint=_checkpoint(args))
+    with checkpoints.saved_on_sigterm(trainer):
+        trainer.train(resume_from_checkpoint=checkpoint)
 
     # Saving is a collective call under FSDP and ZeRO-3: every rank makes it, the main one renames the whole folder.
     new, adapter = run_dir / ".adapter.tmp", run_dir / "adapter"
     trainer.save_model(str(new))
     if trainer.is_world_process_zero():
         (new / "training_args.bin").unlink(missing_ok=True)  # a pickle, which nothing here reads
-        ra_it = {
-            "ra_ner": __version__,
-            "recipe": recipe.name,
-            **{key: facts[key] for key in ("language", "wording", "strategy", "k", "encoder")},
-            "base": model_args.model_name_or_path,
-            "base_revision": base.revision,
-            "dataset": source,
-            "dataset_config": facts["recipe"],
-            "dataset_revision": dataset_revision,
-        }
         (new / "ra_it.json").write_text(json.dumps(ra_it, indent=2) + "\n", encoding="utf-8")
         card = cards.model_card(ra_it, recipe, on_hub, dataset_on_hub=not Path(source).is_dir())
         (new / "README.md").write_text(card, encoding="utf-8")
@@ -137,7 +166,7 @@ def _push(adapter: Path, repo_id: str, recipe: Recipe) -> None:
 
 
 def _make_trainer(
-    splits: DatasetDict, tokenizer: PreTrainedTokenizerBase, model_args: ModelConfig, args: SFTConfig
+    splits: DatasetDict, tokenizer: PreTrainedTokenizerBase, model_args: ModelConfig, args: SFTConfig, facts: dict
 ) -> AdapterTrainer:
     """A trainer whose rows have passed the preflight."""
     max_length, args.max_length = args.max_length, None  # TRL would cut rows without a word; the preflight refuses them
@@ -157,6 +186,7 @@ def _make_trainer(
                 processing_class=tokenizer,
                 quantization_config=get_quantization_config(model_args),
                 peft_config=get_peft_config(model_args),
+                facts=facts,
             )
         except RuntimeError as error:
             if "no assistant tokens" not in str(error):  # TRL's own check, the words of which name no way out
@@ -176,7 +206,7 @@ def _make_trainer(
 
 
 def _drop_rows_with_control_tokens(
-    splits: DatasetDict, tokenizer: PreTrainedTokenizerBase, state: "PartialState"
+    splits: DatasetDict, tokenizer: PreTrainedTokenizerBase, args: SFTConfig
 ) -> DatasetDict:
     """Drop rows in which a text or a mention holds a string such as `<|im_end|>`.
 
@@ -188,32 +218,12 @@ def _drop_rows_with_control_tokens(
     def is_clean(prompt: list[dict], completion: list[dict]) -> bool:
         return not any(token in message["content"] for message in prompt + completion for token in control)
 
-    with state.main_process_first():
+    with global_then_local_main_first():  # the others find the rows in the cache
         kept = splits.filter(is_clean, input_columns=["prompt", "completion"], desc="Looking for control tokens")
     for split in splits:
         dropped = len(splits[split]) - len(kept[split])
-        if dropped and state.is_main_process:
+        if dropped and args.process_index == 0:
             print(f"{split}: dropped {dropped} of {len(splits[split])} rows: their text holds a control token")
     if not len(kept["train"]):
         raise UserError("every training row holds a control token of the tokenizer; there is nothing to train on")
     return kept
-
-
-def _checkpoint(args: SFTConfig) -> str | None:
-    """The checkpoint that `resume_from_checkpoint` names: `true` or `last` is the newest whole one, if there is any."""
-    wanted = args.resume_from_checkpoint
-    if wanted is None or wanted.lower() == "false":
-        return None
-    if wanted.lower() not in ("true", "last"):
-        if not Path(wanted).is_dir():
-            raise UserError(f"resume_from_checkpoint: {wanted} is no folder; write true, last or a checkpoint's folder")
-        return wanted
-    folders = Path(args.output_dir).glob(f"{PREFIX_CHECKPOINT_DIR}-[0-9]*")
-    for folder in sorted(folders, key=lambda folder: -int(folder.name.rpartition("-")[2])):
-        try:
-            # The trainer writes this file last: where it is whole, all else is (transformers 5.23, _save_checkpoint).
-            json.loads((folder / "trainer_state.json").read_text(encoding="utf-8"))
-            return str(folder)
-        except (OSError, ValueError):
-            print(f"{folder}: skipped, it was not written to its end")
-    return None

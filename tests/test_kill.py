@@ -1,15 +1,14 @@
 """SIGKILL at random moments and a full disk: nothing half-written is taken for whole, and a re-run completes."""
 
-import contextlib
 import json
-import multiprocessing
-import os
 import random
 import shutil
 import subprocess
 import time
+from functools import partial
 from pathlib import Path
 
+import processes
 import pytest
 from conftest import run_script
 
@@ -20,27 +19,10 @@ RECIPE = "recipes/quickstart.yaml"
 KILLS = 20
 
 
-def _child(folder: Path, script: str, args: list) -> None:
-    os.chdir(folder)
-    with open(os.devnull, "w") as null, contextlib.redirect_stdout(null), contextlib.redirect_stderr(null):
-        import torch
-
-        torch.set_num_threads(1)
-        run_script(script, *args)
-
-
 @pytest.fixture(scope="module")
 def start(finished):
-    """Start a script as a process of its own, forked from a server that has the heavy imports behind it."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["conftest", "ra_ner.training", "ra_ner.evaluation", "sentence_transformers"])
-
-    def start_script(script: str, *args: object) -> multiprocessing.Process:
-        process = context.Process(target=_child, args=(finished, script, [str(arg) for arg in args]))
-        process.start()
-        return process
-
-    return start_script
+    """Start a script as a process of its own, in the finished workplace."""
+    return partial(processes.start, finished)
 
 
 def kill_many_times(start, check, script: str, *args: object) -> int:
@@ -144,21 +126,6 @@ def test_a_killed_training_resumes_to_the_same_weights(start, tmp_path):
     assert process.exitcode == 0
     assert content(run / "adapter") == whole and trace(run) == trace(reference)
     assert len(resumed_from) > 2, "kills came in the middle of the work"
-
-
-def test_a_torn_checkpoint_is_skipped_with_a_word(finished, tmp_path, monkeypatch, capsys):
-    from transformers import TrainingArguments
-
-    from ra_ner.training import _checkpoint
-
-    for step in (2, 10, 12):
-        (tmp_path / f"checkpoint-{step}").mkdir()
-    (tmp_path / "checkpoint-2" / "trainer_state.json").write_text("{}")
-    (tmp_path / "checkpoint-10" / "trainer_state.json").write_text("{}")
-    (tmp_path / "checkpoint-12" / "trainer_state.json").write_text('{"a": ')
-    args = TrainingArguments(output_dir=str(tmp_path), resume_from_checkpoint="last", use_cpu=True)
-    assert _checkpoint(args) == str(tmp_path / "checkpoint-10")
-    assert "checkpoint-12: skipped" in capsys.readouterr().out
 
 
 def test_an_error_while_writing_leaves_the_old_folder_as_it_was(tmp_path):

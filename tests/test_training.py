@@ -91,6 +91,7 @@ def dataset_with_text(folder, name: str, texts: list[str], answer: str | None = 
         for i, text in enumerate(texts)
     ]
     facts = {"recipe": name, "language": "en", "wording": "ra_it", "strategy": "none", "k": 0, "encoder": None}
+    facts["corpus_licence"] = None
     facts |= {count: {"train": len(rows)} for count in ("rows", "questions", "examples")}
     splits = DatasetDict(train=Dataset.from_list(rows, ra_dataset.FEATURES))
     ra_dataset.write(ra_dataset.RADataset(splits, facts), folder)
@@ -122,7 +123,7 @@ def test_rows_over_max_length_are_refused_not_cut(here, tmp_path):
         (["--hub_strategy", "end"], "delete `hub_strategy`"),
         (["--hub_token", "hf_secret"], "`hub_token` is not taken: log in"),
         (["--use_peft", "false"], "use_peft: true"),
-        (["--resume_from_checkpoint", "nowhere"], "is no folder"),
+        (["--resume_from_checkpoint", "nowhere"], "can't be fetched: there is no such repo"),
         (["--chat_template_path", "nowhere.jinja"], "can't be loaded"),
     ],
 )

@@ -1,0 +1,199 @@
+"""Stopping and resuming: which checkpoint a run goes on from, and a last one when the job is told to stop.
+
+checkpoints/checkpoint-10  checkpoint-20   written by the Trainer; whole where ra_it.json is in it
+checkpoints/last                           names the newest whole one of this run, checkpoint-0 before there is one
+"""
+
+import json
+import os
+import re
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from accelerate import PartialState
+from accelerate.utils import gather_object
+from huggingface_hub import HfApi, snapshot_download
+from transformers import TrainerCallback
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, rotate_checkpoints
+
+from . import hub
+from .errors import UserError
+from .files import write_text
+
+if TYPE_CHECKING:
+    from transformers import Trainer
+
+# Facts of ra_it.json that a checkpoint and a run that goes on from it share, and what to do where they don't.
+SAME = {
+    "base_revision": "name that one by `model_revision`",
+    "dataset_revision": "name that one by `dataset_revision`, or build the same dataset again",
+    "effective_batch_size": "change `gradient_accumulation_steps` or the number of processes",
+}
+# What is fetched of a Hub checkpoint. The optimizer, the schedule and the random states are pickles of torch, which the
+# Trainer reads with `weights_only=True` (transformers 5.23): tensors and numbers, no code. Other pickles stay there.
+CHECKPOINT_FILES = ["*.json", "*.safetensors", "*.jinja", "optimizer.pt", "scheduler.pt", "scaler.pt", "rng_state*.pth"]
+NONE_YET = f"{PREFIX_CHECKPOINT_DIR}-0"
+ANSWER_SECONDS = 10  # batch systems and torchrun send SIGKILL 30 s after SIGTERM
+
+
+def find(wanted: str | None, folder: Path, facts: dict) -> str | None:
+    """The checkpoint to go on from, None to start afresh.
+
+    Args:
+        wanted: `true` or `last` for the newest whole one of `folder`, if there is any; a checkpoint's folder; or a Hub
+            id or id@revision whose repo holds `last-checkpoint` or `checkpoint-N`, as `hub_strategy` writes them.
+        folder: where this run writes its checkpoints.
+        facts: of this run, compared with the checkpoint's.
+
+    Raises:
+        UserError: there is no such checkpoint, it is of another run, or some process can't see it.
+    """
+    if wanted is None or wanted.lower() == "false":
+        checkpoint = None
+    elif wanted.lower() in ("true", "last"):
+        checkpoint = _newest(folder)
+    else:
+        checkpoint = Path(wanted) if Path(wanted).is_dir() else _fetch(wanted)
+    if checkpoint:
+        _check(checkpoint, facts)
+    if len(set(gather_object([str(checkpoint)]))) > 1:
+        raise UserError(f"the processes see different checkpoints: put {folder} on a disk that all machines share")
+    if PartialState().is_main_process:  # what else is there is of an earlier run
+        is_here = checkpoint is not None and checkpoint.parent.resolve() == folder.resolve()
+        write_text(folder / "last", f"{checkpoint.name if is_here else NONE_YET}\n")
+    return checkpoint and str(checkpoint)
+
+
+def _check(checkpoint: Path, facts: dict) -> None:
+    if not (checkpoint / "trainer_state.json").is_file():
+        raise UserError(f"{checkpoint} holds no trainer_state.json, so it is no checkpoint; name a folder checkpoint-N")
+    theirs = _facts(checkpoint)
+    for key, way_out in SAME.items():
+        if theirs.get(key, facts[key]) != facts[key]:
+            raise UserError(
+                f"{checkpoint} was trained with {key} {theirs[key]}, this run has {facts[key]}, so it can't go on from "
+                f"there: {way_out}, or start afresh without `resume_from_checkpoint`"
+            )
+
+
+def _step(name: str) -> int:
+    return int(name.rpartition("-")[2])
+
+
+def _last(folder: Path) -> int | None:
+    """The step of the newest whole checkpoint of the run that writes to this folder, None before it has begun."""
+    file = folder / "last"
+    return _step(file.read_text(encoding="utf-8").strip()) if file.is_file() else None
+
+
+def _newest(folder: Path) -> Path | None:
+    last, whole = _last(folder), []
+    for checkpoint in folder.glob(f"{PREFIX_CHECKPOINT_DIR}-[0-9]*"):
+        if (checkpoint / "ra_it.json").is_file() and (last is None or _step(checkpoint.name) <= last):
+            whole.append(checkpoint)
+        elif PartialState().is_main_process:
+            print(f"{checkpoint}: skipped, it was not written to its end or is of an earlier run; name it to use it")
+    return max(whole, key=lambda checkpoint: _step(checkpoint.name), default=None)
+
+
+def _fetch(wanted: str) -> Path:
+    repo_id, _, revision = wanted.partition("@")
+    with hub.hub_errors(f"resume_from_checkpoint: {wanted!r} can't be fetched"):
+        repo = HfApi().model_info(repo_id, revision=revision or None)
+        files = {sibling.rfilename for sibling in repo.siblings or []}
+        folders = {file.partition("/")[0] for file in files if file.endswith("/trainer_state.json")}
+        numbered = [name for name in folders if re.fullmatch(rf"{PREFIX_CHECKPOINT_DIR}-\d+", name)]
+        name = "last-checkpoint" if "last-checkpoint" in folders else max(numbered, key=_step, default=None)
+        if name is None:
+            raise UserError(
+                f"{wanted} holds no checkpoint (last-checkpoint/ or checkpoint-N/); an adapter alone can't be resumed, "
+                "as its optimizer was not kept"
+            )
+        if not {f"{name}/adapter_model.safetensors", f"{name}/optimizer.pt", f"{name}/scheduler.pt"} <= files:
+            raise UserError(
+                f"{wanted}: {name} can't be resumed from the Hub, for it was written under FSDP or ZeRO, with "
+                "`save_only_model`, or as pickles: copy the folder to this machine if you trust it, and name that"
+            )
+        patterns = [f"{name}/{pattern}" for pattern in CHECKPOINT_FILES]
+        return Path(snapshot_download(repo_id, revision=repo.sha, allow_patterns=patterns)) / name
+
+
+def _facts(checkpoint: Path) -> dict:
+    """What a checkpoint tells of the run that wrote it; one that is not of this project, the base's commit at most."""
+    file = checkpoint / "ra_it.json"
+    if file.is_file():
+        return json.loads(file.read_text(encoding="utf-8"))
+    file = checkpoint / "adapter_config.json"
+    revision = json.loads(file.read_text(encoding="utf-8")).get("revision") if file.is_file() else None
+    return {"base_revision": revision} if re.fullmatch(r"[0-9a-f]{40}", revision or "") else {}
+
+
+def mark_last(trainer: "Trainer", facts: dict) -> None:
+    """Called by every process once it has written its part of a checkpoint: it is whole now, and older ones can go."""
+    trainer.accelerator.wait_for_everyone()
+    args = trainer.args
+    if args.should_save:
+        folder = Path(args.output_dir)
+        name = f"{PREFIX_CHECKPOINT_DIR}-{trainer.state.global_step}"
+        write_text(folder / name / "ra_it.json", json.dumps(facts, indent=2) + "\n")
+        write_text(folder / "last", name + "\n")
+        best = trainer.state.best_model_checkpoint
+        rotate_checkpoints(args.output_dir, args.save_total_limit, best_model_checkpoint=best, use_mtime=True)
+
+
+class _StopOnSigterm(TrainerCallback):
+    """After the micro-batch in which any process was told to stop, all save a checkpoint and exit with status 143.
+
+    `enable_jit_checkpoint` of transformers 5.23 can't do it: it waits three seconds before it looks, lets each process
+    stop by itself, so that the others wait for it for ever, and returns as if all had been trained.
+    """
+
+    def __init__(self, trainer: "Trainer"):
+        self.trainer = trainer
+        self.told = False
+        self.answered = threading.Event()
+
+    def on_signal(self, *_) -> None:
+        if not self.told:
+            self.told = True
+            threading.Thread(target=self._exit_unless_answered, daemon=True).start()
+
+    def _exit_unless_answered(self) -> None:
+        if not self.answered.wait(ANSWER_SECONDS):
+            print(f"SIGTERM: no answer in {ANSWER_SECONDS} s, so no checkpoint is saved", file=sys.stderr, flush=True)
+            os._exit(128 + signal.SIGTERM)
+
+    def _stop_if_told(self, args, state, control, **kwargs) -> None:
+        accelerator = self.trainer.accelerator
+        told = torch.tensor(float(self.told), device=accelerator.device)
+        if not accelerator.reduce(told, reduction="sum").item():
+            return
+        self.answered.set()
+        if _last(Path(args.output_dir)) != state.global_step:
+            self.trainer._save_checkpoint(self.trainer.model, trial=None)
+        accelerator.print(f"SIGTERM: stopped after step {state.global_step}; `--resume_from_checkpoint last` goes on")
+        sys.exit(128 + signal.SIGTERM)
+
+    on_substep_end = on_step_end = on_prediction_step = _stop_if_told
+
+
+@contextmanager
+def saved_on_sigterm(trainer: "Trainer") -> Iterator[None]:
+    """Within this context SIGTERM to any process saves a checkpoint and ends all of them with status 143.
+
+    If they don't come to the end of a micro-batch together within ten seconds, they exit without one.
+    """
+    callback = _StopOnSigterm(trainer)
+    trainer.add_callback(callback)
+    before = signal.signal(signal.SIGTERM, callback.on_signal)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+        trainer.remove_callback(callback)

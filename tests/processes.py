@@ -1,0 +1,87 @@
+"""Scripts as processes of their own, forked from a server that has the heavy imports behind it."""
+
+import contextlib
+import importlib
+import json
+import multiprocessing
+import os
+import socket
+from collections.abc import Callable
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+
+from ra_ner.errors import clear_errors
+
+# Not conftest, which would start a loopback Hub of its own: the scripts talk to the one of the tests.
+SERVER = multiprocessing.get_context("forkserver")
+SERVER.set_forkserver_preload(["ra_ner.training", "ra_ner.evaluation", "sentence_transformers"])
+
+
+def _child(
+    folder: Path, script: str, args: list, environment: dict, log: str, before: Callable[[], None] | None
+) -> None:
+    os.chdir(folder)
+    os.environ.update(environment)
+    with open(log, "w", buffering=1) as file, contextlib.redirect_stdout(file), contextlib.redirect_stderr(file):
+        import torch
+
+        torch.set_num_threads(1)
+        if before:
+            before()
+        with clear_errors():
+            module = importlib.import_module(script)
+            module.main(*module.make_parser().parse_recipe(args))
+
+
+def start(
+    folder: Path,
+    script: str,
+    *args: object,
+    environment: dict[str, str] | None = None,
+    log: Path | str = os.devnull,
+    before: Callable[[], None] | None = None,
+) -> BaseProcess:
+    """Start `script` in `folder`. `before` is a function of a module, called in the process before the script."""
+    words = [str(arg) for arg in args]
+    process = SERVER.Process(target=_child, args=(folder, script, words, environment or {}, str(log), before))
+    process.start()
+    return process
+
+
+def start_ranks(
+    folder: Path, logs: Path, *args: object, environment: dict[str, str] | None = None, **kwargs
+) -> list[BaseProcess]:
+    """Start train_sft.py as two processes that train together, as torchrun does; each logs to `logs`/<rank>."""
+    logs.mkdir(parents=True, exist_ok=True)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    shared = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    return [
+        start(
+            folder,
+            "train_sft",
+            *args,
+            environment={**shared, "RANK": str(rank), "LOCAL_RANK": str(rank), **(environment or {})},
+            log=logs / str(rank),
+            **kwargs,
+        )
+        for rank in range(2)
+    ]
+
+
+def join(processes: list[BaseProcess]) -> list[int]:
+    """Wait for processes and return their exit codes."""
+    for process in processes:
+        process.join(120)
+    codes = [process.exitcode for process in processes]
+    for process in processes:
+        process.kill()
+    return codes
+
+
+def losses(run: Path) -> list[float]:
+    """The training losses that the last checkpoint of a run tells of."""
+    last = (run / "checkpoints" / "last").read_text().strip()
+    history = json.loads((run / "checkpoints" / last / "trainer_state.json").read_text())["log_history"]
+    return [entry["loss"] for entry in history if "loss" in entry]
