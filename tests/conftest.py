@@ -76,7 +76,7 @@ def byte_level_tokenizer():
     )
 
 
-def save_tiny_model(architecture: str, tokenizer, folder: Path) -> None:
+def save_tiny_model(architecture: str, tokenizer, folder: Path, **config: object) -> None:
     """A causal language model of two small layers with random weights, and its tokenizer."""
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
@@ -94,6 +94,7 @@ def save_tiny_model(architecture: str, tokenizer, folder: Path) -> None:
         bos_token_id=tokenizer.bos_token_id,
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
+        **config,
     )
     AutoModelForCausalLM.from_config(config).save_pretrained(folder)
     tokenizer.save_pretrained(folder)

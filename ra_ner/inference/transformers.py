@@ -1,15 +1,18 @@
-"""Generation with transformers. What a passage's queries share (system, examples, text) is run through once."""
+"""Generation with transformers. What a passage's questions share (system, examples, text) is run through once."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import torch
+from accelerate.utils.memory import clear_device_cache, should_reduce_batch_size
 from peft import PeftModel
-from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig, DynamicCache
+from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 
 from ..errors import UserError
 from ..rendering import prompt_ids
 from . import Request, answer_budget
+from .tree import SHARED, Branch, Tree
 
 
 class TransformersEngine:
@@ -51,6 +54,7 @@ class TransformersEngine:
                 model,
                 dtype=number_format,
                 use_safetensors=True,
+                attn_implementation="sdpa",  # takes a mask of any shape
                 quantization_config=quantization if load_in_4bit else None,
             )
             if adapter:
@@ -64,43 +68,85 @@ class TransformersEngine:
             )
         self.model.to(device).eval()
         stop = self.model.generation_config.eos_token_id
-        stop = set(stop if isinstance(stop, list) else [stop]) | {self.tokenizer.eos_token_id}
-        pad = self.tokenizer.pad_token_id if self.tokenizer.pad_token_id is not None else self.tokenizer.eos_token_id
+        self.stop = {*(stop if isinstance(stop, list) else [stop]), self.tokenizer.eos_token_id}
         self.max_new_tokens = max_new_tokens
-        self.generation = {
-            "do_sample": False,
-            "eos_token_id": sorted(stop - {None}),
-            "pad_token_id": pad,
-        }
+        self.most_passages: int | None = None  # that fit into memory at once; known once it has run out
 
     def answer(self, requests: list[Request]) -> list[list[str]]:
-        return [self._answer(request) for request in requests]
+        """The answer to each question, asked on its own. Where memory runs out, fewer are asked at once from then on.
+
+        Raises:
+            UserError: a single question does not fit into memory.
+        """
+        if self.most_passages and len(requests) > self.most_passages:
+            return self.answer(requests[: self.most_passages]) + self.answer(requests[self.most_passages :])
+        try:
+            return self._answer(requests)
+        except RuntimeError as error:
+            if not should_reduce_batch_size(error):
+                raise
+            reason = str(error)
+        clear_device_cache(garbage_collection=True)
+        if len(requests) > 1:
+            self.most_passages = len(requests) // 2
+            return self.answer(requests)
+        (request,) = requests
+        half = len(request.questions) // 2
+        if not half:
+            raise UserError(f"one question about one passage does not fit into memory ({reason}); lower `k`")
+        parts = (request.questions[:half], request.questions[half:])
+        return [[answer for part in parts for answer in self.answer([replace(request, questions=part)])[0]]]
 
     @torch.inference_mode()
-    def _answer(self, request: Request) -> list[str]:
-        """One passage's questions, as one batch on one copy of what they share."""
-        prompts = [prompt_ids(self.tokenizer, messages) for messages in request.queries]
-        # At least one token of each prompt stays out of the shared part, to predict the first new token from.
-        shared = min(len(os.path.commonprefix(prompts)), min(map(len, prompts)) - 1)  # noqa: RUF071 - lists, not paths
-        longest = max(map(len, prompts))
-        pad = self.generation["pad_token_id"]
-        ids = [prompt[:shared] + [pad] * (longest - len(prompt)) + prompt[shared:] for prompt in prompts]
-        mask = [[1] * shared + [0] * (longest - len(p)) + [1] * (len(p) - shared) for p in prompts]
-        ids, mask = (torch.tensor(rows, device=self.model.device) for rows in (ids, mask))
+    def _answer(self, requests: list[Request]) -> list[list[str]]:
+        tree, shared, branches = Tree(self.model, len(requests)), [], []
+        for request in requests:
+            prompts = [prompt_ids(self.tokenizer, messages) for messages in request.queries]
+            # At least one token of each prompt stays out of the shared part, to predict the first new token from.
+            length = min(_common(prompts), min(map(len, prompts)) - 1)
+            shared.append([Branch(SHARED, prompts[0][:length], 0)])
+            branches.append([Branch(i, prompt[length:], length) for i, prompt in enumerate(prompts, 1)])
+        if any(row[0].tokens for row in shared):
+            tree.add(shared)
+        answers = self._grow(tree, branches, [self._budget(request) for request in requests])
+        return [self.tokenizer.batch_decode(row, skip_special_tokens=True) for row in answers]
 
-        cache = DynamicCache(config=self.model.config)
-        if shared:
-            self.model(ids[:1, :shared], past_key_values=cache, logits_to_keep=1)
-            cache.batch_repeat_interleave(len(prompts))
-        budget = answer_budget(len(self.tokenizer(request.text).input_ids), self.max_new_tokens)
-        new = self.model.generate(
-            ids, attention_mask=mask, past_key_values=cache, max_new_tokens=budget, **self.generation
-        )
-        return self.tokenizer.batch_decode(new[:, longest:], skip_special_tokens=True)
-
+    @torch.inference_mode()
     def converse(self, request: Request) -> list[str]:
-        messages, answers = list(request.opening), []
+        """The answer to each question, asked one after the other; the tokens of a conversation are run through once."""
+        tree, held, messages, answers = Tree(self.model, 1), [], list(request.opening), []
         for question in request.questions:
-            answers += self._answer(Request(request.text, messages, [question]))
-            messages += [{"role": "user", "content": question}, {"role": "assistant", "content": answers[-1]}]
+            messages.append({"role": "user", "content": question})
+            prompt = prompt_ids(self.tokenizer, messages)
+            # An answer may be rendered in other tokens than it was generated in: what differs is run again.
+            length = min(_common([held, prompt]), len(prompt) - 1)
+            tree.cut_shared(0, length)
+            ((tokens,),) = self._grow(tree, [[Branch(SHARED, prompt[length:], length)]], [self._budget(request)])
+            held = (prompt + tokens)[: tree.shared_length(0)]
+            answers.append(self.tokenizer.decode(tokens, skip_special_tokens=True))
+            messages.append({"role": "assistant", "content": answers[-1]})
         return answers
+
+    def _grow(self, tree: Tree, branches: list[list[Branch]], budgets: list[int]) -> list[list[list[int]]]:
+        """Add branches and continue each greedily up to a stop token or its row's budget; returns the new tokens."""
+        answers: list[list[list[int]]] = [[[] for _ in row] for row in branches]
+        growing = [list(zip(row, new, strict=True)) for row, new in zip(branches, answers, strict=True)]
+        while any(growing):
+            predicted = tree.add([[branch for branch, _ in row] for row in growing])
+            for i, (row, tokens) in enumerate(zip(growing, predicted, strict=True)):
+                growing[i] = []
+                for (branch, answer), token in zip(row, tokens, strict=True):
+                    if token not in self.stop:
+                        answer.append(token)
+                        if len(answer) < budgets[i]:
+                            end = branch.position + len(branch.tokens)
+                            growing[i].append((Branch(branch.name, [token], end), answer))
+        return answers
+
+    def _budget(self, request: Request) -> int:
+        return answer_budget(len(self.tokenizer(request.text).input_ids), self.max_new_tokens)
+
+
+def _common(prompts: list[list[int]]) -> int:
+    """How many tokens prompts have in common at their start."""
+    return len(os.path.commonprefix(prompts))  # noqa: RUF071 - lists, not paths
