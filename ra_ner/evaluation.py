@@ -1,6 +1,6 @@
-"""Benchmark x setting x model -> predictions -> scores, resumable by whole passages.
+"""Benchmark x setting x model -> predictions -> scores, resumable.
 
-<output_dir>/answers.jsonl      journal: one line a passage, appended as answers come; makes a killed run resume
+<output_dir>/answers.jsonl      journal: one line a query, appended as answers come; makes a killed run resume
 <output_dir>/predictions.jsonl  one row for each query
 <output_dir>/scores.json        and report.md
 """
@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from accelerate import PartialState
 from tqdm import tqdm
 
 from . import __version__, cards, hub
@@ -67,18 +68,30 @@ class Task:
         return Request(self.passage.text, [*system, *shown], questions)
 
 
-def evaluate(recipe: Recipe, config: EvaluateConfig, output_dir: Path) -> dict:
+def evaluate(recipe: Recipe, config: EvaluateConfig, output_dir: Path) -> dict | None:
     """Ask every model every query, write the files above, and return what scores.json holds.
+
+    Under `accelerate launch` each process asks its share; the main one writes, the others return None.
 
     Raises:
         UserError: an unknown setting, benchmark or model.
     """
-    models = _name_apart({name: find_model(name, recipe) for name in config.models})
-    tasks = _tasks(recipe, config)
-    journal = Journal(output_dir / "answers.jsonl")
-    rows = []
+    state = PartialState()
+    with state.main_process_first():  # the others find vectors and models in the cache
+        models = _name_apart({name: find_model(name, recipe) for name in config.models})
+        tasks = _tasks(recipe, config)
+    journal = Journal(output_dir, state.process_index)
+    asked = []
     for model in models:
-        rows += _predict(model, tasks, config, journal)
+        requests = [task.request(model) for task in tasks]
+        keys = [_keys(model, task, request, config) for task, request in zip(tasks, requests, strict=True)]
+        _ask(model, requests, keys, config, journal)
+        asked.append((model, tasks, requests, keys))
+    state.wait_for_everyone()
+    if not state.is_main_process:
+        return None
+    journal.read()
+    rows = [row for arguments in asked for row in _rows(*arguments, journal)]
     lines = [json.dumps(row, ensure_ascii=False) for row in rows]
     write_text(output_dir / "predictions.jsonl", "\n".join(lines) + "\n")
     scores = _scores(rows, recipe, config)
@@ -185,49 +198,80 @@ def push_to_hub(output_dir: Path, recipe: Recipe, repo_id: str) -> str:
 
 
 class Journal:
-    """Answers by key, kept in a JSON Lines file that is only appended to. A line torn by a kill is dropped."""
+    """Answers by key, kept in JSON Lines files that are only appended to. A line torn by a kill is dropped.
 
-    def __init__(self, path: Path):
-        self.path, self.answers = path, {}
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if path.exists():
+    Each process writes a file of its own, and reads those of all.
+    """
+
+    def __init__(self, folder: Path, process: int = 0):
+        self.folder, self.answers = folder, {}
+        self.path = folder / (f"answers-{process}.jsonl" if process else "answers.jsonl")
+        folder.mkdir(parents=True, exist_ok=True)
+        self.read()
+
+    def read(self) -> None:
+        for path in sorted(self.folder.glob("answers*.jsonl")):
             content = path.read_bytes()
             whole = content[: content.rfind(b"\n") + 1]
-            os.truncate(path, len(whole))
+            if path == self.path:
+                os.truncate(path, len(whole))
             for line in whole.splitlines():
                 entry = json.loads(line)
-                self.answers[entry["key"]] = entry["answers"]
+                self.answers[entry["key"]] = entry["answer"]
 
-    def add(self, key: str, answers: list[str]) -> None:
+    def add(self, key: str, answer: str) -> None:
         with self.path.open("ab") as file:
-            file.write(json.dumps({"key": key, "answers": answers}).encode() + b"\n")
-        self.answers[key] = answers
+            file.write(json.dumps({"key": key, "answer": answer}).encode() + b"\n")
+        self.answers[key] = answer
 
 
-def _predict(model: Model, tasks: list[Task], config: EvaluateConfig, journal: Journal) -> Iterator[dict]:
-    """Ask what the journal does not hold, then yield a row for each query. The model is loaded if it is needed."""
-    generation = [config.mode, config.dtype, config.load_in_4bit, config.max_new_tokens]
+def _keys(model: Model, task: Task, request: Request, config: EvaluateConfig) -> list[str]:
+    """What tells the answer to each question from all others: a changed prompt or model never reuses an old one."""
     weights = [model.local.revision, model.base and model.base.revision, model.chat_template]
-    requests = [task.request(model) for task in tasks]
-    keys = [
-        _digest(
-            *weights, *generation, task.benchmark, task.setting, task.passage.id, request.opening, request.questions
-        )
-        for task, request in zip(tasks, requests, strict=True)
-    ]
-    missing = [(key, request) for key, request in zip(keys, requests, strict=True) if key not in journal.answers]
-    if missing:
-        engine = _load_engine(model, config)
-        with tqdm(total=len(tasks), initial=len(tasks) - len(missing), desc=model.name, unit="passage") as progress:
-            for start in range(0, len(missing), config.batch_size):
-                batch = missing[start : start + config.batch_size]
-                asked = [request for _, request in batch]
-                answers = engine.answer(asked) if config.mode == "query" else map(engine.converse, asked)
-                for (key, _), given in zip(batch, answers, strict=True):
-                    journal.add(key, given)
-                    progress.update()
-    for task, request, key in zip(tasks, requests, keys, strict=True):
-        for entity_type, messages, raw in zip(task.types, request.queries, journal.answers[key], strict=True):
+    generation = [config.mode, config.engine, config.dtype, config.load_in_4bit, config.max_new_tokens]
+    identity = [*weights, *generation, task.benchmark, task.setting, task.passage.id, request.opening]
+    earlier = config.mode == "conversation"  # questions are part of the prompt
+    return [_digest(*identity, request.questions[: i * earlier], q) for i, q in enumerate(request.questions)]
+
+
+def _ask(
+    model: Model, requests: list[Request], keys: list[list[str]], config: EvaluateConfig, journal: Journal
+) -> None:
+    """Ask what the journal does not hold; of a conversation all is asked. Each process asks its share."""
+    state, missing = PartialState(), []
+    for request, its_keys in zip(requests, keys, strict=True):
+        left = [i for i, key in enumerate(its_keys) if key not in journal.answers]
+        if config.mode == "conversation" and left:
+            left = list(range(len(its_keys)))
+        if left:
+            questions = [request.questions[i] for i in left]
+            missing.append((replace(request, questions=questions), [its_keys[i] for i in left]))
+    # Passages of like length go together, and the longest first: if memory does not suffice, that shows at once.
+    missing.sort(key=lambda pair: -sum(len(message["content"]) for message in pair[0].opening))
+    missing = missing[state.process_index :: state.num_processes]
+    if not missing:
+        return
+    engine = _load_engine(model, config)
+    questions = sum(len(request.questions) for request, _ in missing)
+    with tqdm(total=questions, desc=model.name, unit="query", disable=not state.is_main_process) as progress:
+        for start in range(0, len(missing), config.batch_size):
+            batch = missing[start : start + config.batch_size]
+            if config.mode == "query":
+                answers = engine.answer([request for request, _ in batch])
+            else:
+                answers = ((i, j, a) for i, (r, _) in enumerate(batch) for j, a in enumerate(engine.converse(r)))
+            for i, j, answer in answers:
+                journal.add(batch[i][1][j], answer)
+                progress.update()
+
+
+def _rows(
+    model: Model, tasks: list[Task], requests: list[Request], keys: list[list[str]], journal: Journal
+) -> Iterator[dict]:
+    """A row of predictions for each query."""
+    for task, request, its_keys in zip(tasks, requests, keys, strict=True):
+        for entity_type, messages, key in zip(task.types, request.queries, its_keys, strict=True):
+            raw = journal.answers[key]
             answer = parse_answer(raw)
             yield {
                 "model": model.name,

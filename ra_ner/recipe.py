@@ -176,6 +176,9 @@ class EvaluateConfig:
     )
     seed: int = field(default=42, metadata={"help": "Seed of the sample, of negative types and of the pool."})
     encoder: str | None = field(default=None, metadata={"help": "Default: the encoder of section dataset."})
+    engine: Literal["transformers", "server"] = field(
+        default="transformers", metadata={"help": "What generates: this machine, or an OpenAI-compatible server."}
+    )
     dtype: Literal["float32", "bfloat16", "float16"] = field(
         default="bfloat16", metadata={"help": "Number format of the model. float32 gives the same answers everywhere."}
     )

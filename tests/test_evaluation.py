@@ -114,47 +114,66 @@ def test_a_label_without_words_and_a_missing_adapter(here, tmp_path):
         run_script("evaluate_ner", tmp_path / "untrained.yaml", "--models", "adapter", "--output_dir", tmp_path / "o")
 
 
+def entries(folder) -> int:
+    return len((folder / "answers.jsonl").read_bytes().splitlines())
+
+
 def test_a_run_cut_short_resumes_to_the_same_bytes_and_asks_only_what_is_missing(here, tmp_path, monkeypatch):
     from ra_ner.inference.transformers import TransformersEngine
 
     args = [RECIPE, "--models", "base", "--settings", "zero_shot", "--output_dir", tmp_path]
     run_script("evaluate_ner", *args)
-    whole, journal = outputs(tmp_path), (tmp_path / "answers.jsonl").read_bytes()
-    lines = journal.splitlines(keepends=True)
-    assert len(lines) == 3
+    whole, lines = outputs(tmp_path), (tmp_path / "answers.jsonl").read_bytes().splitlines(keepends=True)
+    assert len(lines) == len(predictions(tmp_path)) > 5
 
     asked, answer = [], TransformersEngine.answer
-    monkeypatch.setattr(TransformersEngine, "answer", lambda self, q: asked.extend(q) or answer(self, q))
-    (tmp_path / "answers.jsonl").write_bytes(lines[0] + lines[1][:-5])  # the second line is torn
+    monkeypatch.setattr(TransformersEngine, "answer", lambda self, requests: asked.extend(requests) or answer(self, requests))
+    (tmp_path / "answers.jsonl").write_bytes(b"".join(lines[:3]) + lines[3][:-5])  # the fourth line is torn
     run_script("evaluate_ner", *args)
-    assert outputs(tmp_path) == whole and (tmp_path / "answers.jsonl").read_bytes() == journal
-    assert len(asked) == 2
+    assert outputs(tmp_path) == whole and entries(tmp_path) == len(lines)
+    assert sum(len(request.questions) for request in asked) == len(lines) - 3
 
     monkeypatch.setattr(TransformersEngine, "__init__", None)  # a run with nothing left to ask loads no model
     run_script("evaluate_ner", *args)
     assert outputs(tmp_path) == whole
 
 
+def test_answers_do_not_depend_on_how_many_passages_are_asked_at_once(here, tmp_path):
+    for size in (1, 3):
+        args = ["--models", "adapter", "--settings", "in_domain-nn", "--batch_size", size, "--output_dir", tmp_path / str(size)]
+        run_script("evaluate_ner", RECIPE, *args)
+    assert predictions(tmp_path / "1") == predictions(tmp_path / "3")
+
+
+def test_all_types_in_one_conversation(here, tmp_path):
+    args = [RECIPE, "--models", "base", "--settings", "zero_shot", "--mode", "conversation", "--output_dir", tmp_path]
+    run_script("evaluate_ner", *args)
+    rows, whole = predictions(tmp_path), outputs(tmp_path)
+    alone = predictions(here / "outputs" / "quickstart" / "evaluation")[: len(rows)]
+    assert [(r["passage_id"], r["type"]) for r in rows] == [(r["passage_id"], r["type"]) for r in alone]
+    journal = (tmp_path / "answers.jsonl").read_bytes()
+    (tmp_path / "answers.jsonl").write_bytes(journal[: len(journal) // 2])
+    run_script("evaluate_ner", *args)
+    assert outputs(tmp_path) == whole, "a conversation that was cut short is asked again from its start"
+
+
 def test_changed_weights_or_prompts_never_reuse_old_answers(here, tmp_path):
     args = ["--settings", "in_domain-nn", "--output_dir", tmp_path]
-
-    def entries() -> int:
-        return len((tmp_path / "answers.jsonl").read_bytes().splitlines())
-
     run_script("evaluate_ner", RECIPE, "--models", "base", *args)
-    for change in (["--k", "1"], ["--max_new_tokens", "3"]):
-        before = entries()
+    each = entries(tmp_path)
+    changes = (["--k", "1"], ["--max_new_tokens", "3"], ["--load_in_4bit", "true"], ["--mode", "conversation"])
+    for number, change in enumerate(changes, 2):
         run_script("evaluate_ner", RECIPE, "--models", "base", *args, *change)
-        assert entries() == before + 3
+        assert entries(tmp_path) == number * each, change
     adapter = here / "outputs" / "quickstart" / "adapter"
-    before = entries()
+    before = entries(tmp_path)
     run_script("evaluate_ner", RECIPE, "--models", "adapter", *args)
     config = adapter / "adapter_config.json"
     original = config.read_bytes()
     config.write_bytes(original + b"\n")
     run_script("evaluate_ner", RECIPE, "--models", "adapter", *args)
     config.write_bytes(original)
-    assert entries() == before + 6
+    assert entries(tmp_path) == before + 2 * each
 
 
 def test_two_adapters_of_one_recipe_are_told_apart(here, tmp_path):

@@ -1,5 +1,6 @@
 """Engines: what generates answers."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -23,8 +24,8 @@ class Request:
 class Engine(Protocol):
     """Answers greedily, with at most `max_new_tokens` and never more than `answer_budget` of the text."""
 
-    def answer(self, requests: list[Request]) -> list[list[str]]:
-        """The answer to each question, asked on its own."""
+    def answer(self, requests: list[Request]) -> Iterator[tuple[int, int, str]]:
+        """Ask each question on its own; yields request number, question number and answer, as answers come."""
         ...
 
     def converse(self, request: Request) -> list[str]:

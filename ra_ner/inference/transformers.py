@@ -1,10 +1,12 @@
 """Generation with transformers. What a passage's questions share (system, examples, text) is run through once."""
 
 import os
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import torch
+from accelerate import PartialState
 from accelerate.utils.memory import clear_device_cache, should_reduce_batch_size
 from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
@@ -39,8 +41,6 @@ class TransformersEngine:
         max_new_tokens: int = 256,
         load_in_4bit: bool = False,
     ):
-        # Without the check a CUDA build of torch names a device on machines that have none.
-        device = torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
         number_format = getattr(torch, dtype)
         quantization = BitsAndBytesConfig(
             load_in_4bit=True,
@@ -66,20 +66,29 @@ class TransformersEngine:
             raise UserError(
                 f"the tokenizer of {adapter or model} has no chat template, so it can't be asked in conversations"
             )
-        self.model.to(device).eval()
+        self.model.to(PartialState().device).eval()
         stop = self.model.generation_config.eos_token_id
         self.stop = {*(stop if isinstance(stop, list) else [stop]), self.tokenizer.eos_token_id}
         self.max_new_tokens = max_new_tokens
         self.most_passages: int | None = None  # that fit into memory at once; known once it has run out
 
-    def answer(self, requests: list[Request]) -> list[list[str]]:
-        """The answer to each question, asked on its own. Where memory runs out, fewer are asked at once from then on.
+    def answer(self, requests: list[Request]) -> Iterator[tuple[int, int, str]]:
+        """Ask each question on its own. Where memory runs out, fewer are asked at once from then on.
+
+        Yields:
+            request number, question number and answer.
 
         Raises:
             UserError: a single question does not fit into memory.
         """
+        for i, answers in enumerate(self._answer_in_parts(requests)):
+            for j, answer in enumerate(answers):
+                yield i, j, answer
+
+    def _answer_in_parts(self, requests: list[Request]) -> list[list[str]]:
         if self.most_passages and len(requests) > self.most_passages:
-            return self.answer(requests[: self.most_passages]) + self.answer(requests[self.most_passages :])
+            first, rest = requests[: self.most_passages], requests[self.most_passages :]
+            return self._answer_in_parts(first) + self._answer_in_parts(rest)
         try:
             return self._answer(requests)
         except RuntimeError as error:
@@ -89,13 +98,13 @@ class TransformersEngine:
         clear_device_cache(garbage_collection=True)
         if len(requests) > 1:
             self.most_passages = len(requests) // 2
-            return self.answer(requests)
+            return self._answer_in_parts(requests)
         (request,) = requests
         half = len(request.questions) // 2
         if not half:
             raise UserError(f"one question about one passage does not fit into memory ({reason}); lower `k`")
-        parts = (request.questions[:half], request.questions[half:])
-        return [[answer for part in parts for answer in self.answer([replace(request, questions=part)])[0]]]
+        parts = [replace(request, questions=part) for part in (request.questions[:half], request.questions[half:])]
+        return [[answer for part in parts for answer in self._answer_in_parts([part])[0]]]
 
     @torch.inference_mode()
     def _answer(self, requests: list[Request]) -> list[list[str]]:
