@@ -20,8 +20,9 @@ from typing import get_args
 from tqdm import tqdm
 
 from . import __version__, cards, hub
+from .answers import parse_answer
 from .benchmarks import Benchmark, load_benchmark
-from .conversation import Message, NegativeTypes, find_wording, parse_answer, query
+from .conversation import Message, NegativeTypes, find_wording, query
 from .corpus import Entity, Passage, sample
 from .errors import UserError
 from .files import write_text
