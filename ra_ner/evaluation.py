@@ -2,7 +2,7 @@
 
 <output_dir>/answers.jsonl      journal: one line a passage, appended as answers come; makes a killed run resume
 <output_dir>/predictions.jsonl  one row for each query
-<output_dir>/scores.json        and report.md
+<output_dir>/scores.json        and report.md, report.html
 """
 
 import difflib
@@ -23,7 +23,7 @@ from . import __version__, cards, hub
 from .answers import parse_answer
 from .benchmarks import Benchmark, load_benchmark
 from .conversation import Message, NegativeTypes, find_wording, query
-from .corpus import Entity, Passage, sample
+from .corpus import Passage, sample
 from .errors import UserError
 from .files import write_text
 from .hub import LocalModel
@@ -31,9 +31,9 @@ from .inference import Engine
 from .recipe import WITHOUT_ENCODER, EvaluateConfig, Recipe, Strategy
 from .released import RELEASED
 from .rendering import TEMPLATES
-from .report import report
+from .report import report, report_html, scores_json
 from .retrieval.select import Example, Retriever
-from .scoring import Counts, legacy_counts, span_counts
+from .scoring import score_all
 
 SETTINGS = ("zero_shot", *(f"in_domain-{strategy}" for strategy in get_args(Strategy) if strategy != "none"))
 
@@ -86,9 +86,13 @@ def evaluate(recipe: Recipe, config: EvaluateConfig, output_dir: Path) -> dict:
         rows += _predict(model, tasks, load, journal, f"{config.dtype} {config.max_new_tokens}")
     lines = [json.dumps(row, ensure_ascii=False) for row in rows]
     write_text(output_dir / "predictions.jsonl", "\n".join(lines) + "\n")
-    scores = _scores(rows, recipe, config)
-    write_text(output_dir / "scores.json", json.dumps(scores, indent=2, ensure_ascii=False) + "\n")
+    texts: dict[str, dict[str, str]] = {task.benchmark: {} for task in tasks}
+    for task in tasks:
+        texts[task.benchmark][task.passage.id] = task.passage.text
+    scores = {"recipe": recipe.name, "ra_ner": __version__, **vars(config), **score_all(rows, texts, config.seed)}
+    write_text(output_dir / "scores.json", scores_json(scores) + "\n")
     write_text(output_dir / "report.md", report(scores))
+    write_text(output_dir / "report.html", report_html(scores, rows, texts))
     return scores
 
 
@@ -254,36 +258,5 @@ def _predict(
                 "predicted": list(answer.mentions),
                 "parse_error": answer.error,
                 "example_ids": [example.passage.id for example in task.examples],
+                "example_scores": [example.score for example in task.examples],
             }
-
-
-def _scores(rows: list[dict], recipe: Recipe, config: EvaluateConfig) -> dict:
-    """Micro-averaged scores for each model, benchmark and setting, in the order they were asked."""
-    groups: dict[tuple[str, str, str], list[dict]] = {}
-    for row in rows:
-        groups.setdefault((row["model"], row["benchmark"], row["setting"]), []).append(row)
-    results = []
-    for (model, benchmark, setting), group in groups.items():
-        legacy = span = Counts()
-        for row in group:
-            gold = [Entity(**entity) for entity in row["gold"]]
-            legacy += legacy_counts(json.dumps([entity.text for entity in gold]), row["raw_answer"])
-            span += span_counts(gold, row["predicted"], unparsed=not row["parsed"])
-        results.append(
-            {
-                "model": model,
-                "revision": group[0]["revision"],
-                "benchmark": benchmark,
-                "setting": setting,
-                "passages": len({row["passage_id"] for row in group}),
-                "queries": len(group),
-                "unparsed": sum(not row["parsed"] for row in group),
-                "span": _figures(span),
-                "legacy": _figures(legacy),
-            }
-        )
-    return {"recipe": recipe.name, "ra_ner": __version__, **vars(config), "results": results}
-
-
-def _figures(counts: Counts) -> dict[str, float]:
-    return {"precision": counts.precision, "recall": counts.recall, "f1": counts.f1, **asdict(counts)}
