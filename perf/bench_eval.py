@@ -2,8 +2,8 @@
 
     python perf/bench_eval.py [--model models/smollm2-135m-instruct] [--dtype float32 bfloat16]
 
-One JSON line a figure. Passages are those of the English sample corpus, with 12 types each and k = 2 examples. Both arms
-are given the same queries and the same number of them at once, and are timed in turns; a ratio is that of the medians.
+One JSON line a figure. Passages are those of the English sample corpus, with 12 types each and k = 2 examples. Both
+arms are given the same queries, the same number of them at once, and are timed in turns; ratios are those of medians.
 `bare` is what cannot be saved: forward passes over as many tokens (the shared ones once, the questions, the answers)
 with a plain cache and no mask.
 """
@@ -76,42 +76,37 @@ def show(**figures: object) -> None:
     print(json.dumps({key: round(v, 3) if isinstance(v, float) else v for key, v in figures.items()}), flush=True)
 
 
+def measure(engine: TransformersEngine, dtype: str) -> None:
+    passages, pool = read_corpus("data/sample/en_test.jsonl")[:PASSAGES], read_corpus("data/sample/en.jsonl")
+    types = list(dict.fromkeys(type_ for passage in pool for type_ in passage.types))[: 2 * TYPES]
+    asked = requests(passages, pool, types[:TYPES], K)
+    queries = [messages for request in asked for messages in request.queries]
+    setting = {"dtype": dtype, "prompt_tokens": statistics.mean(len(prompt_ids(engine.tokenizer, q)) for q in queries)}
+
+    def ask(requests: list[Request]) -> None:
+        list(engine.answer(requests))
+
+    ask(asked[:1])  # the first call sets things up
+    taken = {}
+    for new in (1, 12):
+        engine.max_new_tokens = new
+        ours, theirs, least = seconds(lambda: ask(asked), lambda: generate(engine, asked), lambda: bare(engine, asked))
+        taken[new] = ours
+        figures = {"times_faster_than_generate": theirs / ours, "times_slower_than_bare": ours / least}
+        show(**setting, max_new_tokens=new, queries_per_second=len(queries) / ours, **figures)
+    show(**setting, share_of_time_in_prefill=taken[1] / taken[12], share_in_decode=1 - taken[1] / taken[12])
+    for count, k in [(1, K), (6, K), (12, K), (24, K), (12, 0), (12, 1), (12, 4)]:
+        (ours,) = seconds(lambda count=count, k=k: ask(requests(passages, pool, types[:count], k)))
+        show(dtype=dtype, types=count, k=k, seconds=ours, seconds_per_query=ours / count / PASSAGES)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="models/smollm2-135m-instruct")
     parser.add_argument("--dtype", nargs="+", default=["float32", "bfloat16"])
     args = parser.parse_args()
-    passages, pool = read_corpus("data/sample/en_test.jsonl")[:PASSAGES], read_corpus("data/sample/en.jsonl")
-    types = list(dict.fromkeys(type_ for passage in pool for type_ in passage.types))[: 2 * TYPES]
-    asked = requests(passages, pool, types[:TYPES], K)
     for dtype in args.dtype:
-        engine = TransformersEngine(Path(args.model), dtype=dtype)
-        prompt = statistics.mean(len(prompt_ids(engine.tokenizer, messages)) for r in asked for messages in r.queries)
-        list(engine.answer(asked[:1]))  # the first call sets things up
-        taken = {}
-        for new in (1, 12):
-            engine.max_new_tokens = new
-            ours, theirs, least = seconds(
-                lambda: list(engine.answer(asked)), lambda: generate(engine, asked), lambda: bare(engine, asked)
-            )
-            taken[new] = ours
-            show(
-                dtype=dtype,
-                max_new_tokens=new,
-                queries=PASSAGES * TYPES,
-                prompt_tokens=prompt,
-                seconds=ours,
-                queries_per_second=PASSAGES * TYPES / ours,
-                times_faster_than_generate=theirs / ours,
-                times_slower_than_bare=ours / least,
-            )
-        show(dtype=dtype, share_of_time_in_prefill=taken[1] / taken[12], share_in_decode=1 - taken[1] / taken[12])
-        for count in (1, 6, 12, 24):
-            (ours,) = seconds(lambda count=count: list(engine.answer(requests(passages, pool, types[:count], K))))
-            show(dtype=dtype, types=count, k=K, seconds=ours, seconds_per_query=ours / count / PASSAGES)
-        for k in (0, 1, 2, 4):
-            (ours,) = seconds(lambda k=k: list(engine.answer(requests(passages, pool, types[:TYPES], k))))
-            show(dtype=dtype, types=TYPES, k=k, seconds=ours, seconds_per_query=ours / TYPES / PASSAGES)
+        measure(TransformersEngine(Path(args.model), dtype=dtype), dtype)
 
 
 if __name__ == "__main__":

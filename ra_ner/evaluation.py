@@ -2,7 +2,7 @@
 
 <output_dir>/answers.jsonl      journal: one line a query, appended as answers come; makes a killed run resume
 <output_dir>/predictions.jsonl  one row for each query
-<output_dir>/scores.json        and report.md
+<output_dir>/scores.json        and report.md, report.html
 """
 
 import hashlib
@@ -18,9 +18,10 @@ from accelerate import PartialState
 from tqdm import tqdm
 
 from . import __version__, cards, hub
+from .answers import parse_answer
 from .benchmarks import Benchmark, load_benchmark
-from .conversation import NegativeTypes, find_wording, opening, parse_answer
-from .corpus import Entity, Passage, sample
+from .conversation import NegativeTypes, find_wording, opening
+from .corpus import Passage, sample
 from .errors import UserError
 from .files import write_text
 from .hub import LocalModel
@@ -28,9 +29,9 @@ from .inference import Engine, Request
 from .recipe import EvaluateConfig, Recipe
 from .released import RELEASED
 from .rendering import TEMPLATES
-from .report import report
+from .report import report, report_html, scores_json
 from .retrieval.select import Example
-from .scoring import Counts, legacy_counts, span_counts
+from .scoring import score_all
 from .settings import Pools, check_settings
 
 
@@ -55,6 +56,7 @@ class Task:
     """All queries of one passage in one setting."""
 
     benchmark: str
+    labels: str
     setting: str
     passage: Passage
     types: list[str]
@@ -94,9 +96,19 @@ def evaluate(recipe: Recipe, config: EvaluateConfig, output_dir: Path) -> dict |
     rows = [row for arguments in asked for row in _rows(*arguments, journal)]
     lines = [json.dumps(row, ensure_ascii=False) for row in rows]
     write_text(output_dir / "predictions.jsonl", "\n".join(lines) + "\n")
-    scores = _scores(rows, recipe, config)
-    write_text(output_dir / "scores.json", json.dumps(scores, indent=2, ensure_ascii=False) + "\n")
+    texts: dict[str, dict[str, str]] = {task.benchmark: {} for task in tasks}
+    for task in tasks:
+        texts[task.benchmark][task.passage.id] = task.passage.text
+    scores = {
+        "recipe": recipe.name,
+        "ra_ner": __version__,
+        **vars(config),
+        "labels": {task.benchmark: task.labels for task in tasks},
+        **score_all(rows, texts, config.seed),
+    }
+    write_text(output_dir / "scores.json", scores_json(scores) + "\n")
     write_text(output_dir / "report.md", report(scores))
+    write_text(output_dir / "report.html", report_html(scores, rows, texts))
     return scores
 
 
@@ -167,7 +179,7 @@ def _tasks(recipe: Recipe, config: EvaluateConfig) -> list[Task]:
         for setting in config.settings:
             examples = pools.examples(setting, benchmark, passages)
             tasks += [
-                Task(benchmark.name, setting, passage, asked, shown)
+                Task(benchmark.name, benchmark.labels, setting, passage, asked, shown)
                 for passage, asked, shown in zip(passages, types, examples, strict=True)
             ]
     return tasks
@@ -287,40 +299,9 @@ def _rows(
                 "predicted": list(answer.mentions),
                 "parse_error": answer.error,
                 "example_ids": [example.passage.id for example in task.examples],
+                "example_scores": [example.score for example in task.examples],
             }
 
 
 def _digest(*values: object) -> str:
     return hashlib.sha256(json.dumps(values).encode()).hexdigest()
-
-
-def _scores(rows: list[dict], recipe: Recipe, config: EvaluateConfig) -> dict:
-    """Micro-averaged scores for each model, benchmark and setting, in the order they were asked."""
-    groups: dict[tuple[str, str, str], list[dict]] = {}
-    for row in rows:
-        groups.setdefault((row["model"], row["benchmark"], row["setting"]), []).append(row)
-    results = []
-    for (model, benchmark, setting), group in groups.items():
-        legacy = span = Counts()
-        for row in group:
-            gold = [Entity(**entity) for entity in row["gold"]]
-            legacy += legacy_counts(json.dumps([entity.text for entity in gold]), row["raw_answer"])
-            span += span_counts(gold, row["predicted"], unparsed=not row["parsed"])
-        results.append(
-            {
-                "model": model,
-                "revision": group[0]["revision"],
-                "benchmark": benchmark,
-                "setting": setting,
-                "passages": len({row["passage_id"] for row in group}),
-                "queries": len(group),
-                "unparsed": sum(not row["parsed"] for row in group),
-                "span": _figures(span),
-                "legacy": _figures(legacy),
-            }
-        )
-    return {"recipe": recipe.name, "ra_ner": __version__, **vars(config), "results": results}
-
-
-def _figures(counts: Counts) -> dict[str, float]:
-    return {"precision": counts.precision, "recall": counts.recall, "f1": counts.f1, **asdict(counts)}

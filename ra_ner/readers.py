@@ -17,7 +17,7 @@ from datasets import ClassLabel, Dataset
 from datasets.exceptions import DatasetsError
 from huggingface_hub import HfApi, hf_hub_download
 
-from .conversation import parse_answer
+from .answers import parse_answer
 from .corpus import Passage, read_corpus, to_passage
 from .errors import UserError
 from .hub import hub_errors, load_dataset_at

@@ -18,7 +18,8 @@ def predictions(folder) -> list[dict]:
 
 
 def outputs(folder) -> dict[str, bytes]:
-    return {name: (folder / name).read_bytes() for name in ("predictions.jsonl", "scores.json", "report.md")}
+    names = ("predictions.jsonl", "scores.json", "report.md", "report.html")
+    return {name: (folder / name).read_bytes() for name in names}
 
 
 def test_every_model_is_asked_every_query_in_every_setting(here):
@@ -30,6 +31,7 @@ def test_every_model_is_asked_every_query_in_every_setting(here):
     asked = [{(r["passage_id"], r["type"]) for r in rows if (r["model"], r["setting"]) == group} for group in groups]
     assert all(queries == asked[0] for queries in asked)
     assert all(bool(row["example_ids"]) == (row["setting"] != "zero_shot") for row in rows)
+    assert all(len(row["example_scores"]) == len(row["example_ids"]) for row in rows)
 
 
 def test_scores_and_report_agree_with_the_predictions(here):
@@ -45,6 +47,7 @@ def test_scores_and_report_agree_with_the_predictions(here):
             in report
         )
     assert "sample of 3 passages" in report
+    assert "in_domain-nn (sample)" in (folder / "report.html").read_text(encoding="utf-8")
 
 
 def test_of_open_types_the_passages_own_and_as_many_others_are_asked():
@@ -127,7 +130,9 @@ def test_a_run_cut_short_resumes_to_the_same_bytes_and_asks_only_what_is_missing
     assert len(lines) == len(predictions(tmp_path)) > 5
 
     asked, answer = [], TransformersEngine.answer
-    monkeypatch.setattr(TransformersEngine, "answer", lambda self, requests: asked.extend(requests) or answer(self, requests))
+    monkeypatch.setattr(
+        TransformersEngine, "answer", lambda self, requests: asked.extend(requests) or answer(self, requests)
+    )
     (tmp_path / "answers.jsonl").write_bytes(b"".join(lines[:3]) + lines[3][:-5])  # the fourth line is torn
     run_script("evaluate_ner", *args)
     assert outputs(tmp_path) == whole and entries(tmp_path) == len(lines)
@@ -140,7 +145,16 @@ def test_a_run_cut_short_resumes_to_the_same_bytes_and_asks_only_what_is_missing
 
 def test_answers_do_not_depend_on_how_many_passages_are_asked_at_once(here, tmp_path):
     for size in (1, 3):
-        args = ["--models", "adapter", "--settings", "in_domain-nn", "--batch_size", size, "--output_dir", tmp_path / str(size)]
+        args = [
+            "--models",
+            "adapter",
+            "--settings",
+            "in_domain-nn",
+            "--batch_size",
+            size,
+            "--output_dir",
+            tmp_path / str(size),
+        ]
         run_script("evaluate_ner", RECIPE, *args)
     assert predictions(tmp_path / "1") == predictions(tmp_path / "3")
 

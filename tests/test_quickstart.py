@@ -8,8 +8,9 @@ from conftest import REPO
 from datasets import load_dataset
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from ra_ner.conversation import find_wording, query
+from ra_ner.conversation import find_wording, opening, query
 from ra_ner.corpus import read_corpus
+from ra_ner.inference import Request
 from ra_ner.inference.transformers import TransformersEngine
 from ra_ner.rendering import prompt_ids
 
@@ -53,8 +54,10 @@ def test_shared_prefill_gives_the_answers_of_plain_generation():
     plain = AutoModelForCausalLM.from_pretrained(RUN / "adapter", dtype=torch.float32)
     examples = read_corpus(REPO / "data" / "sample" / "en.jsonl")[:2]
     for passage in read_corpus(REPO / "data" / "sample" / "en_test.jsonl")[:3]:
-        queries = [query(passage.text, entity_type, examples, wording) for entity_type in passage.types]
-        for messages, answer in zip(queries, engine.answer(queries), strict=True):
+        questions = [wording.question.format(type=entity_type) for entity_type in passage.types]
+        request = Request(passage.text, opening(passage.text, examples, wording), questions)
+        for (_, number, answer), messages in zip(engine.answer([request]), request.queries, strict=True):
+            assert messages == query(passage.text, passage.types[number], examples, wording)
             ids = torch.tensor([prompt_ids(engine.tokenizer, messages)])
             new = plain.generate(ids, attention_mask=torch.ones_like(ids), do_sample=False, max_new_tokens=32)
             assert answer == engine.tokenizer.decode(new[0, ids.shape[1] :], skip_special_tokens=True)

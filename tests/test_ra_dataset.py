@@ -10,8 +10,8 @@ from datasets import load_dataset
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ra_ner.answers import parse_answer
 from ra_ner.benchmarks import load_benchmark
-from ra_ner.conversation import parse_answer
 from ra_ner.corpus import read_corpus
 from ra_ner.errors import UserError
 from ra_ner.markdown import cell, fence, table

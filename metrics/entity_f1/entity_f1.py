@@ -1,0 +1,31 @@
+"""Entity-level F1 of open NER answers, as an `evaluate` metric."""
+
+import datasets
+import evaluate
+
+from ra_ner.answers import parse_answer
+from ra_ner.scoring import score
+
+
+class EntityF1(evaluate.Metric):
+    """A prediction is a model's raw answer to one query; its reference says what was asked and what is gold."""
+
+    def _info(self) -> evaluate.MetricInfo:
+        text = datasets.Value("string")
+        offset = datasets.Value("int64")
+        gold = datasets.List({"text": text, "start": offset, "end": offset})
+        reference = {"passage_id": text, "text": text, "type": text, "gold": gold}
+        return evaluate.MetricInfo(
+            description=__doc__,
+            citation="",
+            inputs_description=self.__doc__,
+            features=datasets.Features({"predictions": text, "references": reference}),
+        )
+
+    def _compute(self, predictions: list[str], references: list[dict], seed: int = 42, samples: int = 1000) -> dict:
+        rows = []
+        for raw, reference in zip(predictions, references, strict=True):
+            answer = parse_answer(raw)
+            read = {"raw_answer": raw, "predicted": answer.mentions, "parsed": answer.error is None}
+            rows.append({**reference, **read})
+        return score(rows, {row["passage_id"]: row["text"] for row in rows}, seed, samples).figures

@@ -1,0 +1,83 @@
+"""How an answer is read back: a list of mentions, strictly if possible, tolerantly otherwise.
+
+Imports nothing of the library, so that it can stand beside a metric on the Hub.
+"""
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A model's answer as read. `error` says why it could not be read; `mentions` is then empty."""
+
+    mentions: tuple[str, ...]
+    strict: bool = False
+    error: str | None = None
+
+
+_ITEM = re.compile(
+    r"""\s*(?:
+        (?P<string>"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')  # a JSON or a Python string
+      | (?P<number>-?\d+(?:\.\d+)?)
+      | (?P<mark>[\[\],])
+    )""",
+    re.VERBOSE | re.DOTALL,
+)
+
+
+def parse_answer(raw: str) -> Answer:
+    """Read an answer, strictly if possible, tolerantly otherwise. Never raises.
+
+    Strict: the whole answer is a JSON list of strings. Tolerant: the first list that begins anywhere in the answer,
+    where items may be in single quotes, be numbers or stand in nested lists, quotes inside an item may lack their
+    escape (`["a "b" c"]`, as the released Chinese data writes), and the end may be cut off: whole items before the cut
+    count.
+    """
+    try:
+        items = json.loads(raw)
+    except (ValueError, RecursionError):
+        items = None
+    if isinstance(items, list) and all(isinstance(item, str) for item in items):
+        return Answer(_distinct(items), strict=True)
+    start = raw.find("[")
+    if start < 0:
+        return Answer((), error="no list")
+    answer = _read_items(raw, start)
+    line = raw[start:].split("\n", 1)[0].rstrip()
+    if answer.error and len(line) > 4 and line.startswith('["') and line.endswith('"]'):
+        return Answer(_distinct(line[2:-2].split('", "')))
+    return answer
+
+
+def _read_items(raw: str, start: int) -> Answer:
+    """Read items from the bracket at `start` up to the one that closes it, or to the end if it is cut off."""
+    items, depth, position = [], 0, start
+    while match := _ITEM.match(raw, position):
+        position = match.end()
+        if mark := match["mark"]:
+            depth += {"[": 1, "]": -1, ",": 0}[mark]
+            if depth == 0:
+                return Answer(_distinct(items))
+        else:
+            items.append(match["number"] or _unquote(match["string"]))
+    if raw[position:].lstrip()[:1] in ("", '"', "'"):  # nothing, or a string without its end: the answer was cut off
+        return Answer(_distinct(items)) if items else Answer((), error="list cut off before its first item ended")
+    return Answer((), error="not a list of strings")
+
+
+def _unquote(literal: str) -> str:
+    body = literal[1:-1]
+    if literal[0] == "'":
+        body = body.replace("\\'", "'").replace('"', '\\"')
+    try:
+        return json.loads(f'"{body}"', strict=False)
+    except ValueError:  # an escape that JSON does not know
+        return literal[1:-1]
+
+
+def _distinct(items: Sequence[str]) -> tuple[str, ...]:
+    # A JSON escape can spell half a surrogate pair, which no UTF-8 file can hold.
+    return tuple(dict.fromkeys(item.encode("utf-8", "replace").decode() for item in items))

@@ -1,0 +1,56 @@
+"""Publish metrics/entity_f1 as a Space, from which `evaluate.load("me/entity_f1")` loads it.
+
+    python tools/publish_metric.py me
+    python tools/publish_metric.py me --hub_private_repo false
+
+The scorer is copied beside the metric, as a Space can't import the library.
+"""
+
+import argparse
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+from huggingface_hub import HfApi
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from ra_ner.errors import clear_errors
+from ra_ner.hub import hub_errors
+
+ROOT = Path(__file__).parents[1]
+METRIC, SCORER = ROOT / "metrics" / "entity_f1", ("answers.py", "scoring.py")
+
+
+def publish(namespace: str, private: bool = True) -> str:
+    """Upload the metric and its scorer in one commit, and return its id.
+
+    Raises:
+        UserError: the push failed.
+    """
+    repo_id = f"{namespace}/{METRIC.name}"
+    with tempfile.TemporaryDirectory() as temporary, hub_errors(f"Space {repo_id!r} can't be published"):
+        folder = shutil.copytree(METRIC, Path(temporary) / "space", ignore=shutil.ignore_patterns("__pycache__"))
+        for name in SCORER:
+            shutil.copy(ROOT / "ra_ner" / name, folder)
+        wrapper = folder / f"{METRIC.name}.py"
+        wrapper.write_text(wrapper.read_text(encoding="utf-8").replace("from ra_ner.", "from ."), encoding="utf-8")
+        api = HfApi()
+        api.create_repo(repo_id, repo_type="space", space_sdk="gradio", private=private, exist_ok=True)
+        message = "The metric and its scorer"
+        return api.upload_folder(repo_id=repo_id, repo_type="space", folder_path=folder, commit_message=message).oid
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("namespace", help="your user name, or an organisation's")
+    parser.add_argument("--hub_private_repo", choices=["true", "false"], default="true", help="default: true")
+    arguments = parser.parse_args()
+    commit = publish(arguments.namespace, private=arguments.hub_private_repo == "true")
+    print(f"published {arguments.namespace}/{METRIC.name} at {commit}")
+
+
+if __name__ == "__main__":
+    with clear_errors():
+        main()
