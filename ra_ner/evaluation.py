@@ -39,7 +39,8 @@ from .settings import Pools, check_settings
 class Model:
     """A model to evaluate and how it is asked. `name` is its row in tables; `base` is there for adapters alone.
 
-    `system` and `chat_template` are None where the tokenizer's own template says all.
+    `server_name` is what a server calls it. `system` and `chat_template` are None where the tokenizer's own template says
+    all.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Model:
     language: str
     system: str | None = None
     chat_template: str | None = None
+    server_name: str | None = None
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,7 @@ def evaluate(recipe: Recipe, config: EvaluateConfig, output_dir: Path) -> dict |
     """
     state = PartialState()
     with state.main_process_first():  # the others find vectors and models in the cache
-        models = _name_apart({name: find_model(name, recipe) for name in config.models})
+        models = _name_apart({name: find_model(name, recipe, config) for name in config.models})
         tasks = _tasks(recipe, config)
     journal = Journal(output_dir, state.process_index)
     asked = []
@@ -113,15 +115,20 @@ def evaluate(recipe: Recipe, config: EvaluateConfig, output_dir: Path) -> dict |
 
 
 def _load_engine(model: Model, config: EvaluateConfig) -> Engine:
+    template = (TEMPLATES / model.chat_template).read_text(encoding="utf-8") if model.chat_template else None
+    if config.engine == "server":
+        from .inference.server import ServerEngine
+
+        return ServerEngine(model.server_name, config, model.local.path, template)
+
     from .inference.transformers import TransformersEngine
 
-    template = (TEMPLATES / model.chat_template).read_text(encoding="utf-8") if model.chat_template else None
     adapter = model.local.path if model.base else None
     path = model.base.path if model.base else model.local.path
     return TransformersEngine(path, adapter, template, config.dtype, config.max_new_tokens, config.load_in_4bit)
 
 
-def find_model(name: str, recipe: Recipe) -> Model:
+def find_model(name: str, recipe: Recipe, config: EvaluateConfig) -> Model:
     """Resolve `base`, `adapter`, a folder, a Hub id or `id@revision`, and fetch what is on the Hub.
 
     How a model is asked is known from ra_it.json of an adapter of ours, or from the table of released checkpoints; any
@@ -130,6 +137,12 @@ def find_model(name: str, recipe: Recipe) -> Model:
     Raises:
         UserError: it does not exist, can't be fetched, or its base is not the one it was trained on.
     """
+    if config.server_models and len(config.server_models) != len(config.models):
+        raise UserError("`server_models` names one for each of `models`, in their order")
+    served = dict(zip(config.models, config.server_models or config.models, strict=True))[name]
+    if config.engine == "server" and config.server_api == "chat":  # a vendor's model, of which nothing can be fetched
+        local = LocalModel(Path(), f"{served} of {config.server_url}")
+        return Model(name, local, None, recipe.dataset.wording, recipe.language, server_name=served)
     if name == "base":
         path, revision = (recipe.sections["train"].get(key) for key in ("model_name_or_path", "model_revision"))
         if not path:
@@ -140,12 +153,14 @@ def find_model(name: str, recipe: Recipe) -> Model:
             raise UserError(f"{path} does not exist; train it by `accelerate launch train_sft.py {recipe.path}`")
     else:
         path, _, revision = (name, "", None) if Path(name).is_dir() else name.partition("@")
-    local = hub.fetch_model(path, revision or None)
+    files = hub.TOKENIZER_FILES if config.engine == "server" else hub.MODEL_FILES
+    local = hub.fetch_model(path, revision or None, files)
     if released := RELEASED.get(path):
-        return Model(name, local, None, **vars(released))
+        return Model(name, local, None, **vars(released), server_name=served)
     facts, base = local.facts, None
     if local.adapter_config:
-        base = hub.fetch_model(local.adapter_config["base_model_name_or_path"], local.adapter_config.get("revision"))
+        named = local.adapter_config
+        base = hub.fetch_model(named["base_model_name_or_path"], named.get("revision"), files)
         if facts and facts["base_revision"] != base.revision:
             raise UserError(
                 f"adapter {path} was trained on {facts['base']} at {facts['base_revision']}, but that is now at "
@@ -157,6 +172,7 @@ def find_model(name: str, recipe: Recipe) -> Model:
         base=base,
         wording=facts.get("wording", recipe.dataset.wording),
         language=facts.get("language", recipe.language),
+        server_name=served,
     )
 
 
@@ -240,7 +256,11 @@ class Journal:
 def _keys(model: Model, task: Task, request: Request, config: EvaluateConfig) -> list[str]:
     """What tells the answer to each question from all others: a changed prompt or model never reuses an old one."""
     weights = [model.local.revision, model.base and model.base.revision, model.chat_template]
-    generation = [config.mode, config.engine, config.dtype, config.load_in_4bit, config.max_new_tokens]
+    if config.engine == "server":
+        generation = [config.server_url, model.server_name, config.server_api, config.server_json]
+    else:
+        generation = [config.dtype, config.load_in_4bit]
+    generation += [config.mode, config.max_new_tokens]
     identity = [*weights, *generation, task.benchmark, task.setting, task.passage.id, request.opening]
     earlier = config.mode == "conversation"  # questions are part of the prompt
     return [_digest(*identity, request.questions[: i * earlier], q) for i, q in enumerate(request.questions)]
@@ -266,8 +286,10 @@ def _ask(
     engine = _load_engine(model, config)
     questions = sum(len(request.questions) for request, _ in missing)
     with tqdm(total=questions, desc=model.name, unit="query", disable=not state.is_main_process) as progress:
-        for start in range(0, len(missing), config.batch_size):
-            batch = missing[start : start + config.batch_size]
+        # A server is given all at once, and takes what it can.
+        size = config.batch_size if config.engine == "transformers" else len(missing)
+        for start in range(0, len(missing), size):
+            batch = missing[start : start + size]
             if config.mode == "query":
                 answers = engine.answer([request for request, _ in batch])
             else:
@@ -275,6 +297,8 @@ def _ask(
             for i, j, answer in answers:
                 journal.add(batch[i][1][j], answer)
                 progress.update()
+    if config.engine == "server":
+        print(f"{model.name}: {engine.cost}")
 
 
 def _rows(

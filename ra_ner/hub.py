@@ -31,7 +31,8 @@ from . import cards
 from .errors import UserError
 
 # What a model folder is loaded from; weights in other formats, pickles among them, are never fetched.
-MODEL_FILES = ["*.json", "*.safetensors", "*.jinja", "*.model", "*.txt"]
+TOKENIZER_FILES = ["*.json", "*.jinja", "*.model", "*.txt"]
+MODEL_FILES = [*TOKENIZER_FILES, "*.safetensors"]
 
 _LOG_IN = "log in by `hf auth login` or set the environment variable HF_TOKEN"
 
@@ -104,8 +105,8 @@ class LocalModel:
         return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
 
 
-def fetch_model(name: str, revision: str | None = None, config_only: bool = False) -> LocalModel:
-    """A folder as it is, or the files of a Hub id at a revision. `config_only` leaves the weights where they are.
+def fetch_model(name: str, revision: str | None = None, files: list[str] = MODEL_FILES) -> LocalModel:
+    """A folder as it is, or files of a Hub id at a revision: the whole model, or what the patterns name.
 
     Raises:
         UserError: it does not exist or can't be fetched.
@@ -114,7 +115,6 @@ def fetch_model(name: str, revision: str | None = None, config_only: bool = Fals
     if folder.is_dir():
         return LocalModel(folder, _digest(folder))
     with hub_errors(f"model {name!r} can't be fetched"):
-        files = ["config.json"] if config_only else MODEL_FILES
         path = Path(snapshot_download(name, revision=revision, allow_patterns=files))
     return LocalModel(path, path.name)  # the folder of a snapshot is named by its commit
 

@@ -179,6 +179,23 @@ class EvaluateConfig:
     engine: Literal["transformers", "server"] = field(
         default="transformers", metadata={"help": "What generates: this machine, or an OpenAI-compatible server."}
     )
+    server_url: str | None = field(default=None, metadata={"help": "Such as http://localhost:8000/v1."})
+    server_models: list[str] = field(
+        default_factory=list, metadata={"help": "What the server calls each of `models`. Default: the same."}
+    )
+    server_api: Literal["completions", "chat"] = field(
+        default="completions",
+        metadata={"help": "completions: token ids, as trained. chat: messages, for vendors; models are not fetched."},
+    )
+    server_json: bool = field(default=False, metadata={"help": "Have a vLLM server constrain answers to JSON lists."})
+    server_concurrency: int = field(default=8, metadata={"help": "Requests at a time."})
+    server_timeout: float = field(default=120.0, metadata={"help": "Seconds to wait for an answer."})
+    server_max_requests: int = field(default=10_000, metadata={"help": "Requests to send at most, retries included."})
+    server_max_tokens: int = field(default=10_000_000, metadata={"help": "Tokens to send and get at most."})
+    server_prices: list[float] = field(
+        default_factory=lambda: [0.0, 0.0],
+        metadata={"help": "Price of a million prompt and of a million answer tokens."},
+    )
     dtype: Literal["float32", "bfloat16", "float16"] = field(
         default="bfloat16", metadata={"help": "Number format of the model. float32 gives the same answers everywhere."}
     )

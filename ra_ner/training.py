@@ -80,7 +80,7 @@ def train(recipe: Recipe, config: TrainConfig, model_args: ModelConfig, args: SF
 
     source = config.dataset_name or str(recipe.output_dir / "dataset")
     splits, facts, dataset_revision = _load_dataset(source, config, recipe)
-    base = hub.fetch_model(model_args.model_name_or_path, model_args.model_revision, config_only=True)
+    base = hub.fetch_model(model_args.model_name_or_path, model_args.model_revision, files=["config.json"])
     on_hub = not Path(model_args.model_name_or_path).is_dir()
     if on_hub:
         model_args.model_revision = base.revision
