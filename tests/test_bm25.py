@@ -38,7 +38,8 @@ def plain_scores(query: str, pool: list[str], documents: list[str]) -> list[floa
 @pytest.fixture(autouse=True, scope="module")
 def _small_blocks():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(bm25, "BLOCK", 2)
+        patch.setattr(bm25, "RANKED", 2)
+        patch.setattr(bm25, "SCORED", 2)
         yield
 
 

@@ -1,5 +1,9 @@
 """Retrieval: exact, reproducible, never the passage itself; each strategy does what its name says."""
 
+import json
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from typing import get_args
 
@@ -16,7 +20,7 @@ from ra_ner.errors import UserError
 from ra_ner.recipe import DatasetConfig, Strategy
 from ra_ner.retrieval import search
 from ra_ner.retrieval.encode import encode
-from ra_ner.retrieval.select import Retriever, _fuse
+from ra_ner.retrieval.select import Rankings, Retriever, _fuse
 
 # Search
 
@@ -50,27 +54,98 @@ def encoder(models) -> hub.LocalModel:
     return hub.fetch_model(str(models / "encoder"))
 
 
+def documents(texts, encoder, cache):
+    return encode({"document": texts}, encoder, cache)["document"]
+
+
 def test_vectors_are_unit_and_in_the_order_of_the_texts(encoder, tmp_path):
-    vectors = encode(["one", "two words", "one"], "document", encoder, tmp_path)
+    vectors = documents(["one", "two words", "one"], encoder, tmp_path)
     assert vectors.dtype == torch.float32 and torch.equal(vectors[0], vectors[2])
     assert torch.allclose(vectors.norm(dim=1), torch.ones(3))
 
 
-def test_a_text_is_encoded_once(encoder, tmp_path, monkeypatch):
-    first = encode(["one", "two"], "document", encoder, tmp_path)
-    both = encode(["three", "two", "one"], "query", encoder, tmp_path)  # this encoder has no prompts: roles are one
-    assert torch.equal(both[[2, 1]], first)
-    monkeypatch.setattr("ra_ner.retrieval.encode._encode", None)
-    assert torch.equal(encode(["two", "three"], "document", encoder, tmp_path), both[[1, 0]])
-    other = replace(encoder, revision="another")
-    with pytest.raises(TypeError):
-        encode(["two"], "document", other, tmp_path)
+def test_a_text_is_encoded_once_and_the_encoder_loaded_once(encoder, tmp_path, monkeypatch):
+    import sentence_transformers
+
+    real, loaded, encoded = sentence_transformers.SentenceTransformer, [], []
+
+    class Recorded(real):
+        def __init__(self, *args, **kwargs):
+            loaded.append(args)
+            super().__init__(*args, **kwargs)
+
+        def encode(self, inputs, **kwargs):
+            encoded.extend(inputs)
+            return super().encode(inputs, **kwargs)
+
+    monkeypatch.setattr(sentence_transformers, "SentenceTransformer", Recorded)
+    both = encode({"document": ["one", "two"], "query": ["two", "three"]}, encoder, tmp_path)
+    assert sorted(encoded) == ["one", "three", "two"], "this encoder has no prompts: the roles are one"
+    assert len(loaded) == 1 and torch.equal(both["document"][1], both["query"][0])
+    again = encode({"query": ["three", "one"]}, encoder, tmp_path)["query"]
+    assert torch.equal(again, torch.stack([both["query"][1], both["document"][0]]))
+    assert len(encoded) == 3 and len(loaded) == 1
+    documents(["two"], replace(encoder, revision="another"), tmp_path)
+    assert encoded[3:] == ["two"]
+
+
+def test_encoders_with_prompts_get_them(models, tmp_path):
+    from sentence_transformers import SentenceTransformer
+
+    prompts = {"query": "look for: ", "document": ""}
+    SentenceTransformer(str(models / "encoder"), prompts=prompts).save(str(tmp_path / "prompted"))
+    vectors = encode(
+        {"query": ["a b"], "document": ["a b", "look for: a b"]}, hub.fetch_model(str(tmp_path / "prompted")), tmp_path
+    )
+    assert torch.allclose(vectors["query"][0], vectors["document"][1], atol=1e-6)
+    assert not torch.allclose(vectors["query"][0], vectors["document"][0], atol=1e-2)
+
+
+RANK = """
+import json, sys
+from pathlib import Path
+from safetensors.torch import save_file
+from sentence_transformers import SentenceTransformer
+from ra_ner.distributed import distributed_state
+from ra_ner.hub import fetch_model
+from ra_ner.retrieval.encode import encode
+
+encoded, real = [], SentenceTransformer.encode
+SentenceTransformer.encode = lambda self, inputs, **keys: encoded.extend(inputs) or real(self, inputs, **keys)
+encoder, folder, texts = fetch_model(sys.argv[1]), Path(sys.argv[2]), json.loads(sys.argv[3])
+vectors = encode(texts, encoder, folder)
+rank = distributed_state().process_index
+save_file({role: tensor.contiguous() for role, tensor in vectors.items()}, folder / f"rank{rank}")
+(folder / f"rank{rank}.json").write_text(json.dumps(encoded))
+"""
+
+
+def test_two_processes_encode_a_share_each(encoder, tmp_path, monkeypatch):
+    from safetensors.torch import load_file
+
+    texts = {"document": ["one", "two words", "three", "four"], "query": ["one", "five and six", "seven"]}
+    alone = encode(texts, encoder, tmp_path / "alone")
+    (tmp_path / "both").mkdir()
+    documents(["three"], encoder, tmp_path / "both")
+    (tmp_path / "rank.py").write_text(RANK)
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    arguments = [tmp_path / "rank.py", encoder.path, tmp_path / "both", json.dumps(texts)]
+    environment = {**os.environ, "PYTHONPATH": str(REPO), "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
+    subprocess.run([*command, *arguments], env=environment, check=True, timeout=300)
+    encoded = [json.loads((tmp_path / "both" / f"rank{rank}.json").read_text()) for rank in (0, 1)]
+    assert encoded == [["one", "four", "seven"], ["two words", "five and six"]]
+    monkeypatch.setattr("ra_ner.retrieval.encode._encode", None)  # all is in the cache now
+    for vectors in (
+        *(load_file(tmp_path / "both" / f"rank{r}") for r in (0, 1)),
+        encode(texts, encoder, tmp_path / "both"),
+    ):
+        assert all(torch.allclose(vectors[role], alone[role], atol=1e-6) for role in texts)
 
 
 def test_a_folder_that_is_no_encoder_is_named(tmp_path):
     (tmp_path / "nothing").mkdir()
     with pytest.raises(UserError, match=r"nothing can't be loaded"):
-        encode(["one"], "document", hub.fetch_model(str(tmp_path / "nothing")), tmp_path)
+        documents(["one"], hub.fetch_model(str(tmp_path / "nothing")), tmp_path)
 
 
 @pytest.fixture(scope="module")
@@ -86,8 +161,7 @@ def minilm() -> hub.LocalModel:
 def test_the_end_of_a_long_text_counts(minilm, tmp_path, capsys):
     filler = "The committee met again and talked about the budget. " * 60
     texts = [filler, filler + "Penicillin killed the bacteria in the dish. " * 20, "Penicillin killed the bacteria."]
-    vectors = encode(texts, "document", minilm, tmp_path)
-    plain, ending, topic = vectors
+    plain, ending, topic = documents(texts, minilm, tmp_path)
     assert ending @ topic > plain @ topic + 0.1
     assert "more windows than texts" in capsys.readouterr().out
 
@@ -137,6 +211,35 @@ def test_nn_is_the_nearest_and_diverse_nn_is_drawn_from_the_candidates(corpus, e
         assert [e.score for e in chosen] == sorted((e.score for e in chosen), reverse=True)
 
 
+def count_other_choices(corpus, encoder, folder, monkeypatch, **settings) -> int:
+    """How many choices change with the settings of encoding; each has to be a tie within float error."""
+    chosen = []
+    for name, changed in (("plain", {}), ("changed", settings)):
+        (folder / name).mkdir()
+        monkeypatch.chdir(folder / name)  # a cache of its own
+        for constant, value in changed.items():
+            monkeypatch.setattr(f"ra_ner.retrieval.encode.{constant}", value)
+        chosen.append(choose(corpus, corpus, encoder, strategy="nn", k=5))
+    other = 0
+    for plain, changed in zip(*chosen, strict=True):
+        for one, two in zip(plain, changed, strict=True):
+            assert abs(one.score - two.score) < 1e-5
+            other += one.passage != two.passage
+    return other
+
+
+def test_the_batch_size_changes_no_choice(corpus, encoder, tmp_path, monkeypatch):
+    assert count_other_choices(corpus, encoder, tmp_path, monkeypatch, BATCH=7) == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("settings", [{"BATCH": 7}, {"_devices": lambda state: ["cpu", "cpu"], "ALL_GPUS_FROM": 0}])
+def test_batch_size_and_workers_change_ties_only_on_a_real_encoder(minilm, tmp_path, monkeypatch, settings):
+    whole = read_corpus(REPO / "data" / "sample" / "en.jsonl")
+    other = count_other_choices(whole, minilm, tmp_path, monkeypatch, **settings)
+    print(f"{other} of {5 * len(whole)} choices are others")
+
+
 def test_mixed_nn_is_nn_or_random(corpus, encoder):
     nearest, drawn = (ids(choose(corpus, corpus, encoder, strategy=name)) for name in ("nn", "random"))
     for probability, expected in ((1.0, nearest), (0.0, drawn)):
@@ -177,8 +280,11 @@ def test_bm25_rank_orders_the_candidates_by_shared_words(encoder):
 
 
 def test_reciprocal_rank_fusion():
-    fused = _fuse([(7, 0.9), (3, 0.8)], [(3, 12.0), (5, 11.0)])
-    assert fused == [(3, 1 / 62 + 1 / 61), (7, 1 / 61), (5, 1 / 62)]
+    dense = Rankings(np.array([[7, 3], [4, -1]]), np.array([[0.9, 0.8], [0.7, 0.0]]))
+    words = Rankings(np.array([[3, 5], [-1, -1]]), np.array([[12.0, 11.0], [0.0, 0.0]]))
+    fused = _fuse(dense, words)
+    assert fused.positions.tolist() == [[3, 7, 5, -1], [4, -1, -1, -1]]
+    assert fused.scores.tolist() == [[1 / 62 + 1 / 61, 1 / 61, 1 / 62, 0], [1 / 61, 0, 0, 0]]
 
 
 @pytest.mark.parametrize("strategy", get_args(Strategy))

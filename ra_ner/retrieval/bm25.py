@@ -11,21 +11,37 @@ The mean idf is over the vocabulary and includes the negative ones (gensim 3.8, 
 
 import logging
 import re
-from collections.abc import Sequence
-from itertools import chain
+from collections.abc import Iterable, Sequence
+from itertools import repeat
 from pathlib import Path
 
 import numpy as np
 from bm25s.stopwords import STOPWORDS_EN
-from scipy.sparse import csr_array
+from scipy.sparse import csr_array, vstack
 
 K1, B, EPSILON = 1.5, 0.75, 0.25
 has_word_character = re.compile(r"\w").search
-BLOCK = 256  # queries a ranking: bounds memory to BLOCK x documents scores
+RANKED = 256  # queries that are ranked at a time: bounds memory to RANKED x documents scores
+SCORED = (
+    16  # queries whose candidates are scored at a time: many enough to be few calls, few enough for the CPU's cache
+)
 
 # Function words, written for this project under CC0.
 STOPWORDS_ZH = Path(__file__).with_name("stopwords_zh.txt").read_text(encoding="utf-8").split()
 STOPWORDS = {"en": frozenset(STOPWORDS_EN), "zh": frozenset(STOPWORDS_ZH)}
+
+
+def _tokens(text: str, language: str) -> list[str]:
+    if language == "zh":
+        import jieba
+
+        jieba.setLogLevel(logging.WARNING)  # it reports on its dictionary otherwise
+        return jieba.lcut(text)
+    return text.lower().split()
+
+
+def _is_word(token: str, language: str) -> bool:
+    return token not in STOPWORDS[language] and has_word_character(token) is not None
 
 
 def split_words(text: str, language: str) -> list[str]:
@@ -33,30 +49,37 @@ def split_words(text: str, language: str) -> list[str]:
 
     Stop words and tokens without a letter, digit or underscore are left out.
     """
-    if language == "zh":
-        import jieba
+    return [token for token in _tokens(text, language) if _is_word(token, language)]
 
-        jieba.setLogLevel(logging.WARNING)  # it reports on its dictionary otherwise
-        tokens = jieba.lcut(text)
-    else:
-        tokens = text.lower().split()
-    stopwords = STOPWORDS[language]
-    return [token for token in tokens if token not in stopwords and has_word_character(token)]
+
+class _Columns(dict[str, int]):
+    """The column of each word, given out as words are met; -1 for a token that is no word, so it is judged once."""
+
+    def __init__(self, language: str) -> None:
+        self.language, self.width = language, 0
+
+    def __missing__(self, token: str) -> int:
+        self[token] = -1
+        if _is_word(token, self.language):
+            self[token] = self.width
+            self.width += 1
+        return self[token]
 
 
 class BM25Index:
-    """Documents, ready to be scored and ranked for queries. A document is named by its position in `texts`."""
+    """Documents, ready to be scored and ranked for queries. A document is named by its position in `texts`.
+
+    The words of each text, document or query, are counted once.
+    """
 
     def __init__(self, texts: Sequence[str], language: str) -> None:
-        self._language = language
-        self._columns: dict[str, int] = {}
-        documents = [
-            [self._columns.setdefault(word, len(self._columns)) for word in split_words(text, language)]
-            for text in texts
-        ]
-        counts = _counts(documents, len(self._columns))
+        columns = _Columns(language)
+        rows = [_known(map(columns.__getitem__, _tokens(text, language))) for text in texts]
+        self._language, self._columns = language, columns
+        self._counts = counts = _counts(rows, columns.width)  # of the documents, then of queries
+        self._rows = {text: row for row, text in enumerate(texts)}
         self._idf = _inverse_document_frequencies(counts)
-        self._mean_length = counts.sum() / max(1, len(documents))
+        self._mean_length = counts.sum() / max(1, len(texts))
         self._weights = self._weigh(counts)
 
     def scores(self, queries: Sequence[str], candidates: np.ndarray) -> np.ndarray:
@@ -69,15 +92,25 @@ class BM25Index:
         Returns:
             float64 of shape (n, c), -inf where there is no candidate.
         """
-        counts = self._query_counts(queries)
-        result = np.full(candidates.shape, -np.inf)
-        query = np.zeros(counts.shape[1])  # one query's counts, dense: looked up faster than merged
-        for row, positions in enumerate(candidates):
-            held = slice(*counts.indptr[row : row + 2])
-            query[counts.indices[held]] = counts.data[held]
-            found = positions >= 0
-            result[row, found] = self._weights[positions[found]] @ query
-            query[counts.indices[held]] = 0
+        counts, weights = self._query_counts(queries), self._weights
+        # A last row without words: what -1 picks.
+        ends = np.append(weights.indptr, weights.indptr[-1])
+        weights = csr_array((weights.data, weights.indices, ends), shape=(len(ends) - 1, weights.shape[1]))
+        result = np.empty(candidates.shape)
+        place = np.zeros(counts.shape[1], dtype=np.int32)  # of each word in a block's table; 0: no query has it
+        for start in range(0, len(queries), SCORED):
+            block = counts[start : start + SCORED]
+            n, width = block.shape[0], block.nnz + 1
+            place[block.indices] = np.arange(1, width)
+            table = np.zeros((n, width))  # counts by query and place: looked up faster than merged
+            table[_row_of_each(block), place[block.indices]] = block.data
+            rows = weights[candidates[start : start + SCORED].ravel()]
+            values_of_query = np.diff(rows.indptr[np.arange(n + 1) * candidates.shape[1]])
+            cells = place[rows.indices] + np.repeat(np.arange(n, dtype=np.int32) * width, values_of_query)
+            rows = csr_array((rows.data, cells, rows.indptr), shape=(rows.shape[0], n * width))
+            result[start : start + SCORED] = (rows @ table.ravel()).reshape(n, -1)
+            place[block.indices] = 0
+        result[candidates < 0] = -np.inf
         return result
 
     def self_scores(self, queries: Sequence[str]) -> np.ndarray:
@@ -103,34 +136,45 @@ class BM25Index:
         count = min(count, postings.shape[1])
         scores = np.empty((len(queries), count))
         positions = np.empty((len(queries), count), dtype=np.int64)
-        for start in range(0, len(queries), BLOCK):
-            block = (counts[start : start + BLOCK] @ postings).toarray()
+        for start in range(0, len(queries), RANKED):
+            block = (counts[start : start + RANKED] @ postings).toarray()
             for i, row in enumerate(block, start):
                 positions[i] = _best(row, count)
                 scores[i] = row[positions[i]]
         return scores, positions
 
     def _query_counts(self, queries: Sequence[str]) -> csr_array:
-        words = (split_words(query, self._language) for query in queries)
-        known = [[self._columns[word] for word in query if word in self._columns] for query in words]
-        return _counts(known, len(self._columns))
+        if new := [query for query in dict.fromkeys(queries) if query not in self._rows]:
+            rows = [_known(map(self._columns.get, _tokens(query, self._language), repeat(-1))) for query in new]
+            self._rows |= {query: row for row, query in enumerate(new, self._counts.shape[0])}
+            self._counts = vstack([self._counts, _counts(rows, self._columns.width)], format="csr")
+        return self._counts[[self._rows[query] for query in queries]]
 
     def _weigh(self, counts: csr_array) -> csr_array:
         """What one occurrence of each word in a query adds to each document's score, in the shape of `counts`."""
-        lengths = np.repeat(counts.sum(axis=1), np.diff(counts.indptr))  # of the document that each entry is in
+        lengths = counts.sum(axis=1)[_row_of_each(counts)]
         tf = counts.data
         norm = K1 * (1 - B + B * lengths / self._mean_length)
         weights = self._idf[counts.indices] * tf * (K1 + 1) / (tf + norm)
         return csr_array((weights, counts.indices, counts.indptr), shape=counts.shape)
 
 
-def _counts(documents: list[list[int]], width: int) -> csr_array:
+def _known(columns: Iterable[int]) -> np.ndarray:
+    return np.array([column for column in columns if column >= 0], dtype=np.int32)
+
+
+def _counts(documents: list[np.ndarray], width: int) -> csr_array:
     """How often each document holds each column, (documents, width)."""
-    columns = list(chain.from_iterable(documents))
-    ends = np.cumsum([0, *map(len, documents)])
+    columns = np.concatenate([np.empty(0, dtype=np.int32), *documents])
+    ends = np.cumsum([0, *map(len, documents)], dtype=np.int32)
     counts = csr_array((np.ones(len(columns)), columns, ends), shape=(len(documents), width))
     counts.sum_duplicates()
     return counts
+
+
+def _row_of_each(matrix: csr_array) -> np.ndarray:
+    """The row that each stored value is in."""
+    return np.repeat(np.arange(matrix.shape[0], dtype=np.int32), np.diff(matrix.indptr))
 
 
 def _inverse_document_frequencies(counts: csr_array) -> np.ndarray:

@@ -1,8 +1,7 @@
 """How k examples are chosen for a passage: the strategies of the paper (arXiv 2406.17305), and two of ours."""
 
 import random
-from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -29,7 +28,26 @@ class Example:
     score: float
 
 
-Ranking = list[tuple[int, float]]  # positions in the pool with their scores, best first
+@dataclass(frozen=True)
+class Rankings:
+    """The pool as ranked for n passages, best first: positions in it and their scores, each of shape (n, c).
+
+    A row with fewer than c ends in positions of -1.
+    """
+
+    positions: np.ndarray
+    scores: np.ndarray
+
+    def take(self, columns: np.ndarray) -> "Rankings":
+        """What stands in the given columns of each row, (n, any)."""
+        return Rankings(*(np.take_along_axis(array, columns, axis=1) for array in (self.positions, self.scores)))
+
+    def keep(self, kept: np.ndarray) -> "Rankings":
+        """Those for which the mask `kept`, (n, c), is true, in their order."""
+        return Rankings(np.where(kept, self.positions, -1), self.scores).take(np.argsort(~kept, axis=1, kind="stable"))
+
+    def first(self, count: int) -> "Rankings":
+        return Rankings(self.positions[:, :count], self.scores[:, :count])
 
 
 class Retriever:
@@ -50,13 +68,12 @@ class Retriever:
     ):
         self.pool = sorted(pool, key=lambda passage: passage.id)
         self.config, self.language, self.encoder = config, language, encoder
-        self.positions = defaultdict(set)
-        for position, passage in enumerate(self.pool):
-            self.positions[passage.text].add(position)
+        self._numbers: dict[str, int] = {}  # of the pool's texts; equal texts have the same number
+        self._text = np.array([self._numbers.setdefault(p.text, len(self._numbers)) for p in self.pool], dtype=int)
 
     @cached_property
     def bm25(self) -> BM25Index:
-        return BM25Index([passage.text for passage in self.pool], self.language)
+        return BM25Index(_texts(self.pool), self.language)
 
     def examples(self, passages: Sequence[Passage]) -> list[list[Example]]:
         """At most k examples for each passage, best first; fewer where a filter or a small pool leaves fewer."""
@@ -64,29 +81,32 @@ class Retriever:
         if strategy == "none" or not passages or not self.pool or k < 1:
             return [[] for _ in passages]
         if strategy == "random":
-            rankings = [self._random(passage) for passage in passages]
+            rankings = self._random(passages)
         elif strategy == "bm25":
             rankings = self._bm25_ranking(passages, k)
         elif strategy == "hybrid":
             count = self.config.candidates
-            pairs = zip(self._dense_ranking(passages, count), self._bm25_ranking(passages, count), strict=True)
-            rankings = [_fuse(dense, words) for dense, words in pairs]
+            rankings = _fuse(self._dense_ranking(passages, count), self._bm25_ranking(passages, count))
         else:
             rankings = self._from_neighbours(passages)
-        return [[Example(self.pool[i], score) for i, score in ranking[:k]] for ranking in rankings]
+        chosen = rankings.first(k)
+        return [
+            [Example(self.pool[i], score) for i, score in zip(row, scores, strict=True) if i >= 0]
+            for row, scores in zip(chosen.positions.tolist(), chosen.scores.tolist(), strict=True)
+        ]
 
-    def _from_neighbours(self, passages: Sequence[Passage]) -> list[Ranking]:
+    def _from_neighbours(self, passages: Sequence[Passage]) -> Rankings:
         strategy, k = self.config.strategy, self.config.k
         wide = strategy.startswith("diverse")
         rankings = self._dense_ranking(passages, self.config.candidates if wide else k)
         if strategy == "mixed_nn":
-            probability = self.config.mixed_nn_probability
-            return [
-                ranking if self._rng(passage, "mix").random() < probability else self._random(passage)
-                for passage, ranking in zip(passages, rankings, strict=True)
-            ]
+            probability, drawn = self.config.mixed_nn_probability, self._random(passages)
+            near = np.array([[self._rng(passage, "mix").random() < probability] for passage in passages])
+            return Rankings(
+                np.where(near, rankings.positions, drawn.positions), np.where(near, rankings.scores, drawn.scores)
+            )
         if strategy in ("diverse_nn", "diverse_nn_bm25"):
-            rankings = [self._draw(passage, ranking) for passage, ranking in zip(passages, rankings, strict=True)]
+            rankings = self._draw(passages, rankings)
         if strategy.endswith(("_bm25", "_bm25_rank")):
             rankings = self._filter(passages, rankings, rank=strategy.endswith("_rank"))
         return rankings
@@ -94,64 +114,67 @@ class Retriever:
     def _rng(self, passage: Passage, purpose: str) -> random.Random:
         return random.Random(f"{self.config.seed}:{purpose}:{passage.id}")
 
-    def _random(self, passage: Passage) -> Ranking:
-        own = self.positions.get(passage.text, set())
-        wanted = min(self.config.k + len(own), len(self.pool))
-        drawn = self._rng(passage, "random").sample(range(len(self.pool)), wanted)
-        return [(position, 0.0) for position in drawn if position not in own]
+    def _own(self, passages: Sequence[Passage]) -> tuple[np.ndarray, np.ndarray]:
+        """The number of each passage's text (-1: the pool does not have it), and how often the pool has it: (n,)."""
+        numbers = np.array([self._numbers.get(passage.text, -1) for passage in passages])
+        return numbers, np.append(np.bincount(self._text), 0)[numbers]
 
-    def _draw(self, passage: Passage, ranking: Ranking) -> Ranking:
-        """k random ones of a ranking, in its order."""
-        count = min(self.config.k, len(ranking))
-        return [ranking[i] for i in sorted(self._rng(passage, "diverse").sample(range(len(ranking)), count))]
+    def _random(self, passages: Sequence[Passage]) -> Rankings:
+        k, size = self.config.k, len(self.pool)
+        positions = np.full((len(passages), min(k, size)), -1)
+        for row, passage, own, repeats in zip(positions, passages, *self._own(passages), strict=True):
+            drawn = self._rng(passage, "random").sample(range(size), min(k + int(repeats), size))
+            others = [position for position in drawn if self._text[position] != own][:k]
+            row[: len(others)] = others
+        return Rankings(positions, np.zeros(positions.shape))
 
-    def _without_own(self, passages: Sequence[Passage], scores: np.ndarray, positions: np.ndarray) -> list[Ranking]:
-        return [
-            [(i, score) for i, score in zip(row, row_scores, strict=True) if i not in self.positions.get(p.text, ())]
-            for p, row, row_scores in zip(passages, positions.tolist(), scores.tolist(), strict=True)
-        ]
+    def _draw(self, passages: Sequence[Passage], rankings: Rankings) -> Rankings:
+        """k random ones of each ranking, in its order."""
+        lengths = (rankings.positions >= 0).sum(axis=1).tolist()
+        kept = np.zeros(rankings.positions.shape, dtype=bool)
+        for row, passage, length in zip(kept, passages, lengths, strict=True):
+            row[self._rng(passage, "diverse").sample(range(length), min(self.config.k, length))] = True
+        return rankings.keep(kept).first(self.config.k)
 
-    def _extra(self, passages: Sequence[Passage]) -> int:
-        """How many more to rank, so that enough are left once those with the passage's own text are gone."""
-        return max(len(self.positions.get(passage.text, ())) for passage in passages)
+    def _dense_ranking(self, passages: Sequence[Passage], count: int) -> Rankings:
+        vectors = encode({"document": _texts(self.pool), "query": _texts(passages)}, self.encoder)
+        return self._of_others(passages, count, lambda more: nearest(vectors["query"], vectors["document"], more))
 
-    def _dense_ranking(self, passages: Sequence[Passage], count: int) -> list[Ranking]:
-        documents = encode([passage.text for passage in self.pool], "document", self.encoder)
-        queries = encode([passage.text for passage in passages], "query", self.encoder)
-        scores, positions = nearest(queries, documents, count + self._extra(passages))
-        rankings = self._without_own(passages, scores.numpy(), positions.numpy())
-        return [ranking[:count] for ranking in rankings]
+    def _bm25_ranking(self, passages: Sequence[Passage], count: int) -> Rankings:
+        return self._of_others(passages, count, lambda more: self.bm25.top(_texts(passages), more))
 
-    def _bm25_ranking(self, passages: Sequence[Passage], count: int) -> list[Ranking]:
-        scores, positions = self.bm25.top([passage.text for passage in passages], count + self._extra(passages))
-        return [ranking[:count] for ranking in self._without_own(passages, scores, positions)]
+    def _of_others(self, passages: Sequence[Passage], count: int, rank: Callable[[int], tuple]) -> Rankings:
+        """The `count` best for each passage that do not have its text; `rank` gives scores and positions of more."""
+        own, repeats = self._own(passages)
+        scores, positions = map(np.asarray, rank(count + int(repeats.max())))
+        return Rankings(positions, scores).keep(self._text[positions] != own[:, None]).first(count)
 
-    def _filter(self, passages: Sequence[Passage], rankings: list[Ranking], rank: bool) -> list[Ranking]:
+    def _filter(self, passages: Sequence[Passage], rankings: Rankings, rank: bool) -> Rankings:
         """Drop what BM25 scores below the threshold; with `rank`, order by BM25 and keep k first."""
-        texts = [passage.text for passage in passages]
-        width = max(map(len, rankings))
-        candidates = np.full((len(rankings), width), -1)
-        for row, ranking in enumerate(rankings):
-            candidates[row, : len(ranking)] = [position for position, _ in ranking]
-        scores = self.bm25.scores(texts, candidates)
+        texts = _texts(passages)
+        scores = self.bm25.scores(texts, rankings.positions)
         if self.config.threshold_scale == "self":
             own = self.bm25.self_scores(texts)[:, None]
-            scores = np.divide(scores, own, out=np.zeros_like(scores), where=own > 0)
-        kept = []
-        for ranking, row in zip(rankings, scores.tolist(), strict=True):
-            scored = [(position, dense, words) for (position, dense), words in zip(ranking, row, strict=False)]
-            if rank:
-                scored = [(position, words, words) for position, _, words in scored]
-                scored.sort(key=lambda item: (-item[2], item[0]))
-                scored = scored[: self.config.k]
-            kept.append([(item[0], item[1]) for item in scored if item[2] >= self.config.bm25_threshold])
-        return kept
+            scores = np.divide(scores, own, out=np.where(rankings.positions < 0, scores, 0), where=own > 0)
+        if rank:
+            order = np.lexsort((rankings.positions, -scores), axis=1)[:, : self.config.k]
+            rankings = Rankings(rankings.positions, scores).take(order)
+            scores = rankings.scores
+        return rankings.keep((scores >= self.config.bm25_threshold) & (rankings.positions >= 0))
 
 
-def _fuse(*rankings: Ranking) -> Ranking:
+def _texts(passages: Sequence[Passage]) -> list[str]:
+    return [passage.text for passage in passages]
+
+
+def _fuse(dense: Rankings, words: Rankings) -> Rankings:
     """Reciprocal rank fusion: the sum of 1 / (60 + rank) over the rankings that hold a passage."""
-    fused: dict[int, float] = defaultdict(float)
-    for ranking in rankings:
-        for rank, (position, _) in enumerate(ranking, 1):
-            fused[position] += 1 / (RECIPROCAL_RANK_CONSTANT + rank)
-    return sorted(fused.items(), key=lambda item: (-item[1], item[0]))
+    positions = np.concatenate([dense.positions, words.positions], axis=1)
+    ranks = np.concatenate([np.arange(1, ranking.positions.shape[1] + 1) for ranking in (dense, words)])
+    fused = Rankings(positions, np.where(positions < 0, 0, 1 / (RECIPROCAL_RANK_CONSTANT + ranks)))
+    fused = fused.take(np.argsort(positions, axis=1, kind="stable"))  # a passage that both hold is now beside itself
+    twice = fused.positions[:, 1:] == fused.positions[:, :-1]
+    fused.scores[:, :-1] += np.where(twice, fused.scores[:, 1:], 0)
+    fused.positions[:, 1:][twice] = -1
+    fused.scores[fused.positions < 0] = 0
+    return fused.take(np.lexsort((fused.positions, -fused.scores), axis=1))
