@@ -39,8 +39,8 @@ from .settings import Pools, check_settings
 class Model:
     """A model to evaluate and how it is asked. `name` is its row in tables; `base` is there for adapters alone.
 
-    `server_name` is what a server calls it. `system` and `chat_template` are None where the tokenizer's own template says
-    all.
+    `server_name` is what a server calls it. `system` and `chat_template` are None where the tokenizer's own template
+    says all.
     """
 
     name: str

@@ -15,7 +15,7 @@ from ra_ner import cards
 from ra_ner import hub as ra_hub
 from ra_ner.errors import UserError
 from ra_ner.evaluation import find_model
-from ra_ner.recipe import load_recipe
+from ra_ner.recipe import EvaluateConfig, load_recipe
 
 RECIPE, VANILLA = "recipes/quickstart.yaml", "recipes/quickstart_vanilla.yaml"
 
@@ -230,7 +230,7 @@ def test_models_that_cannot_be_fetched(hub, here, no_waiting, prepare, name, mes
     for key in list(hub.repos):
         hub.put(*key, {"config.json": f'{{"{name}": 1}}'.encode()})
     with pytest.raises(UserError, match=message) as error:
-        find_model(name, load_recipe(RECIPE))
+        find_model(name, load_recipe(RECIPE), EvaluateConfig(models=[name]))
     assert "\n" not in str(error.value)
 
 
@@ -249,7 +249,8 @@ def test_an_adapter_whose_base_has_changed_is_refused(hub, here, tmp_path):
         (tmp_path / "adapter" / file.name).write_bytes(file.read_bytes())
     (tmp_path / "adapter" / "ra_it.json").write_text(json.dumps({**facts, "base_revision": "0000"}))
     with pytest.raises(UserError, match=r"was trained on .* at 0000, but that is now at"):
-        find_model(str(tmp_path / "adapter"), load_recipe(RECIPE))
+        adapter = str(tmp_path / "adapter")
+        find_model(adapter, load_recipe(RECIPE), EvaluateConfig(models=[adapter]))
 
 
 RELEASED_PROMPTS = {
