@@ -5,6 +5,8 @@ Ask models for the entities of benchmarks, zero-shot and with examples, and repo
     python evaluate_ner.py recipes/quickstart.yaml
     python evaluate_ner.py recipes/quickstart.yaml --models adapter --settings zero_shot --limit 5
 
+    accelerate launch evaluate_ner.py recipes/zh_10k.yaml      # each process asks its share
+
 Killed and started again, it asks only what is missing.
 """
 
@@ -14,19 +16,22 @@ from ra_ner.errors import clear_errors
 from ra_ner.recipe import EvaluateConfig, OutputConfig, PushScoresConfig, Recipe, RecipeParser
 
 
-def main(recipe: Recipe, config: EvaluateConfig, push: PushScoresConfig, output: OutputConfig) -> dict:
-    """Evaluate, print the report, push it if asked to, and return the scores."""
+def main(recipe: Recipe, config: EvaluateConfig, push: PushScoresConfig, output: OutputConfig) -> dict | None:
+    """Evaluate, print the report, push it if asked to, and return the scores; None on other ranks than the main one."""
     from ra_ner import hub
     from ra_ner.evaluation import evaluate, push_to_hub
 
     if push.push_to_hub:
         hub.prepare_push("model", push.hub_model_id, push.hub_private_repo, "hub_model_id")
+        if push.hub_dataset_id:
+            hub.prepare_push("dataset", push.hub_dataset_id, push.hub_private_repo, "hub_dataset_id")
     folder = Path(output.output_dir)
     scores = evaluate(recipe, config, folder)
+    if scores is None:
+        return None
     print((folder / "report.md").read_text(encoding="utf-8"))
     if push.push_to_hub:
-        commit = push_to_hub(folder, recipe, push.hub_model_id)
-        print(f"pushed to {push.hub_model_id} at {commit}")
+        push_to_hub(folder, recipe, push.hub_model_id, push.hub_dataset_id)
     return scores
 
 

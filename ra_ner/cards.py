@@ -7,7 +7,8 @@ from importlib.metadata import version
 from typing import Any
 
 import yaml
-from huggingface_hub import RepoCard
+from huggingface_hub import EvalResult, RepoCard
+from huggingface_hub.repocard_data import eval_results_to_model_index
 
 from . import markdown
 from .conversation import Message, find_wording, query
@@ -51,10 +52,18 @@ def _merge_value(key: str, old: Any, new: Any) -> Any:
     if key == "configs":
         names = {config["config_name"] for config in new}
         return [config for config in old or [] if config["config_name"] not in names] + new
+    if key == "model-index":
+        ours = [_result_name(result) for result in new[0]["results"]]
+        others = [result for entry in old or [] for result in entry["results"] if _result_name(result) not in ours]
+        return [{**new[0], "results": others + new[0]["results"]}]
     if isinstance(old, list) or isinstance(new, list) or (key == "language" and old not in (None, new)):
         united = [item for value in (old, new) for item in (value if isinstance(value, list) else [value])]
         return list(dict.fromkeys(item for item in united if item is not None))
     return new
+
+
+def _result_name(result: dict) -> tuple[str, str]:
+    return result["dataset"]["name"], result["task"]["type"]
 
 
 def conversation(messages: list[Message]) -> str:
@@ -174,9 +183,25 @@ The recipe, {markdown.cell(recipe.name)}:
     return card(metadata, recipe.name, "adapter", body)
 
 
-def scores_card(recipe: Recipe, report: str) -> str:
-    """The part of a model's card that holds an evaluation's report."""
-    return card({}, recipe.name, f"scores of {recipe.name}", report.replace("# ", "## Scores: ", 1))
+def scores_card(recipe: Recipe, report: str, results: list[EvalResult]) -> str:
+    """The part of a model's card that holds an evaluation's report, and the results as metadata."""
+    index = eval_results_to_model_index(recipe.name, results) if results else None
+    body = report.replace("# ", "## Scores: ", 1)
+    return card({"model-index": index}, recipe.name, f"scores of {recipe.name}", body)
+
+
+def predictions_card(recipe: Recipe, file: str) -> str:
+    """The card of a config of predictions."""
+    metadata = {
+        "language": [recipe.language],
+        "tags": ["named-entity-recognition", "open-ner", "ra-it", "predictions"],
+        "configs": [{"config_name": recipe.name, "data_files": [{"split": "test", "path": file}]}],
+    }
+    body = f"""## {markdown.cell(recipe.name)}
+
+Each query of an evaluation: the gold entities, the raw answer, what was read of it, and the examples shown. Load it
+with `load_dataset(<this repo>, "{recipe.name}", split="test")`."""
+    return card(metadata, "Predictions for open named entity recognition", recipe.name, body)
 
 
 CITATION = """Method: *Retrieval Augmented Instruction Tuning for Open NER with Large Language Models*

@@ -14,12 +14,14 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+import yaml
 from accelerate import PartialState
+from huggingface_hub import EvalResult, EvalResultEntry, eval_result_entries_to_yaml
 from tqdm import tqdm
 
 from . import __version__, cards, hub
 from .answers import parse_answer
-from .benchmarks import Benchmark, load_benchmark
+from .benchmarks import BENCHMARKS, Benchmark, load_benchmark
 from .conversation import NegativeTypes, find_wording, opening
 from .corpus import Passage, sample
 from .errors import UserError
@@ -212,17 +214,61 @@ def _types_asked(benchmark: Benchmark, passages: list[Passage], seed: int) -> li
     ]
 
 
-def push_to_hub(output_dir: Path, recipe: Recipe, repo_id: str) -> str:
-    """Push predictions, scores and report to a model repo, and put the report into its card.
+def push_to_hub(output_dir: Path, recipe: Recipe, repo_id: str, predictions_id: str | None = None) -> None:
+    """Push scores and report to a model repo, and predictions to that too, or to a dataset repo where one is named.
+
+    The report goes into the model's card; what is scored of the model itself also goes into `model-index` and, on
+    benchmarks of the Hub, `.eval_results`, from which the Hub makes its leaderboards.
 
     Raises:
-        UserError: the push failed.
+        UserError: a push failed.
     """
-    folder = f"evaluation/{recipe.name}"
-    files = {f"{folder}/{name}": output_dir / name for name in ("predictions.jsonl", "scores.json", "report.md")}
-    card = cards.scores_card(recipe, (output_dir / "report.md").read_text(encoding="utf-8"))
-    keep = f"the scores are kept in {output_dir}; a re-run asks no model again"
-    return hub.push("model", repo_id, files, card, f"Scores of recipe {recipe.name}", keep, folder)
+    folder, keep = f"evaluation/{recipe.name}", f"the scores are kept in {output_dir}; a re-run asks no model again"
+    scores = json.loads((output_dir / "scores.json").read_text(encoding="utf-8"))
+    own = [row for row in scores["results"] if row["model"].partition("@")[0] in (repo_id, recipe.name)]
+    names = ["scores.json", "report.md", "report.html", *([] if predictions_id else ["predictions.jsonl"])]
+    files = {f"{folder}/{name}": output_dir / name for name in names}
+    on_hub = [(BENCHMARKS[row["benchmark"]], row) for row in own if row["benchmark"] in BENCHMARKS]
+    if entries := [
+        EvalResultEntry(
+            dataset_id=entry.hub_id,
+            task_id=f"{entry.hub_config}_{row['setting']}",
+            value=round(100 * row["span"]["f1"], 2),
+            notes=f"span F1, {row['setting']}, {_taken(scores)}, labels {scores['labels'][row['benchmark']]}",
+        )
+        for entry, row in on_hub
+        if entry.hub_id
+    ]:
+        files[f".eval_results/{recipe.name}.yaml"] = output_dir / "eval_results.yaml"
+        content = yaml.safe_dump(eval_result_entries_to_yaml(entries), sort_keys=False, allow_unicode=True)
+        write_text(files[f".eval_results/{recipe.name}.yaml"], content)
+    results = [
+        EvalResult(
+            task_type="token-classification",
+            task_name="open named entity recognition",
+            dataset_type=row["benchmark"],
+            dataset_name=f"{row['benchmark']}, {row['setting']}, {_taken(scores)}",
+            metric_type="f1",
+            metric_name=f"{name} F1",
+            metric_value=round(100 * row[name]["f1"], 2),
+        )
+        for row in own
+        for name in ("span", "legacy")
+    ]
+    card = cards.scores_card(recipe, (output_dir / "report.md").read_text(encoding="utf-8"), results)
+    commit = hub.push("model", repo_id, files, card, f"Scores of recipe {recipe.name}", keep, folder)
+    print(f"pushed to {repo_id} at {commit}")
+    if predictions_id:
+        file = f"{recipe.name}/predictions.jsonl"
+        card = cards.predictions_card(recipe, file)
+        files = {file: output_dir / "predictions.jsonl"}
+        commit = hub.push("dataset", predictions_id, files, card, f"Predictions of recipe {recipe.name}", keep)
+        print(f"pushed to {predictions_id} at {commit}")
+
+
+def _taken(scores: dict) -> str:
+    """A sample is marked as such everywhere."""
+    return f"a sample of {scores['limit']} passages" if scores["limit"] else "all passages"
 
 
 class Journal:

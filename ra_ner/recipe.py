@@ -121,7 +121,10 @@ class PushScoresConfig:
     """Section `evaluate`: whether and where to push the scores."""
 
     push_to_hub: bool = field(default=False, metadata={"help": "Push scores, predictions and report to the Hub."})
-    hub_model_id: str | None = field(default=None, metadata={"help": "Model repo to push to: namespace/name."})
+    hub_model_id: str | None = field(default=None, metadata={"help": "Model repo for the scores: namespace/name."})
+    hub_dataset_id: str | None = field(
+        default=None, metadata={"help": "Dataset repo for the predictions too: namespace/name."}
+    )
     hub_private_repo: bool = field(default=True, metadata={"help": "Make the repo private, if it is new."})
 
 

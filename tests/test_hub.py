@@ -75,11 +75,17 @@ def test_dataset_adapter_and_scores_go_round(hub, here, models, tmp_path, capfd)
         "--output_dir",
         tmp_path / "scores",
     ]
-    run_script("evaluate_ner", RECIPE, *args, "--push_to_hub", "--hub_model_id", "tester/adapter")
+    push = ["--push_to_hub", "--hub_model_id", "tester/adapter"]
+    run_script("evaluate_ner", RECIPE, *args, *push)
     files = hub.files("model", "tester/adapter")
     scores = json.loads(files["evaluation/quickstart/scores.json"])
     assert [(r["model"], r["revision"]) for r in scores["results"]][1] == (f"tester/adapter@{adapter}", adapter)
     assert {"evaluation/quickstart/predictions.jsonl", "evaluation/quickstart/report.md"} <= set(files)
+
+    run_script("evaluate_ner", RECIPE, *args, *push, "--hub_dataset_id", "tester/predictions")
+    predictions = load_dataset("tester/predictions", "quickstart", split="test")
+    assert len(predictions) == sum(result["queries"] for result in scores["results"])
+    assert "evaluation/quickstart/predictions.jsonl" not in hub.files("model", "tester/adapter")
 
     # the card knows all of it, and its metadata is what the Hub expects
     card = ModelCard.load("tester/adapter")
@@ -87,6 +93,10 @@ def test_dataset_adapter_and_scores_go_round(hub, here, models, tmp_path, capfd)
     assert (metadata["library_name"], metadata["base_model"]) == ("peft", "tester/lm")
     assert (metadata["base_model_relation"], metadata["datasets"]) == ("adapter", ["tester/data"])
     assert metadata["language"] == ["en"] and "named-entity-recognition" in metadata["tags"]
+    (result,) = metadata["model-index"][0]["results"]
+    assert result["dataset"]["name"] == "sample_en, zero_shot, a sample of 3 passages"
+    figures = {metric["name"]: metric["value"] for metric in result["metrics"]}
+    assert figures == {f"{n} F1": round(100 * scores["results"][1][n]["f1"], 2) for n in ("span", "legacy")}
     for known in (base, data, "lora_r: 8", "## Scores: quickstart", "| zero_shot |"):
         assert known in card.text, known
     assert card.text.count("<!-- ra-ner: adapter -->") == 1
@@ -98,7 +108,7 @@ def test_dataset_adapter_and_scores_go_round(hub, here, models, tmp_path, capfd)
         everything += b"".join(path.read_bytes() for path in folder.rglob("*") if path.is_file())
     out, err = capfd.readouterr()
     assert hub.token.encode() not in everything + out.encode() + err.encode()
-    assert out.count("pushed to tester/") == 3
+    assert out.count("pushed to tester/") == 5
 
 
 def test_public_if_told_so(hub, here):
