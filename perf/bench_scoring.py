@@ -1,6 +1,6 @@
 """Score queries and bootstrap their intervals, against a bootstrap that adds up passages in plain Python.
 
-    python -m perf.bench_scoring [--queries 100000] [--samples 1000]
+    python perf/bench_scoring.py [--queries 100000] [--samples 1000]
 
 One JSON line a figure, seconds of wall-clock time. The queries are ten types of each synthetic passage, seeded; about
 half of the answers name mentions, some of them wrong, and one in fifty can't be read. The plain bootstrap is timed on
@@ -11,7 +11,11 @@ import argparse
 import json
 import random
 import resource
+import sys
 import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from ra_ner.answers import parse_answer
 from ra_ner.scoring import SCORES, Counts, judge, score
