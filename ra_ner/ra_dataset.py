@@ -12,6 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.compute as pc
 from datasets import Dataset, DatasetDict, Features, List, Value
 
 from . import __version__, cards, hub
@@ -85,7 +87,7 @@ def build(
     negatives = NegativeTypes(splits["train"], config.negative_probability)
     rows, shortened, too_long = {}, 0, 0
     for split, part in splits.items():
-        made = []
+        made = _Rows()
         for passage in part:
             chosen = examples_of[passage.id]
             row = _row(passage, chosen, negatives, wording, config.seed)
@@ -98,8 +100,8 @@ def build(
                 row = _row(passage, chosen, negatives, wording, config.seed)
             else:
                 made.append(row)
-        if made:
-            rows[split] = Dataset.from_list(made, FEATURES)
+        if dataset := made.dataset():
+            rows[split] = dataset
     if "train" not in rows:
         raise UserError(f"section dataset: no row is within `max_length: {config.max_length}`; raise it")
     facts = {
@@ -119,8 +121,8 @@ def build(
         "examples_dropped_to_fit": shortened,
         "too_long_left_out": too_long,
         "rows": {split: len(part) for split, part in rows.items()},
-        "examples": {split: sum(map(len, part["example_ids"])) for split, part in rows.items()},
-        "questions": {split: sum(len(row) + 1 for row in part["completion"]) // 2 for split, part in rows.items()},
+        "examples": {split: _total(part, "example_ids") for split, part in rows.items()},
+        "questions": {split: (_total(part, "completion") + len(part)) // 2 for split, part in rows.items()},
     }
     return RADataset(DatasetDict(rows), facts)
 
@@ -140,6 +142,33 @@ def _row(
         # The last digits of a vector depend on the batch it was encoded in, and would make equal builds differ.
         "example_scores": [round(example.score, 4) for example in examples],
     }
+
+
+class _Rows:
+    """Rows, moved to Arrow a thousand at a time: as Python objects they take much more memory."""
+
+    def __init__(self) -> None:
+        self.batches: list[pa.RecordBatch] = []
+        self.waiting: list[dict] = []
+
+    def append(self, row: dict) -> None:
+        self.waiting.append(row)
+        if len(self.waiting) == 1000:
+            self._pack()
+
+    def _pack(self) -> None:
+        self.batches.append(pa.RecordBatch.from_pylist(self.waiting, schema=FEATURES.arrow_schema))
+        self.waiting.clear()
+
+    def dataset(self) -> Dataset:
+        """What `Dataset.from_list` gives, in half the time: that checks each value before Arrow does."""
+        self._pack()
+        return Dataset(pa.Table.from_batches(self.batches))
+
+
+def _total(dataset: Dataset, column: str) -> int:
+    """How many items the lists of a column have together."""
+    return pc.sum(pc.list_value_length(dataset.data[column])).as_py()
 
 
 def write(dataset: RADataset, folder: Path) -> None:
