@@ -20,8 +20,7 @@ Message = dict[str, str]
 Pairs = list[tuple[str, str]]
 
 
-def _json(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False)
+_json = json.JSONEncoder(ensure_ascii=False).encode  # json.dumps would make an encoder a call
 
 
 def _json_pairs(pairs: Pairs) -> str:
@@ -116,9 +115,12 @@ def training_conversation(
     passage: Passage, types: Sequence[str], examples: Sequence[Passage], wording: Wording
 ) -> tuple[list[Message], list[Message]]:
     """Return `(prompt, completion)`: the query for the first type, then its answer and a turn for each other type."""
+    mentions: dict[str, list[str]] = {}
+    for mention, entity_type in passage.pairs:
+        mentions.setdefault(entity_type, []).append(mention)
     turns = []
     for entity_type in types:
-        turns += [wording.question.format(type=entity_type), wording.format_answer(passage.mentions(entity_type))]
+        turns += [wording.question.format(type=entity_type), wording.format_answer(mentions.get(entity_type, []))]
     messages = _messages(turns)
     return [*opening(passage.text, examples, wording), messages[0]], messages[1:]
 
@@ -133,6 +135,7 @@ class NegativeTypes:
     def __init__(self, passages: Sequence[Passage], probability: float = 0.5):
         frequency = Counter(type_ for passage in passages for _, type_ in passage.pairs)
         self.probability = probability
+        self.known = frozenset(frequency)
         self.types = sorted(frequency)
         self.cumulative = list(accumulate(frequency[type_] for type_ in self.types))
 
@@ -143,7 +146,7 @@ class NegativeTypes:
     def draw(self, passage: Passage, count: int, rng: random.Random) -> list[str]:
         """Draw `count` types, by rejecting those of the passage and those drawn before."""
         refused = set(passage.types)
-        count = min(count, len(self.types) - sum(type_ in refused for type_ in self.types) if refused else count)
+        count = min(count, len(self.types) - len(refused & self.known))
         drawn: list[str] = []
         while len(drawn) < count:
             type_ = self.types[bisect(self.cumulative, rng.random() * self.cumulative[-1])]

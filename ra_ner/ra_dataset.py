@@ -9,13 +9,16 @@ import hashlib
 import json
 import random
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 from datasets import Dataset, DatasetDict, Features, List, Value
 from tqdm import tqdm
 
@@ -94,7 +97,7 @@ def build(
     retriever = Retriever(splits["train"], config, language, encoder)
     examples = iter(retriever.examples(splits["train"] + splits["validation"]))
     rows = {
-        split: Dataset.from_list([limit.fit(passage, next(examples)) for passage in part], FEATURES)
+        split: _to_dataset(limit.fit(passage, next(examples)) for passage in part)
         for split, part in splits.items()
         if part
     }
@@ -112,8 +115,8 @@ def build(
         **counts,
         **limit.counts,
         "rows": {split: len(part) for split, part in rows.items()},
-        "examples": {split: sum(map(len, part["example_ids"])) for split, part in rows.items()},
-        "questions": {split: sum(len(row) + 1 for row in part["completion"]) // 2 for split, part in rows.items()},
+        "examples": {split: _total(part, "example_ids") for split, part in rows.items()},
+        "questions": {split: (_total(part, "completion") + len(part)) // 2 for split, part in rows.items()},
         "tokens": {name: int(np.quantile(limit.lengths, q)) for name, q in QUANTILES.items() if limit.lengths},
         "types": len(passages_of_type),
         "passages_of_type": dict(passages_of_type.most_common(TYPES_SHOWN)),
@@ -208,6 +211,21 @@ def _row(passage: Passage, examples: list[Example], negatives: NegativeTypes, wo
         # The last digits of a vector depend on the batch it was encoded in, and would make equal builds differ.
         "example_scores": [round(example.score, 4) for example in examples],
     }
+
+
+def _to_dataset(rows: Iterator[Row]) -> Dataset:
+    """What `Dataset.from_list` gives, in half the time, as that checks each value before Arrow does.
+
+    Rows are moved to Arrow a thousand at a time: as Python objects they take much more memory.
+    """
+    schema = FEATURES.arrow_schema
+    batches = iter(lambda: list(islice(rows, 1000)), [])
+    return Dataset(pa.Table.from_batches([pa.RecordBatch.from_pylist(batch, schema) for batch in batches], schema))
+
+
+def _total(dataset: Dataset, column: str) -> int:
+    """How many items the lists of a column have together."""
+    return pc.sum(pc.list_value_length(dataset.data[column])).as_py()
 
 
 def summary(dataset: RADataset) -> str:

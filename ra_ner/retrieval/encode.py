@@ -160,7 +160,7 @@ def _encode_role(role: Role, texts: Sequence[str], model: "SentenceTransformer",
 
     windows, owners, weights = [], [], []
     for owner, text in enumerate(texts):
-        for window, tokens in _windows(text, model):
+        for window, tokens in _windows(text, model, model.prompts.get(role) or ""):
             windows.append(window)
             owners.append(owner)
             weights.append(tokens)
@@ -182,12 +182,12 @@ def _encode_role(role: Role, texts: Sequence[str], model: "SentenceTransformer",
     return torch.nn.functional.normalize(summed)
 
 
-def _windows(text: str, model: "SentenceTransformer") -> list[tuple[str, int]]:
-    """A text cut into pieces that the encoder reads whole, each with its number of tokens."""
+def _windows(text: str, model: "SentenceTransformer", prompt: str) -> list[tuple[str, int]]:
+    """A text cut into pieces that the encoder reads whole after the prompt, each with its number of tokens."""
     limit = model.max_seq_length
-    if limit is None or limit > 10**6 or len(text) < limit:  # a token is one character or more
+    if limit is None or limit > 10**6 or len(prompt + text) < limit:  # a token is one character or more
         return [(text, 1)]
-    room = limit - model.tokenizer.num_special_tokens_to_add()
+    room = limit - len(model.tokenizer(prompt).input_ids)
     offsets = model.tokenizer(
         text, return_offsets_mapping=True, add_special_tokens=False, truncation=False, verbose=False
     )["offset_mapping"]

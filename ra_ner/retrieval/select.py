@@ -39,8 +39,9 @@ class Rankings:
     scores: np.ndarray
 
     def take(self, columns: np.ndarray) -> "Rankings":
-        """What stands in the given columns of each row, (n, any)."""
-        return Rankings(*(np.take_along_axis(array, columns, axis=1) for array in (self.positions, self.scores)))
+        """What stands in the given columns of each row, (n, any); -1 for none."""
+        positions = np.where(columns < 0, -1, np.take_along_axis(self.positions, columns, axis=1))
+        return Rankings(positions, np.take_along_axis(self.scores, columns, axis=1))
 
     def keep(self, kept: np.ndarray) -> "Rankings":
         """Those for which the mask `kept`, (n, c), is true, in their order."""
@@ -130,11 +131,12 @@ class Retriever:
 
     def _draw(self, passages: Sequence[Passage], rankings: Rankings) -> Rankings:
         """k random ones of each ranking, in its order."""
+        columns = np.full((len(passages), min(self.config.k, rankings.positions.shape[1])), -1)
         lengths = (rankings.positions >= 0).sum(axis=1).tolist()
-        kept = np.zeros(rankings.positions.shape, dtype=bool)
-        for row, passage, length in zip(kept, passages, lengths, strict=True):
-            row[self._rng(passage, "diverse").sample(range(length), min(self.config.k, length))] = True
-        return rankings.keep(kept).first(self.config.k)
+        for row, passage, length in zip(columns, passages, lengths, strict=True):
+            count = min(self.config.k, length)
+            row[:count] = sorted(self._rng(passage, "diverse").sample(range(length), count))
+        return rankings.take(columns)
 
     def _dense_ranking(self, passages: Sequence[Passage], count: int) -> Rankings:
         vectors = encode({"document": _texts(self.pool), "query": _texts(passages)}, self.encoder)
