@@ -16,10 +16,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
-from accelerate import PartialState
 from accelerate.utils import gather_object
 from huggingface_hub import HfApi, snapshot_download
-from transformers import TrainerCallback
+from transformers import TrainerCallback, TrainingArguments
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, rotate_checkpoints
 
 from . import hub
@@ -42,29 +41,28 @@ NONE_YET = f"{PREFIX_CHECKPOINT_DIR}-0"
 ANSWER_SECONDS = 10  # batch systems and torchrun send SIGKILL 30 s after SIGTERM
 
 
-def find(wanted: str | None, folder: Path, facts: dict) -> str | None:
+def find(args: TrainingArguments, facts: dict) -> str | None:
     """The checkpoint to go on from, None to start afresh.
 
-    Args:
-        wanted: `true` or `last` for the newest whole one of `folder`, if there is any; a checkpoint's folder; or a Hub
-            id or id@revision whose repo holds `last-checkpoint` or `checkpoint-N`, as `hub_strategy` writes them.
-        folder: where this run writes its checkpoints.
-        facts: of this run, compared with the checkpoint's.
+    `args.resume_from_checkpoint` is `true` or `last` for the newest whole one of `args.output_dir`, if there is any; a
+    checkpoint's folder; or a Hub id or id@revision whose repo holds `last-checkpoint` or `checkpoint-N`, written by the
+    Trainer's `hub_strategy`. `facts` of this run are compared with the checkpoint's.
 
     Raises:
         UserError: there is no such checkpoint, it is of another run, or some process can't see it.
     """
+    wanted, folder = args.resume_from_checkpoint, Path(args.output_dir)
     if wanted is None or wanted.lower() == "false":
         checkpoint = None
     elif wanted.lower() in ("true", "last"):
-        checkpoint = _newest(folder)
+        checkpoint = _newest(folder, args.should_save)
     else:
         checkpoint = Path(wanted) if Path(wanted).is_dir() else _fetch(wanted)
     if checkpoint:
         _check(checkpoint, facts)
     if len(set(gather_object([str(checkpoint)]))) > 1:
         raise UserError(f"the processes see different checkpoints: put {folder} on a disk that all machines share")
-    if PartialState().is_main_process:  # what else is there is of an earlier run
+    if args.should_save:  # what else is there is of an earlier run
         is_here = checkpoint is not None and checkpoint.parent.resolve() == folder.resolve()
         write_text(folder / "last", f"{checkpoint.name if is_here else NONE_YET}\n")
     return checkpoint and str(checkpoint)
@@ -92,12 +90,12 @@ def _last(folder: Path) -> int | None:
     return _step(file.read_text(encoding="utf-8").strip()) if file.is_file() else None
 
 
-def _newest(folder: Path) -> Path | None:
+def _newest(folder: Path, say_what_is_skipped: bool) -> Path | None:
     last, whole = _last(folder), []
     for checkpoint in folder.glob(f"{PREFIX_CHECKPOINT_DIR}-[0-9]*"):
         if (checkpoint / "ra_it.json").is_file() and (last is None or _step(checkpoint.name) <= last):
             whole.append(checkpoint)
-        elif PartialState().is_main_process:
+        elif say_what_is_skipped:
             print(f"{checkpoint}: skipped, it was not written to its end or is of an earlier run; name it to use it")
     return max(whole, key=lambda checkpoint: _step(checkpoint.name), default=None)
 
@@ -159,28 +157,42 @@ class _StopOnSigterm(TrainerCallback):
         self.told = False
         self.answered = threading.Event()
 
-    def on_signal(self, *_) -> None:
-        if not self.told:
-            self.told = True
-            threading.Thread(target=self._exit_unless_answered, daemon=True).start()
-
-    def _exit_unless_answered(self) -> None:
+    def watch(self, signals: int) -> None:
+        """Wait in a thread of its own for SIGTERM, one of the bytes that come out of the pipe `signals`."""
+        with os.fdopen(signals, "rb", buffering=0) as pipe:
+            while (number := pipe.read(1)) != bytes([signal.SIGTERM]):
+                if not number:
+                    return
+        self.told = True
         if not self.answered.wait(ANSWER_SECONDS):
             print(f"SIGTERM: no answer in {ANSWER_SECONDS} s, so no checkpoint is saved", file=sys.stderr, flush=True)
             os._exit(128 + signal.SIGTERM)
 
-    def _stop_if_told(self, args, state, control, **kwargs) -> None:
+    def _anyone_told(self) -> bool:
         accelerator = self.trainer.accelerator
         told = torch.tensor(float(self.told), device=accelerator.device)
-        if not accelerator.reduce(told, reduction="sum").item():
-            return
-        self.answered.set()
-        if _last(Path(args.output_dir)) != state.global_step:
-            self.trainer._save_checkpoint(self.trainer.model, trial=None)
-        accelerator.print(f"SIGTERM: stopped after step {state.global_step}; `--resume_from_checkpoint last` goes on")
-        sys.exit(128 + signal.SIGTERM)
+        if accelerator.reduce(told, reduction="sum").item():
+            self.answered.set()
+        return self.answered.is_set()
 
-    on_substep_end = on_step_end = on_prediction_step = _stop_if_told
+    def on_step_end(self, args, state, control, **kwargs) -> None:
+        if self._anyone_told():
+            control.should_save = True  # by the Trainer, after it has logged the step
+
+    def on_save(self, args, state, control, **kwargs) -> None:
+        if self.answered.is_set():
+            self.trainer.accelerator.print(
+                f"SIGTERM: stopped after step {state.global_step}; go on by `--resume_from_checkpoint last`"
+            )
+            sys.exit(128 + signal.SIGTERM)
+
+    def _save_if_told(self, args, state, control, **kwargs) -> None:
+        if self._anyone_told():
+            if _last(Path(args.output_dir)) != state.global_step:
+                self.trainer._save_checkpoint(self.trainer.model, trial=None)
+            self.on_save(args, state, control)
+
+    on_substep_end = on_prediction_step = _save_if_told
 
 
 @contextmanager
@@ -191,9 +203,16 @@ def saved_on_sigterm(trainer: "Trainer") -> Iterator[None]:
     """
     callback = _StopOnSigterm(trainer)
     trainer.add_callback(callback)
-    before = signal.signal(signal.SIGTERM, callback.on_signal)
+    # A handler in Python would not run while this process waits for another that hangs; the pipe is written to at once.
+    out, into = os.pipe()
+    os.set_blocking(into, False)
+    threading.Thread(target=callback.watch, args=(out,), daemon=True).start()
+    pipe_before = signal.set_wakeup_fd(into, warn_on_full_buffer=False)
+    handler_before = signal.signal(signal.SIGTERM, lambda *_: None)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        signal.signal(signal.SIGTERM, handler_before)
+        signal.set_wakeup_fd(pipe_before)
+        os.close(into)  # ends the thread
         trainer.remove_callback(callback)

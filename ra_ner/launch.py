@@ -59,9 +59,9 @@ def _check_fsdp(args: SFTConfig) -> None:
             "`activation_checkpointing` decides"
         )
     # "does not have a sharding strategy registered" in the first step (bitsandbytes 0.50, torch 2.13).
-    words = set(args.optim.split("_"))
-    if words & {"8bit", "32bit", "bnb", "paged", "ademamix"} and not args.optim.startswith("adamw_torch"):
-        raise UserError(f"`optim: {args.optim}` can't be used under FSDP: write `adamw_torch_fused`")
+    optim = args.optim.value
+    if {"8bit", "32bit", "bnb", "ademamix"} & set(optim.split("_")) and not optim.startswith("adamw_torch"):
+        raise UserError(f"`optim: {optim}` can't be used under FSDP: write `adamw_torch_fused`")
 
 
 def _check_sharded_quantisation(model_args: ModelConfig) -> None:

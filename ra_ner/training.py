@@ -99,7 +99,7 @@ def train(recipe: Recipe, config: TrainConfig, model_args: ModelConfig, args: SF
         "dataset_revision": dataset_revision,
         "effective_batch_size": args.train_batch_size * args.gradient_accumulation_steps * args.world_size,
     }
-    checkpoint = checkpoints.find(args.resume_from_checkpoint, Path(args.output_dir), ra_it)
+    checkpoint = checkpoints.find(args, ra_it)
     splits = _drop_rows_with_control_tokens(splits, tokenizer, args)
     trainer = _make_trainer(splits, tokenizer, model_args, args, ra_it)
     progress.log_into(run_dir / "logs", trainer)
@@ -126,6 +126,10 @@ def train(recipe: Recipe, config: TrainConfig, model_args: ModelConfig, args: SF
         if push_to:
             _push(adapter, push_to, recipe)
     trainer.accelerator.wait_for_everyone()
+    # The DDP wrapper goes first: were it the last to hold the process group, freeing it would now and then hang (gloo,
+    # torch 2.13).
+    trainer.model_wrapped = trainer.model
+    trainer.accelerator.free_memory()
     trainer.end()
     return adapter
 

@@ -85,3 +85,50 @@ def losses(run: Path) -> list[float]:
     last = (run / "checkpoints" / "last").read_text().strip()
     history = json.loads((run / "checkpoints" / last / "trainer_state.json").read_text())["log_history"]
     return [entry["loss"] for entry in history if "loss" in entry]
+
+
+def count_maps() -> None:
+    """Have `datasets` use an empty cache, and print how many rows this process maps or filters itself."""
+    import datasets
+
+    datasets.config.HF_DATASETS_CACHE = Path(os.environ["EMPTY_CACHE"])
+    map_single = datasets.Dataset._map_single
+
+    def counted(shard, *args, **kwargs):
+        print(f"mapped {len(shard)} rows")
+        yield from map_single(shard, *args, **kwargs)
+
+    datasets.Dataset._map_single = staticmethod(counted)
+
+
+def share_out_on_cpus() -> None:
+    """Let accelerate take two CPU processes for GPUs: it shares a model out over GPUs only, where torch needs none.
+
+    At each checkpoint the process prints which part of the model's elements it holds.
+    """
+    from accelerate import PartialState
+    from accelerate.utils import DistributedType
+
+    import train_sft
+    from ra_ner import checkpoints
+
+    main, mark_last = train_sft.main, checkpoints.mark_last
+
+    def main_as_on_gpus(*args):
+        PartialState._shared_state["distributed_type"] = DistributedType.MULTI_GPU
+        main(*args)
+
+    def mark_last_with_shares(trainer, facts):
+        parameters = list(trainer.model.parameters())
+        held = sum(p.to_local().numel() if hasattr(p, "to_local") else p.numel() for p in parameters)
+        print(f"holds {held} of {sum(p.numel() for p in parameters)}")
+        mark_last(trainer, facts)
+
+    train_sft.main, checkpoints.mark_last = main_as_on_gpus, mark_last_with_shares
+
+
+def hurry() -> None:
+    """Wait for other processes for one second, not ten."""
+    from ra_ner import checkpoints
+
+    checkpoints.ANSWER_SECONDS = 1

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from conftest import HUB, put_folder, run_script
 from processes import losses
+from transformers import TrainingArguments
 
 from ra_ner import checkpoints
 from ra_ner.errors import UserError
@@ -14,6 +15,11 @@ from ra_ner.errors import UserError
 RECIPE = "recipes/quickstart.yaml"
 FACTS = {"base_revision": "a" * 40, "dataset_revision": "d", "effective_batch_size": 8}
 STEPS = ["--max_steps", 4, "--save_steps", 1, "--logging_steps", 1, "--save_total_limit", 9]
+
+
+def find(wanted: str | None, folder: Path, facts: dict) -> str | None:
+    args = TrainingArguments(str(folder), resume_from_checkpoint=wanted, use_cpu=True)
+    return checkpoints.find(args, facts)
 
 
 def checkpoint(folder: Path, step: int, facts: dict = FACTS) -> Path:
@@ -29,26 +35,26 @@ def test_last_is_the_newest_whole_checkpoint_and_later_ones_are_skipped_with_a_w
         checkpoint(tmp_path, step)
     (tmp_path / "last").write_text("checkpoint-10\n")
     for wanted in ("last", "true", "True"):
-        assert checkpoints.find(wanted, tmp_path, FACTS) == str(tmp_path / "checkpoint-10")
+        assert find(wanted, tmp_path, FACTS) == str(tmp_path / "checkpoint-10")
     assert "checkpoint-12: skipped, it was not written to its end" in capsys.readouterr().out
     shutil.rmtree(tmp_path / "checkpoint-10")  # as `save_total_limit: 1` does when another one was the best
-    assert checkpoints.find("last", tmp_path, FACTS) == str(tmp_path / "checkpoint-2")
+    assert find("last", tmp_path, FACTS) == str(tmp_path / "checkpoint-2")
 
 
 def test_without_a_pointer_the_newest_whole_checkpoint_of_a_copied_folder_is_taken(tmp_path, capsys):
     checkpoint(tmp_path, 2)
     checkpoint(tmp_path, 10)
     (checkpoint(tmp_path, 12) / "ra_it.json").unlink()
-    assert checkpoints.find("last", tmp_path, FACTS) == str(tmp_path / "checkpoint-10")
+    assert find("last", tmp_path, FACTS) == str(tmp_path / "checkpoint-10")
     assert "checkpoint-12: skipped" in capsys.readouterr().out
 
 
 def test_a_run_that_starts_afresh_forgets_the_checkpoints_of_an_earlier_one(tmp_path, capsys):
     checkpoint(tmp_path, 10)
     (tmp_path / "last").write_text("checkpoint-10\n")
-    assert checkpoints.find("last", tmp_path, FACTS) == str(tmp_path / "checkpoint-10")
-    assert checkpoints.find(None, tmp_path, FACTS) is None
-    assert checkpoints.find("last", tmp_path, FACTS) is None
+    assert find("last", tmp_path, FACTS) == str(tmp_path / "checkpoint-10")
+    assert find(None, tmp_path, FACTS) is None
+    assert find("last", tmp_path, FACTS) is None
     assert "checkpoint-10: skipped" in capsys.readouterr().out
 
 
@@ -63,25 +69,25 @@ def test_a_run_that_starts_afresh_forgets_the_checkpoints_of_an_earlier_one(tmp_
 def test_a_checkpoint_of_another_run_is_refused(tmp_path, key, way_out):
     path = checkpoint(tmp_path, 2, {**FACTS, key: "other"})
     with pytest.raises(UserError, match=f"was trained with {key} other, this run has .*{way_out}"):
-        checkpoints.find(str(path), tmp_path, FACTS)
+        find(str(path), tmp_path, FACTS)
 
 
 def test_a_checkpoint_that_others_wrote_tells_its_base_by_the_adapters_config(tmp_path):
     path = checkpoint(tmp_path, 2)
     (path / "ra_it.json").unlink()
-    assert checkpoints.find(str(path), tmp_path, FACTS) == str(path)
+    assert find(str(path), tmp_path, FACTS) == str(path)
     for revision, refused in ((None, False), ("main", False), ("a" * 40, False), ("b" * 40, True)):
         (path / "adapter_config.json").write_text(json.dumps({"revision": revision}))
         if refused:
             with pytest.raises(UserError, match="was trained with base_revision bbbb"):
-                checkpoints.find(str(path), tmp_path, FACTS)
+                find(str(path), tmp_path, FACTS)
         else:
-            assert checkpoints.find(str(path), tmp_path, FACTS) == str(path)
+            assert find(str(path), tmp_path, FACTS) == str(path)
 
 
 def test_a_folder_that_is_no_checkpoint_is_refused(here, tmp_path):
     with pytest.raises(UserError, match=r"adapter holds no trainer_state.json, so it is no checkpoint"):
-        checkpoints.find("outputs/quickstart/adapter", tmp_path, FACTS)
+        find("outputs/quickstart/adapter", tmp_path, FACTS)
 
 
 def test_a_run_goes_on_from_a_checkpoint_on_the_hub_without_its_pickles_being_trusted(here, hub, tmp_path):
@@ -106,13 +112,13 @@ def test_a_run_goes_on_from_a_checkpoint_on_the_hub_without_its_pickles_being_tr
 def test_hub_repos_that_cannot_be_resumed_are_refused(hub, here, tmp_path):
     put_folder("model", "me/adapter", Path("outputs/quickstart/adapter"))
     with pytest.raises(UserError, match="me/adapter holds no checkpoint .* its optimizer was not kept"):
-        checkpoints.find("me/adapter", tmp_path, FACTS)
+        find("me/adapter", tmp_path, FACTS)
     HUB.create("model", "me/pickles")
     names = ("trainer_state.json", "adapter_model.bin", "optimizer.pt", "scheduler.pt")
     HUB.put("model", "me/pickles", {f"checkpoint-2/{name}": b"{}" for name in names})
     with pytest.raises(UserError, match="checkpoint-2 can't be resumed from the Hub.*copy the folder"):
-        checkpoints.find("me/pickles", tmp_path, FACTS)
+        find("me/pickles", tmp_path, FACTS)
     with pytest.raises(UserError, match="'me/none' can't be fetched: there is no such repo"):
-        checkpoints.find("me/none", tmp_path, FACTS)
+        find("me/none", tmp_path, FACTS)
     with pytest.raises(UserError, match="neither a folder that exists nor a repo id"):
-        checkpoints.find("outputs/quickstart/checkpoints/checkpoint-99", tmp_path, FACTS)
+        find("outputs/quickstart/checkpoints/checkpoint-99", tmp_path, FACTS)
