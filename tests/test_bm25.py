@@ -99,6 +99,17 @@ def test_a_pool_without_words(pool):
     assert index.top(["apple"], 5)[1].tolist() == [list(range(len(pool)))]
 
 
+def test_each_text_is_split_once(monkeypatch):
+    split, real = [], bm25._tokens
+    monkeypatch.setattr(bm25, "_tokens", lambda text, language: split.append(text) or real(text, language))
+    index = BM25Index(["apple pear", "plum"], "en")
+    for queries in (["plum", "fig"], ["fig", "apple pear"]):
+        index.scores(queries, np.array([[0], [1]]))
+        index.self_scores(queries)
+        index.top(queries, 1)
+    assert split == ["apple pear", "plum", "fig"]
+
+
 def test_a_document_of_the_pool_has_ratio_one_to_itself():
     pool = [
         "鲁迅生于绍兴，鲁迅住在北京。",

@@ -90,8 +90,11 @@ class _Store:
         self.file.parent.mkdir(parents=True, exist_ok=True)
         temporary = self.file.with_suffix(f".{os.getpid()}.tmp")
         keys = np.frombuffer(bytearray(b"".join(self.rows)), dtype=np.uint8).reshape(len(self.rows), -1)
-        save_file({"keys": torch.from_numpy(keys), "vectors": self.vectors}, temporary)
-        os.replace(temporary, self.file)
+        try:
+            save_file({"keys": torch.from_numpy(keys), "vectors": self.vectors}, temporary)
+            os.replace(temporary, self.file)
+        finally:
+            temporary.unlink(missing_ok=True)
 
     def vectors_of(self, texts: Sequence[str]) -> "torch.Tensor":
         return self.vectors[[self.rows[_key(text)] for text in texts]]

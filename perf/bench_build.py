@@ -1,0 +1,194 @@
+"""Building an RA-IT dataset: each step that could be slow against a plain baseline, all in one run.
+
+    python perf/bench_build.py [search] [bm25] [rows] [--passages 46000]
+
+One JSON line a figure. Times are of the wall clock, `cpu` is the same figure by processor time, for machines that are
+not idle; a side's time is the least of its rounds, in which the sides take turns. Passages are drawn, seeded, from the
+words and types of the English sample corpus with their frequencies.
+
+search: the 128 nearest of random unit vectors of 1,024 dimensions, all against all, by `nearest`. Baselines: the same
+    blocked product and `torch.topk`, nothing else; and sentence-transformers' `semantic_search` with its defaults.
+    Memory: what the process holds at most during a whole search beyond what it held before (VmHWM, Linux).
+bm25: 128 random candidates of each passage, indexed and scored by `BM25Index`. Baseline: bm25s (numpy backend), which
+    has no way to score only some passages and scores all; 200 of its queries are timed and extrapolated. Both sides
+    start from texts, of 50 words (as the sample corpus's) and of 200 (as Pile-NER's).
+rows: `build` and `write`, from passages in memory to the written folder, on one core: duplicates, sample, split, choice
+    of examples, negative types, rendering, Parquet, card. Rankings are given; vectors, the search, reading the corpus
+    and the tokenizer of `max_length` are not in it.
+"""
+
+import argparse
+import itertools
+import json
+import os
+import random
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import bm25s
+import numpy as np
+import torch
+from sentence_transformers.util import semantic_search
+
+REPO = Path(__file__).parents[1]
+sys.path.insert(0, str(REPO))
+
+from ra_ner import ra_dataset  # noqa: E402
+from ra_ner.corpus import Entity, Passage, read_corpus  # noqa: E402
+from ra_ner.hub import LocalModel  # noqa: E402
+from ra_ner.readers import Source  # noqa: E402
+from ra_ner.recipe import DatasetConfig  # noqa: E402
+from ra_ner.retrieval import search, select  # noqa: E402
+from ra_ner.retrieval.bm25 import BM25Index, split_words  # noqa: E402
+
+CANDIDATES = 128
+ROUNDS = 3
+
+
+def report(figure: str, value: float, **more: object) -> None:
+    print(json.dumps({"figure": figure, "value": round(value, 2), **more}), flush=True)
+
+
+def synthetic(count: int, words: int, entities: int = 9) -> list[Passage]:
+    """Passages of so many words, so many of which are entities."""
+    sample = read_corpus(REPO / "data" / "sample" / "en.jsonl")
+    vocabulary = [word for passage in sample for word in passage.text.split()]
+    types = [entity.type for passage in sample for entity in passage.entities]
+    rng = random.Random(0)
+    passages = []
+    for number in range(count):
+        drawn = rng.choices(vocabulary, k=words)
+        starts = list(itertools.accumulate((len(word) + 1 for word in drawn), initial=0))
+        found = tuple(
+            Entity(drawn[i], rng.choice(types), starts[i], starts[i] + len(drawn[i]))
+            for i in sorted(rng.sample(range(words), entities))
+        )
+        passages.append(Passage(f"p{number}", " ".join(drawn), found))
+    return passages
+
+
+class Clock:
+    """Seconds of wall clock and of processor time of one side: the least of what `time` has seen of each part."""
+
+    def __init__(self) -> None:
+        self.parts: dict[object, tuple[float, float]] = {}
+
+    def time(self, part: object, function: Callable[[], object]) -> None:
+        wall, cpu = time.perf_counter(), time.process_time()
+        function()
+        seen = time.perf_counter() - wall, time.process_time() - cpu
+        self.parts[part] = tuple(map(min, self.parts.get(part, seen), seen))
+
+    @property
+    def wall(self) -> float:
+        return sum(wall for wall, _ in self.parts.values())
+
+    @property
+    def cpu(self) -> float:
+        return sum(cpu for _, cpu in self.parts.values())
+
+
+def bench_search(count: int) -> None:
+    setting = {"passages": count, "dimensions": 1024, "candidates": CANDIDATES}
+    vectors = torch.nn.functional.normalize(torch.randn(count, 1024, generator=torch.Generator().manual_seed(0)))
+    search.nearest(vectors[:100], vectors[:1000], CANDIDATES)  # libraries allocate on their first call
+    Path("/proc/self/clear_refs").write_text("5")  # from here on VmHWM is the peak
+    before = memory("VmRSS")
+    search.nearest(vectors, vectors, CANDIDATES)
+    report("search_extra_memory_MiB", memory("VmHWM") - before, target="at most 1024", **setting)
+
+    def bare(queries: torch.Tensor) -> None:
+        for block in queries.split(search.BLOCK_SCORES // count):
+            torch.topk(block @ vectors.T, CANDIDATES, dim=1)
+
+    ours, product, library = Clock(), Clock(), Clock()
+    for queries in vectors.split(-(-count // 10)):  # in slices, so that all sides see the machine alike
+        part = queries.data_ptr()
+        ours.time(part, lambda q=queries: search.nearest(q, vectors, CANDIDATES))
+        product.time(part, lambda q=queries: bare(q))
+        library.time(part, lambda q=queries: semantic_search(q, vectors, top_k=CANDIDATES))
+    for name, side in (("search", ours), ("product_and_topk", product), ("semantic_search", library)):
+        report(f"{name}_seconds", side.wall, cpu=round(side.cpu, 2), **setting)
+    for name, side, target in (("product_and_topk", product, "at most 1.3"), ("semantic_search", library, "at most 1")):
+        report(
+            f"search_over_{name}", ours.wall / side.wall, cpu=round(ours.cpu / side.cpu, 2), target=target, **setting
+        )
+
+
+def memory(key: str) -> float:
+    """A figure of this process's memory, in MiB."""
+    (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(key))
+    return int(line.split()[1]) / 1024
+
+
+def bench_bm25(count: int) -> None:
+    for words in (50, 200):
+        setting = {"passages": count, "words": words, "candidates": CANDIDATES}
+        texts = [passage.text for passage in synthetic(count, words)]
+        candidates = np.random.default_rng(0).integers(count, size=(count, CANDIDATES))
+        ours, indexing, scoring = Clock(), Clock(), Clock()
+        for _ in range(ROUNDS):
+            ours.time(0, lambda t=texts, c=candidates: BM25Index(t, "en").scores(t, c))
+            index = bm25s.BM25()
+            corpus = [split_words(text, "en") for text in texts]
+            indexing.time("split", lambda t=texts: [split_words(text, "en") for text in t])
+            indexing.time("index", lambda i=index, c=corpus: i.index(c, show_progress=False))
+            scoring.time(0, lambda i=index, t=texts: [i.get_scores(split_words(text, "en")) for text in t[:200]])
+        library, library_cpu = (indexing.wall + scoring.wall * count / 200, indexing.cpu + scoring.cpu * count / 200)
+        report("bm25_seconds", ours.wall, cpu=round(ours.cpu, 2), **setting)
+        report("bm25s_seconds", library, cpu=round(library_cpu, 2), extrapolated_from="200 queries", **setting)
+        ratio, cpu = library / ours.wall, round(library_cpu / ours.cpu, 2)
+        report("bm25s_over_bm25", ratio, cpu=cpu, target="at least 5", **setting)
+
+
+def bench_rows(_: int) -> None:
+    torch.set_num_threads(1)
+    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+    sizes = (2000, 50_000)
+    clocks = {(strategy, size): Clock() for strategy in ("nn", "diverse_nn") for size in sizes}
+    corpora = {size: synthetic(size, words=50) for size in sizes}
+    for _, (strategy, size) in itertools.product(range(ROUNDS), clocks):
+        build_once(strategy, corpora[size], clocks[strategy, size])
+    for strategy in ("nn", "diverse_nn"):
+        small, large = (clocks[strategy, size] for size in sizes)
+        for clock, size in ((small, 2000), (large, 50_000)):
+            cpu, target = round(size / clock.cpu), "at least 5000"
+            report("passages_a_second", size / clock.wall, cpu=cpu, target=target, strategy=strategy, passages=size)
+        ratio, cpu = (large.wall / 25 / small.wall, round(large.cpu / 25 / small.cpu, 2))
+        report("cost_at_50000_over_2000", ratio, cpu=cpu, target="0.8 to 1.2", strategy=strategy)
+
+
+def build_once(strategy: str, passages: list[Passage], clock: Clock) -> None:
+    """Build and write with rankings that are given: neighbours of each passage by number, in the place of a search."""
+    config = DatasetConfig(strategy=strategy, encoder="given", corpus="synthetic")
+    pool, width = round(len(passages) * 0.9), 3 if strategy == "nn" else CANDIDATES + 1
+    positions = (torch.arange(len(passages))[:, None] * 7 + torch.arange(width)) % pool
+    scores = torch.linspace(1, 0, width).expand(len(passages), width)
+    ra_dataset.hub.fetch_model = lambda name: LocalModel(Path(name), "given")
+    select.encode = lambda texts, encoder: dict.fromkeys(texts)
+    select.nearest = lambda queries, documents, count: (scores[:, :count], positions[:, :count])
+    source = Source(passages, None, {})
+    with tempfile.TemporaryDirectory() as folder:
+        clock.time(0, lambda: ra_dataset.write(ra_dataset.build(source, "en", "r", config), Path(folder) / "dataset"))
+
+
+BENCHES = {"search": bench_search, "bm25": bench_bm25, "rows": bench_rows}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("figures", nargs="*", metavar="figure", help=f"{', '.join(BENCHES)}; default: all")
+    parser.add_argument("--passages", type=int, default=46_000, help="of search and bm25 (default: 46000)")
+    arguments = parser.parse_args()
+    if unknown := set(arguments.figures) - BENCHES.keys():
+        parser.error(f"no such figure: {', '.join(unknown)}")
+    report("load_of_the_machine", os.getloadavg()[0], cores=os.cpu_count())
+    for name in arguments.figures or BENCHES:
+        BENCHES[name](arguments.passages)
+
+
+if __name__ == "__main__":
+    main()
