@@ -125,6 +125,7 @@ def test_rows_over_max_length_are_refused_not_cut(here, tmp_path):
         (["--use_peft", "false"], "use_peft: true"),
         (["--resume_from_checkpoint", "nowhere"], "can't be fetched: there is no such repo"),
         (["--chat_template_path", "nowhere.jinja"], "can't be loaded"),
+        (["--report_to", "tensorbord"], "`report_to: tensorbord`: choose among none, tensorboard, wandb, trackio"),
     ],
 )
 def test_bad_input_is_one_line(here, tmp_path, args, message):
@@ -148,6 +149,35 @@ def test_a_resumed_run_ends_in_the_weights_of_an_uninterrupted_one(here, tmp_pat
     assert losses(tmp_path / "cut") == losses(tmp_path / "whole")
     cut, whole = ((tmp_path / run / "adapter" / "adapter_model.safetensors").read_bytes() for run in ("cut", "whole"))
     assert cut == whole
+
+
+def test_the_logs_tell_trained_tokens_in_a_second_and_memory_to_tensorboard_too(here, tmp_path, monkeypatch):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    from ra_ner import progress
+
+    steps = []
+    begin_step = progress.Throughput.begin_step
+    monkeypatch.setattr(
+        progress.Throughput, "begin_step", lambda self, tokens: (steps.append(int(tokens)), begin_step(self, tokens))
+    )
+    data = dataset_with_text(tmp_path / "d", "quickstart", ["a", "b", "c"])
+    options = ["--dataset_name", data, "--logging_steps", "1", "--report_to", "tensorboard", "--max_steps", "3"]
+    run_script("train_sft", RECIPE, "--output_dir", tmp_path, *options)
+    assert steps == [3, 3, 3], "each row trains `[]` and the token that ends the turn"
+    last = json.loads((tmp_path / "checkpoints" / "checkpoint-3" / "trainer_state.json").read_text())["log_history"][-1]
+    assert last["trained_tokens_per_second"] > 0
+    assert 0.05 < last["peak_memory_gb"] < 64
+    events = EventAccumulator(str(tmp_path / "logs")).Reload()
+    assert [event.step for event in events.Scalars("train/trained_tokens_per_second")] == [1, 2, 3]
+
+
+def test_a_tracker_that_is_not_installed_is_refused_at_once(here, tmp_path, monkeypatch):
+    from ra_ner import progress
+
+    monkeypatch.setattr(progress, "find_spec", lambda name: None)
+    with pytest.raises(UserError, match="`report_to: wandb`: it is not installed; `pip install wandb`"):
+        run_script("train_sft", RECIPE, "--output_dir", tmp_path, "--report_to", "wandb")
 
 
 def test_resuming_where_there_is_no_checkpoint_starts_afresh(here, tmp_path):
