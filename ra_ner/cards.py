@@ -3,8 +3,10 @@
 import dataclasses
 import json
 import re
+from collections.abc import Sequence
 from importlib.metadata import version
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import yaml
 from huggingface_hub import EvalResult, RepoCard
@@ -12,7 +14,15 @@ from huggingface_hub.repocard_data import eval_results_to_model_index
 
 from . import markdown
 from .conversation import Message, find_wording, query
+from .corpus import Entity, Passage
 from .recipe import DatasetConfig, Recipe
+from .rendering import end_of_turn
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+# Stands in a card for the repo that it is pushed to.
+REPO = "<this repo>"
 
 LIBRARIES = ("transformers", "trl", "peft", "datasets", "accelerate", "bitsandbytes", "torch", "sentence-transformers")
 
@@ -135,52 +145,127 @@ The first rows:
     return card(metadata, "RA-IT: open named entity recognition as conversations", name, body)
 
 
-def model_card(facts: dict, recipe: Recipe, base_on_hub: bool, dataset_on_hub: bool) -> str:
-    """The card of an adapter; `facts` are those of its ra_it.json. Metadata names only what the Hub knows."""
+def model_card(
+    facts: dict,
+    recipe: Recipe,
+    tokenizer: "PreTrainedTokenizerBase",
+    settings: dict,
+    measured: Sequence[tuple[str, object]],
+    curves: str | None,
+) -> str:
+    """The card of an adapter. Metadata names only what the Hub knows.
+
+    Args:
+        facts: those of ra_it.json.
+        tokenizer: with the chat template that was trained.
+        settings: of section train, as the run had them.
+        measured: rows for the table of what the run was.
+        curves: file name of the image of the losses, if there is one.
+    """
+    on_hub = not Path(facts["base"]).is_dir()
+    base_licence, data_licence = facts.get("base_licence"), facts.get("dataset_licence")
     metadata = {
         "library_name": "peft",
-        "base_model": facts["base"] if base_on_hub else None,
-        "base_model_relation": "adapter" if base_on_hub else None,
-        "datasets": [facts["dataset"]] if dataset_on_hub else None,
+        "license": base_licence if base_licence == data_licence else base_licence and data_licence and "other",
+        "base_model": facts["base"] if on_hub else None,
+        "base_model_relation": "adapter" if on_hub else None,
+        "datasets": None if Path(facts["dataset"]).is_dir() else [facts["dataset"]],
         "language": [facts["language"]],
         "pipeline_tag": "text-generation",
         "tags": ["named-entity-recognition", "open-ner", "ra-it", "lora", "sft", "trl"],
     }
     made = [
         ("base model", f"{facts['base']} at {facts['base_revision']}"),
+        ("its licence", base_licence or "unknown, see its own page"),
         ("dataset", f"{facts['dataset']}, config {facts['dataset_config']}, at {facts['dataset_revision']}"),
+        ("licence of its corpus", data_licence or "unknown, ask who made it"),
         ("examples a passage in training", f"{facts['k']} by strategy {facts['strategy']}"),
         ("wording", f"{facts['wording']}, {facts['language']}"),
+        ("effective batch size", facts["effective_batch_size"]),
+        *measured,
         *((library, version(library)) for library in LIBRARIES),
     ]
-    text, asked = {"en": ("Ada Lovelace lived in London.", "city"), "zh": ("鲁迅生于绍兴。", "城市")}[recipe.language]
-    messages = query(text, asked, [], find_wording(facts["wording"], facts["language"]))
-    used = yaml.safe_dump(
-        {"language": recipe.language, "train": recipe.sections["train"]}, sort_keys=False, allow_unicode=True
-    )
+    used = yaml.safe_dump({"language": recipe.language, "train": settings}, sort_keys=False, allow_unicode=True)
     method = "RA-IT" if facts["k"] else "vanilla instruction tuning"
-    body = f"""A QLoRA adapter for open named entity recognition, trained with {method}. It is asked for one entity type
+    kind = "A QLoRA adapter" if settings.get("load_in_4bit") else "A LoRA adapter"
+    usage = f"""{kind} for open named entity recognition, trained with {method}. It is asked for one entity type
 a turn and answers with a JSON list of mentions.
+
+{_usage(facts, tokenizer, "peft", "AutoPeftModelForCausalLM")}"""
+    training = f"""## Training
 
 {markdown.table(["", ""], made)}
 
-```python
-from transformers import AutoModelForCausalLM, AutoTokenizer
+{f"![Training and validation loss over steps]({curves})" if curves else "No loss was logged."}
 
-tokenizer = AutoTokenizer.from_pretrained("<this repo>")
-model = AutoModelForCausalLM.from_pretrained("<this repo>", dtype="bfloat16")
-messages = {json.dumps(messages, indent=4, ensure_ascii=False)}
-ids = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_tensors="pt", return_dict=True)
-new = model.generate(**ids, max_new_tokens=64)[0, ids["input_ids"].shape[1] :]
-print(tokenizer.decode(new, skip_special_tokens=True))
-```
-
-The recipe, {markdown.cell(recipe.name)}:
+The recipe, {markdown.cell(recipe.name)}, as it was run, flags included:
 
 {markdown.fence(used.rstrip(), "yaml")}
 
 {CITATION}"""
-    return card(metadata, recipe.name, "adapter", body)
+    return card(metadata, recipe.name, "adapter", usage) + f"\n{_part('training', training)}\n"
+
+
+def merged_card(adapter_card: str, facts: dict, tokenizer: "PreTrainedTokenizerBase", findings: Sequence[str]) -> str:
+    """The card of an adapter, made that of the model that the adapter was merged into.
+
+    Args:
+        findings: sentences on how the merged model compares with the adapter.
+    """
+    metadata = {"library_name": "transformers"}
+    if "base_model" in RepoCard(adapter_card).data:
+        metadata["base_model_relation"] = "finetune"
+    usage = f"""A model for open named entity recognition in bfloat16: an adapter merged into its base. It is asked
+for one entity type a turn and answers with a JSON list of mentions.
+
+{_usage(facts, tokenizer, "transformers", "AutoModelForCausalLM")}
+
+## The merge
+
+{chr(10).join(f"- {markdown.cell(finding)}" for finding in findings)}"""
+    return merge(adapter_card, card(metadata, facts["recipe"], "adapter", usage))
+
+
+def _usage(facts: dict, tokenizer: "PreTrainedTokenizerBase", package: str, loader: str) -> str:
+    """How the model is asked: code that runs, and the prompt as the model reads it."""
+    wording = find_wording(facts["wording"], facts["language"])
+    text, asked, mentions, example = {
+        "en": ("Ada Lovelace lived in London.", "city", ["London"], ("The Rhine flows past Basel.", "Basel", "city")),
+        "zh": ("鲁迅生于绍兴。", "城市", ["绍兴"], ("莱茵河流经巴塞尔。", "巴塞尔", "城市")),
+    }[facts["language"]]
+    messages = query(text, asked, [], wording)
+    stop = end_of_turn(tokenizer)
+    shown = [Passage("", example[0], (Entity(*example[1:], None, None),))] if facts["k"] else []
+    asked_with_examples = query(text, asked, shown, wording)
+    answered = [*asked_with_examples, {"role": "assistant", "content": wording.format_answer(mentions)}]
+    code = f"""from {package} import {loader}
+from transformers import AutoTokenizer
+
+tokenizer = AutoTokenizer.from_pretrained("{REPO}")
+model = {loader}.from_pretrained("{REPO}", dtype="bfloat16", device_map="auto")
+messages = {json.dumps(messages, indent=4, ensure_ascii=False)}
+prompt = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_tensors="pt", return_dict=True)
+stop = tokenizer.convert_tokens_to_ids({json.dumps(stop)})  # ends a turn
+answer = model.generate(**prompt.to(model.device), max_new_tokens=64, do_sample=False, eos_token_id=stop)
+print(tokenizer.decode(answer[0, prompt["input_ids"].shape[1] :], skip_special_tokens=True))"""
+    examples = "; a turn with examples may come before the text" if facts["k"] else ""
+    return f"""{markdown.fence(code, "python")}
+
+The chat template comes with the tokenizer. What the model reads and, at the end, writes{examples}:
+
+{markdown.fence(tokenizer.apply_chat_template(answered, tokenize=False).rstrip())}"""
+
+
+def licence(folder: Path) -> str | None:
+    """What the card of a model names as its licence, None if there is no card or none in it."""
+    file = folder / "README.md"
+    try:
+        metadata = RepoCard(file.read_text(encoding="utf-8")).data.to_dict() if file.is_file() else {}
+    except (ValueError, yaml.YAMLError):  # a card that only its writer can read
+        return None
+    named = metadata.get("license_name") if metadata.get("license") == "other" else None
+    found = named or metadata.get("license")
+    return ", ".join(found) if isinstance(found, list) else found
 
 
 def scores_card(recipe: Recipe, report: str, results: list[EvalResult]) -> str:

@@ -98,3 +98,11 @@ def training_length(tokenizer: "PreTrainedTokenizerBase") -> Callable[[list[Mess
 def control_tokens(tokenizer: "PreTrainedTokenizerBase") -> list[str]:
     """Strings that the tokenizer reads as control tokens wherever they stand, inside a text too."""
     return [token.content for token in tokenizer.added_tokens_decoder.values() if token.special]
+
+
+def end_of_turn(tokenizer: "PreTrainedTokenizerBase") -> str:
+    """The token that ends an assistant's turn under a training template, at which generation has to stop."""
+    rendered = tokenizer.apply_chat_template(_PROBE, return_dict=True, return_assistant_tokens_mask=True)
+    trained = [id for id, mask in zip(rendered["input_ids"], rendered["assistant_masks"], strict=True) if mask]
+    control = set(tokenizer.all_special_ids) | set(tokenizer.added_tokens_decoder)
+    return tokenizer.convert_ids_to_tokens(next((id for id in reversed(trained) if id in control), trained[-1]))

@@ -10,7 +10,7 @@ from transformers import PreTrainedTokenizerBase
 from trl import ModelConfig, SFTConfig, SFTTrainer, get_peft_config, get_quantization_config
 from trl.trainer.utils import global_then_local_main_first
 
-from . import __version__, cards, checkpoints, hub, launch, preflight, progress
+from . import __version__, cards, checkpoints, hub, launch, preflight, progress, training_record
 from .errors import UserError
 from .files import replace_folder
 from .recipe import Recipe, TrainConfig
@@ -68,6 +68,7 @@ def train(recipe: Recipe, config: TrainConfig, model_args: ModelConfig, args: SF
             fails; what was trained is kept.
     """
     run_dir = Path(args.output_dir)
+    settings = training_record.changed_settings(recipe.sections["train"], config, model_args, args)
     args.output_dir = str(run_dir / "checkpoints")
     launch.quiet_other_processes(args)
     _check_keys(recipe, model_args, args)
@@ -80,7 +81,7 @@ def train(recipe: Recipe, config: TrainConfig, model_args: ModelConfig, args: SF
 
     source = config.dataset_name or str(recipe.output_dir / "dataset")
     splits, facts, dataset_revision = _load_dataset(source, config, recipe)
-    base = hub.fetch_model(model_args.model_name_or_path, model_args.model_revision, files=["config.json"])
+    base = hub.fetch_model(model_args.model_name_or_path, model_args.model_revision, files=["config.json", "README.md"])
     on_hub = not Path(model_args.model_name_or_path).is_dir()
     if on_hub:
         model_args.model_revision = base.revision
@@ -97,6 +98,8 @@ def train(recipe: Recipe, config: TrainConfig, model_args: ModelConfig, args: SF
         "dataset": source,
         "dataset_config": facts["recipe"],
         "dataset_revision": dataset_revision,
+        "base_licence": cards.licence(base.path),
+        "dataset_licence": facts["corpus_licence"],
         "effective_batch_size": args.train_batch_size * args.gradient_accumulation_steps * args.world_size,
     }
     checkpoint = checkpoints.find(args, ra_it)
@@ -120,7 +123,9 @@ def train(recipe: Recipe, config: TrainConfig, model_args: ModelConfig, args: SF
     if trainer.is_world_process_zero():
         (new / "training_args.bin").unlink(missing_ok=True)  # a pickle, which nothing here reads
         (new / "ra_it.json").write_text(json.dumps(ra_it, indent=2) + "\n", encoding="utf-8")
-        card = cards.model_card(ra_it, recipe, on_hub, dataset_on_hub=not Path(source).is_dir())
+        curves = training_record.draw_curves(trainer.state.log_history, new)
+        measured = training_record.measurements(trainer, trained)
+        card = cards.model_card(ra_it, recipe, tokenizer, settings, measured, curves)
         (new / "README.md").write_text(card, encoding="utf-8")
         replace_folder(new, adapter)
         if push_to:
@@ -160,7 +165,7 @@ def _load_dataset(source: str, config: TrainConfig, recipe: Recipe) -> tuple[Dat
 
 def _push(adapter: Path, repo_id: str, recipe: Recipe) -> None:
     files = {file.name: file for file in adapter.iterdir() if file.name != "README.md"}
-    card = (adapter / "README.md").read_text(encoding="utf-8")
+    card = (adapter / "README.md").read_text(encoding="utf-8").replace(cards.REPO, repo_id)
     keep = (
         f"the adapter is kept in {adapter}: run this again with --resume_from_checkpoint true, which trains nothing "
         f"twice, or push it by `hf upload {repo_id} {adapter}`"
