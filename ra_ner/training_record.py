@@ -75,13 +75,14 @@ def draw_curves(history: list[dict], folder: Path) -> str | None:
 
     figure = Figure(figsize=(7, 3.5), layout="constrained")
     axes = figure.subplots()
-    for name, key, style in (("training", "loss", "-"), ("validation", "eval_loss", "o-")):
+    for name, key, style in (("training", "loss", ".-"), ("validation", "eval_loss", "o-")):
         points = [(entry["step"], entry[key]) for entry in history if key in entry]
         if points:
             axes.plot(*zip(*points, strict=True), style, label=name)
     if not axes.lines:
         return None
     axes.set(xlabel="step", ylabel="loss")
+    axes.xaxis.get_major_locator().set_params(integer=True)
     axes.grid(alpha=0.3)
     axes.legend()
     figure.savefig(folder / CURVES, dpi=120, metadata={"Software": None})
