@@ -137,6 +137,12 @@ class TrainConfig:
     )
     dataset_config: str | None = field(default=None, metadata={"help": "Its config. Default: the recipe's stem."})
     dataset_revision: str | None = field(default=None, metadata={"help": "Its branch, tag or commit on the Hub."})
+    on_overflow: Literal["error", "drop_row"] = field(
+        default="error", metadata={"help": "What becomes of rows over max_length: stop, or drop them and say how many."}
+    )
+    show_batch: bool = field(
+        default=False, metadata={"help": "Show a row, lengths, steps and memory, and stop; no weights are fetched."}
+    )
 
 
 @dataclass

@@ -1,11 +1,15 @@
 """The paper's recipes, run whole by their own Hub ids, which a loopback Hub serves with tiny models."""
 
 import json
+import re
+from pathlib import Path
 
 import pytest
+import trl
 from conftest import HUB, REPO, byte_level_tokenizer, put_folder, run_script, save_tiny_model
 
 from ra_ner.corpus import read_corpus
+from ra_ner.recipe import load_recipe
 from ra_ner.rendering import TEMPLATES
 
 
@@ -14,28 +18,33 @@ def conversations(language: str) -> bytes:
     from ra_ner.conversation import find_wording, training_conversation
 
     rows = []
-    for passage in read_corpus(REPO / "data" / "sample" / f"{language}.jsonl")[:30]:
+    for passage in read_corpus(REPO / "data" / "sample" / f"{language}.jsonl")[:12]:
         prompt, completion = training_conversation(passage, passage.types, [], find_wording("ra_it", language))
         turns = [{"from": m["role"], "value": m["content"]} for m in prompt + completion]
         rows.append({"id": passage.id, "conversations": turns})
     return json.dumps(rows, ensure_ascii=False).encode()
 
 
+def tokenizer_of(template: str | None, bos: str | None, eos: str, control: list[str]):
+    tokenizer = byte_level_tokenizer()
+    tokenizer.add_special_tokens({"additional_special_tokens": control})
+    tokenizer.chat_template, tokenizer.bos_token, tokenizer.eos_token = template, bos, eos
+    return tokenizer
+
+
 @pytest.fixture
 def hub_of_the_paper(hub, models, tmp_path):
-    """The corpora, encoders and base models that the recipes name."""
-    qwen = byte_level_tokenizer()
-    qwen.bos_token = None  # as Qwen1.5
-    qwen.chat_template = (TEMPLATES / "chatml.jinja").read_text(encoding="utf-8")
-    qwen.chat_template = qwen.chat_template.replace("{%- generation -%}", "").replace("{%- endgeneration -%}", "")
-    save_tiny_model("qwen2", qwen, tmp_path / "qwen")
-    put_folder("model", "Qwen/Qwen1.5-7B-Chat", tmp_path / "qwen")
-    llama = byte_level_tokenizer()
-    llama.chat_template = None  # a base model
-    llama.add_special_tokens({"additional_special_tokens": ["<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"]})
-    llama.bos_token, llama.eos_token = "<|im_start|>", "<|endoftext|>"
-    save_tiny_model("llama", llama, tmp_path / "llama")
-    put_folder("model", "meta-llama/Meta-Llama-3-8B", tmp_path / "llama")
+    """The corpora, encoders and base models that the recipes name; the models are tiny, of the same architecture."""
+    chatml = re.sub(r"\{%- (end)?generation -%\}", "", (TEMPLATES / "chatml.jinja").read_text(encoding="utf-8"))
+    qwen3 = (Path(trl.__path__[0]) / "chat_templates" / "qwen3.jinja").read_text(encoding="utf-8")
+    headers = ["<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"]
+    for name, architecture, *tokenizer in [
+        ("meta-llama/Meta-Llama-3-8B", "llama", None, "<|im_start|>", "<|endoftext|>", headers),  # a base model
+        ("Qwen/Qwen1.5-7B-Chat", "qwen2", chatml, None, "<|im_end|>", []),
+        ("Qwen/Qwen3-8B", "qwen3", qwen3, None, "<|im_end|>", ["<think>", "</think>"]),
+    ]:
+        save_tiny_model(architecture, tokenizer_of(*tokenizer), tmp_path / architecture)
+        put_folder("model", name, tmp_path / architecture)
     for name in ("thenlper/gte-large", "thenlper/gte-large-zh"):
         put_folder("model", name, models / "encoder")
     for name, language in (("Universal-NER/Pile-NER-type", "en"), ("EmmaStrong/Sky-NER", "zh")):
@@ -43,28 +52,64 @@ def hub_of_the_paper(hub, models, tmp_path):
         HUB.put("dataset", name, {"train.json": conversations(language)})
 
 
-@pytest.mark.parametrize("name", ["en_10k", "zh_10k", "zh_5k_vanilla"])
-def test_a_recipe_of_the_paper_runs_whole(hub_of_the_paper, workplace, monkeypatch, capsys, name):
+# One run for each architecture and chat template; RA-IT and vanilla, English and Chinese.
+@pytest.mark.parametrize(
+    "name, template",
+    [
+        ("en_10k", TEMPLATES / "llama3.jinja"),
+        ("zh_5k_vanilla", TEMPLATES / "chatml.jinja"),
+        ("zh_10k_qwen3", Path(trl.__path__[0]) / "chat_templates" / "qwen3_training.jinja"),
+    ],
+)
+def test_a_recipe_of_the_paper_runs_whole(hub_of_the_paper, workplace, monkeypatch, capsys, name, template):
     monkeypatch.chdir(workplace)
     recipe = REPO / "recipes" / f"{name}.yaml"
     run_script("build_ra_dataset", recipe, "--max_length", 9000)
+    run_script("train_sft", recipe, "--max_length", 9000, "--show_batch", "true")
+    shown = capsys.readouterr().out
     run_script("train_sft", recipe, "--max_length", 9000, "--max_steps", 2, "--eval_steps", 2, "--save_steps", 2)
+    assert re.search(r"^memory .*$", capsys.readouterr().out, re.MULTILINE)[0] in shown
     scores = run_script("evaluate_ner", recipe, "--models", "adapter", "--limit", 2, "--max_new_tokens", 2)
     facts = json.loads((workplace / "outputs" / name / "adapter" / "ra_it.json").read_text())
     assert facts["k"] == (0 if "vanilla" in name else 2)
     assert [result["model"] for result in scores["results"]] == [name, name]
-    template = (workplace / "outputs" / name / "adapter" / "chat_template.jinja").read_text()
-    assert template == (TEMPLATES / ("chatml.jinja" if name.startswith("zh") else "llama3.jinja")).read_text()
+    saved = (workplace / "outputs" / name / "adapter" / "chat_template.jinja").read_text(encoding="utf-8")
+    assert saved == template.read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("name", [f"{language}_{size}" for language in ("en", "zh") for size in ("5k", "10k", "50k")])
-def test_sizes_and_twins_differ_in_one_key(name):
-    from ra_ner.recipe import load_recipe
+@pytest.mark.parametrize("path", sorted((REPO / "recipes").glob("??_*.yaml")), ids=lambda path: path.stem)
+def test_every_recipe_of_the_paper_has_its_settings(path):
+    import train_sft
 
-    names = (f"{name[:2]}_10k", name, f"{name}_vanilla")
-    ten, recipe, twin = (load_recipe(REPO / "recipes" / f"{n}.yaml").sections for n in names)
+    _, config, model, args = train_sft.make_parser().parse_recipe([str(path)])
+    assert (model.lora_r, model.lora_alpha, model.lora_dropout, model.lora_target_modules) == (8, 16, 0, "all-linear")
+    assert model.load_in_4bit and model.use_bnb_nested_quant and model.dtype == "bfloat16"
+    assert (args.learning_rate, args.lr_scheduler_type, args.warmup_steps) == (5e-5, "cosine", 0.03)
+    assert (args.num_train_epochs, args.per_device_train_batch_size * args.gradient_accumulation_steps) == (3, 8)
+    assert args.max_length == load_recipe(path).dataset.max_length == 2048 and config.on_overflow == "error"
+    assert args.load_best_model_at_end and load_recipe(path).dataset.validation_fraction == 0.1
+    assert args.report_to == ["tensorboard"] and not args.push_to_hub
+
+
+SIZES = ("5k", "10k", "10k_qwen3", "50k")
+
+
+def sections(name: str) -> dict[str, dict]:
+    return load_recipe(REPO / "recipes" / f"{name}.yaml").sections
+
+
+@pytest.mark.parametrize(
+    "name", ["en_5k", "en_10k", "en_10k_qwen3", "en_50k", "zh_5k", "zh_10k", "zh_10k_qwen3", "zh_50k"]
+)
+def test_the_vanilla_twin_differs_in_its_strategy_alone(name):
+    recipe, twin = sections(name), sections(f"{name}_vanilla")
     assert twin["dataset"].pop("strategy") == "none" and recipe["dataset"].pop("strategy") == "nn"
     assert twin == recipe
-    assert recipe["dataset"].pop("size") == int(name[3:-1]) * 1000
-    ten["dataset"].pop("size"), ten["dataset"].pop("strategy")
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+@pytest.mark.parametrize("size", ["5k", "50k"])
+def test_sizes_differ_in_the_number_of_passages_alone(language, size):
+    ten, recipe = sections(f"{language}_10k"), sections(f"{language}_{size}")
+    assert recipe["dataset"].pop("size") == int(size[:-1]) * 1000 and ten["dataset"].pop("size") == 10_000
     assert recipe == ten
