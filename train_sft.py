@@ -2,6 +2,7 @@
 """
 Train a QLoRA adapter on an RA-IT dataset with TRL's SFTTrainer.
 
+    python train_sft.py recipes/quickstart.yaml --show_batch   # a row, lengths, steps and memory; trains nothing
     accelerate launch train_sft.py recipes/quickstart.yaml
     accelerate launch train_sft.py recipes/quickstart.yaml --learning_rate 1e-4 --output_dir /tmp/run
     python train_sft.py recipes/quickstart.yaml --merge
@@ -23,6 +24,9 @@ def main(
 ) -> None:
     from ra_ner.training import train
 
+    if config.show_batch:
+        train(recipe, config, model_args, training_args)
+        return
     run_dir = Path(training_args.output_dir)
     adapter = run_dir / "adapter"
     is_finished = flags.merge and adapter.is_dir()

@@ -6,11 +6,11 @@ from pathlib import Path
 import torch
 from datasets import DatasetDict, load_dataset
 from datasets.exceptions import DatasetsError
-from transformers import PreTrainedTokenizerBase
+from transformers import AutoConfig, PreTrainedModel, PreTrainedTokenizerBase
 from trl import ModelConfig, SFTConfig, SFTTrainer, get_peft_config, get_quantization_config
 from trl.trainer.utils import global_then_local_main_first
 
-from . import __version__, cards, checkpoints, hub, launch, preflight, progress, training_record
+from . import __version__, cards, checkpoints, hub, launch, preflight, preview, progress, training_record
 from .errors import UserError
 from .files import replace_folder
 from .recipe import Recipe, TrainConfig
@@ -57,8 +57,11 @@ class AdapterTrainer(SFTTrainer):
             parameter.data = parameter.data.to(dtypes[name])
 
 
-def train(recipe: Recipe, config: TrainConfig, model_args: ModelConfig, args: SFTConfig) -> Path:
+def train(recipe: Recipe, config: TrainConfig, model_args: ModelConfig, args: SFTConfig) -> Path | None:
     """Train an adapter and return its folder: weights, tokenizer, the chat template trained on, ra_it.json and a card.
+
+    With `config.show_batch` nothing is trained, and None is returned: rows are made and checked as they would be, and
+    what would be trained is printed.
 
     `args.output_dir` is to hold the folders `checkpoints` and `adapter`. With `push_to_hub` the adapter is pushed once,
     whole, at the end.
@@ -74,8 +77,8 @@ def train(recipe: Recipe, config: TrainConfig, model_args: ModelConfig, args: SF
     _check_keys(recipe, model_args, args)
     launch.check(model_args, args)
     progress.check_trackers(args)
-    push_to = args.hub_model_id if args.push_to_hub else None
-    if args.push_to_hub and args.process_index == 0:
+    push_to = args.hub_model_id if args.push_to_hub and not config.show_batch else None
+    if push_to and args.process_index == 0:
         hub.prepare_push("model", args.hub_model_id, args.hub_private_repo is not False, "hub_model_id")
     args.push_to_hub = False
 
@@ -102,18 +105,21 @@ def train(recipe: Recipe, config: TrainConfig, model_args: ModelConfig, args: SF
         "dataset_licence": facts["corpus_licence"],
         "effective_batch_size": args.train_batch_size * args.gradient_accumulation_steps * args.world_size,
     }
-    checkpoint = checkpoints.find(args, ra_it)
     splits = _drop_rows_with_control_tokens(splits, tokenizer, args)
-    trainer = _make_trainer(splits, tokenizer, model_args, args, ra_it)
+    max_length, args.max_length = args.max_length, None  # TRL would cut rows without a word
+    base_config = AutoConfig.from_pretrained(base.path)
+    model = preview.stand_in(base_config, model_args) if config.show_batch else model_args.model_name_or_path
+    trainer = _make_trainer(model, splits, tokenizer, model_args, args, ra_it)
+    sizes = preflight.check(trainer, max_length, config.on_overflow)
+    if trainer.is_world_process_zero():
+        print(preview.describe(trainer, sizes, base_config, model_args, with_row=config.show_batch))
+    if config.show_batch:
+        return None
+    # Only now: it also notes that a run begins, after which checkpoints of an earlier one are passed over.
+    checkpoint = checkpoints.find(args, ra_it)
     progress.log_into(run_dir / "logs", trainer)
     if on_hub:
         trainer.model.peft_config["default"].revision = base.revision
-
-    lengths = [len(ids) for ids in trainer.train_dataset["input_ids"]]
-    trained = sum(label != -100 for labels in trainer.train_dataset["labels"] for label in labels)
-    trainer.accelerator.print(
-        f"{len(lengths)} rows, {sum(lengths)} tokens an epoch, {trained} of them trained; longest row {max(lengths)}"
-    )
     with checkpoints.saved_on_sigterm(trainer):
         trainer.train(resume_from_checkpoint=checkpoint)
 
@@ -124,7 +130,7 @@ def train(recipe: Recipe, config: TrainConfig, model_args: ModelConfig, args: SF
         (new / "training_args.bin").unlink(missing_ok=True)  # a pickle, which nothing here reads
         (new / "ra_it.json").write_text(json.dumps(ra_it, indent=2) + "\n", encoding="utf-8")
         curves = training_record.draw_curves(trainer.state.log_history, new)
-        measured = training_record.measurements(trainer, trained)
+        measured = training_record.measurements(trainer, sum(trained for _, trained in sizes["train"]))
         card = cards.model_card(ra_it, recipe, tokenizer, settings, measured, curves)
         (new / "README.md").write_text(card, encoding="utf-8")
         replace_folder(new, adapter)
@@ -175,27 +181,34 @@ def _push(adapter: Path, repo_id: str, recipe: Recipe) -> None:
 
 
 def _make_trainer(
-    splits: DatasetDict, tokenizer: PreTrainedTokenizerBase, model_args: ModelConfig, args: SFTConfig, facts: dict
+    model: str | PreTrainedModel,
+    splits: DatasetDict,
+    tokenizer: PreTrainedTokenizerBase,
+    model_args: ModelConfig,
+    args: SFTConfig,
+    facts: dict,
 ) -> AdapterTrainer:
-    """A trainer whose rows have passed the preflight."""
-    max_length, args.max_length = args.max_length, None  # TRL would cut rows without a word; the preflight refuses them
-    args.model_init_kwargs = {
-        **(args.model_init_kwargs or {}),
-        "revision": model_args.model_revision,
-        "attn_implementation": model_args.attn_implementation,
-        "dtype": model_args.dtype,
-    }
+    """A trainer of an adapter on the model that is named, or of a stand-in, for its rows alone."""
+    adapter = {}
+    if isinstance(model, str):
+        args.model_init_kwargs = {
+            **(args.model_init_kwargs or {}),
+            "revision": model_args.model_revision,
+            "attn_implementation": model_args.attn_implementation,
+            "dtype": model_args.dtype,
+        }
+        adapter["quantization_config"] = get_quantization_config(model_args)
+        adapter["peft_config"] = get_peft_config(model_args)
     with hub.hub_errors(f"model {model_args.model_name_or_path!r} can't be fetched"):
         try:
-            trainer = AdapterTrainer(
-                model=model_args.model_name_or_path,
+            return AdapterTrainer(
+                model=model,
                 args=args,
                 train_dataset=splits["train"],
                 eval_dataset=splits["validation"] if args.eval_strategy != "no" else None,
                 processing_class=tokenizer,
-                quantization_config=get_quantization_config(model_args),
-                peft_config=get_peft_config(model_args),
                 facts=facts,
+                **adapter,
             )
         except RuntimeError as error:
             if "no assistant tokens" not in str(error):  # TRL's own check, the words of which name no way out
@@ -204,14 +217,6 @@ def _make_trainer(
                 "a row has no trained token: it has no answer, or the chat template has no generation marks around the "
                 "assistant's turns; mend the dataset or the template"
             ) from None
-    preflight.check_vocabulary(len(tokenizer), trainer.model.get_input_embeddings().num_embeddings)
-    stop = trainer.model.generation_config.eos_token_id
-    stop_ids = frozenset(stop if isinstance(stop, list) else [stop, tokenizer.eos_token_id])
-    for split, dataset in (("train", trainer.train_dataset), ("validation", trainer.eval_dataset)):
-        if dataset is not None:
-            rows = dataset.select_columns(["input_ids", "labels"])
-            preflight.check_rows(rows, split, stop_ids, tokenizer.bos_token_id, max_length)
-    return trainer
 
 
 def _drop_rows_with_control_tokens(
