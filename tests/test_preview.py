@@ -41,7 +41,7 @@ def test_show_batch_needs_no_weights_and_trains_and_writes_nothing(hub, here, mo
     base = ["--model_name_or_path", "base/without-weights"]
     run_script("train_sft", RECIPE, "--output_dir", tmp_path / "run", "--show_batch", "true", *base)
     assert not [path for path in (tmp_path / "run").rglob("*") if path.is_file()]
-    shown, plan = capsys.readouterr().out.split("\n\nrows")
+    _, shown, plan = re.split("stands between ⟦ and ⟧.|\n\nrows", capsys.readouterr().out)
     row = load_dataset("outputs/quickstart/dataset", "quickstart", split="train")[0]
     answers = [message["content"] for message in row["completion"] if message["role"] == "assistant"]
     assert re.findall("⟦(.*?)⟧", shown) == [f"{answer}<|im_end|>" for answer in answers]
