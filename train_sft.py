@@ -8,7 +8,6 @@ Train a QLoRA adapter on an RA-IT dataset with TRL's SFTTrainer.
     python train_sft.py recipes/quickstart.yaml --merge
 """
 
-from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,9 +18,7 @@ if TYPE_CHECKING:
     from trl import ModelConfig, SFTConfig
 
 
-def main(
-    recipe: Recipe, config: TrainConfig, model_args: "ModelConfig", training_args: "SFTConfig", flags: Namespace
-) -> None:
+def main(recipe: Recipe, config: TrainConfig, model_args: "ModelConfig", training_args: "SFTConfig") -> None:
     from ra_ner.training import train
 
     if config.show_batch:
@@ -29,8 +26,8 @@ def main(
         return
     run_dir = Path(training_args.output_dir)
     adapter = run_dir / "adapter"
-    is_finished = flags.merge and adapter.is_dir()
-    if flags.merge:
+    is_finished = config.merge and adapter.is_dir()
+    if config.merge:
         from ra_ner.merging import check_merge, merge
 
         check_merge(training_args, is_finished)
@@ -40,7 +37,7 @@ def main(
         train(recipe, config, model_args, training_args)
         if training_args.process_index == 0:
             print(f"{adapter}: adapter, tokenizer and chat template")
-    if flags.merge:
+    if config.merge:
         merge(adapter, run_dir / "merged", recipe, model_args.load_in_4bit)
 
 
@@ -49,8 +46,6 @@ def make_parser() -> RecipeParser:
     from trl import ModelConfig, SFTConfig
 
     parser = RecipeParser("train", TrainConfig, ModelConfig, SFTConfig, description=__doc__.strip().split("\n")[0])
-    merge = "Also write the adapter merged into its base; of a finished adapter without training. See docs/adapters.md."
-    parser.add_argument("--merge", action="store_true", help=merge)
     # bfloat16 without a GPU is refused unless `use_cpu` is set, so the default follows the machine.
     parser.set_defaults(use_cpu=not torch.accelerator.is_available(), assistant_only_loss=True, hub_private_repo=True)
     # Every trainable weight of an adapter is used in every step; an hour for the first process to prepare large data.

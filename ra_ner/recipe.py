@@ -40,6 +40,13 @@ DEAD_KEYS = {
     "warmup_ratio": "write `warmup_steps: 0.03`; below 1 it is a share of all steps",
 }
 
+# What one call of a script does is no part of an experiment.
+FLAGS_ONLY = {
+    "output_dir": "the recipe's name says where a run is kept",
+    "dry_run": "write `--dry_run`",
+    "merge": "write `--merge`",
+    "show_batch": "write `--show_batch`",
+}
 
 Strategy = Literal[
     "none",
@@ -139,6 +146,12 @@ class TrainConfig:
     dataset_revision: str | None = field(default=None, metadata={"help": "Its branch, tag or commit on the Hub."})
     on_overflow: Literal["error", "drop_row"] = field(
         default="error", metadata={"help": "What becomes of rows over max_length: stop, or drop them and say how many."}
+    )
+    merge: bool = field(
+        default=False,
+        metadata={
+            "help": "Also merge the adapter into its base; of a finished one without training. docs/adapters.md."
+        },
     )
     show_batch: bool = field(
         default=False, metadata={"help": "Show a row, lengths, steps and memory, and stop; no weights are fetched."}
@@ -385,7 +398,7 @@ class RecipeParser(HfArgumentParser):
     def _set(self, namespace: Any, key: str, value: Any) -> None:
         """Check one key of the recipe as if it were a flag, and put its value into the namespace."""
         hint = self.hints.get(key)
-        if hint is None or key == "output_dir":
+        if hint is None or key in FLAGS_ONLY:
             self._refuse_key(key, f"unknown key `{key}`")
         options = get_args(hint) or (hint,)
         takes = {getattr(option, "__origin__", option) for option in (hint, *options)}
@@ -416,8 +429,8 @@ class RecipeParser(HfArgumentParser):
         return getattr(self.parse_args(["recipe", *flags]), key)
 
     def _refuse_key(self, key: str, message: str) -> NoReturn:
-        if key == "output_dir":
-            raise UserError("`output_dir` is a flag and no recipe key: the recipe's name says where a run is kept")
+        if key in FLAGS_ONLY:
+            raise UserError(f"`{key}` is a flag and no recipe key: {FLAGS_ONLY[key]}")
         if key in DEAD_KEYS and self.section == "train":
             raise UserError(f"`{key}` was removed from transformers or TRL: {DEAD_KEYS[key]}")
         raise UserError(message + _nearest(key, sorted(self.hints)))
