@@ -37,7 +37,6 @@ SAME = {
 # What is fetched of a Hub checkpoint. The optimizer, the schedule and the random states are pickles of torch, which the
 # Trainer reads with `weights_only=True` (transformers 5.23): tensors and numbers, no code. Other pickles stay there.
 CHECKPOINT_FILES = ["*.json", "*.safetensors", "*.jinja", "optimizer.pt", "scheduler.pt", "scaler.pt", "rng_state*.pth"]
-NONE_YET = f"{PREFIX_CHECKPOINT_DIR}-0"
 ANSWER_SECONDS = 10  # batch systems and torchrun send SIGKILL 30 s after SIGTERM
 
 
@@ -62,10 +61,15 @@ def find(args: TrainingArguments, facts: dict) -> str | None:
         _check(checkpoint, facts)
     if len(set(gather_object([str(checkpoint)]))) > 1:
         raise UserError(f"the processes see different checkpoints: put {folder} on a disk that all machines share")
-    if args.should_save:  # what else is there is of an earlier run
-        is_here = checkpoint is not None and checkpoint.parent.resolve() == folder.resolve()
-        write_text(folder / "last", f"{checkpoint.name if is_here else NONE_YET}\n")
     return checkpoint and str(checkpoint)
+
+
+def begin(args: TrainingArguments, checkpoint: str | None) -> None:
+    """Point `last` to where the run goes on from: other checkpoints in its folder are of an earlier run."""
+    if args.should_save:
+        folder = Path(args.output_dir)
+        is_here = checkpoint is not None and Path(checkpoint).parent.resolve() == folder.resolve()
+        write_text(folder / "last", (Path(checkpoint).name if is_here else f"{PREFIX_CHECKPOINT_DIR}-0") + "\n")
 
 
 def _check(checkpoint: Path, facts: dict) -> None:
@@ -156,6 +160,7 @@ class _StopOnSigterm(TrainerCallback):
         self.trainer = trainer
         self.told = False
         self.answered = threading.Event()
+        self.saved_step = 0
 
     def watch(self, signals: int) -> None:
         """Wait in a thread of its own for SIGTERM, one of the bytes that come out of the pipe `signals`."""
@@ -175,20 +180,24 @@ class _StopOnSigterm(TrainerCallback):
             self.answered.set()
         return self.answered.is_set()
 
+    def on_train_begin(self, args, state, control, **kwargs) -> None:
+        self.saved_step = state.global_step
+
     def on_step_end(self, args, state, control, **kwargs) -> None:
         if self._anyone_told():
             control.should_save = True  # by the Trainer, after it has logged the step
 
     def on_save(self, args, state, control, **kwargs) -> None:
+        self.saved_step = state.global_step
         if self.answered.is_set():
             self.trainer.accelerator.print(
-                f"SIGTERM: stopped after step {state.global_step}; go on by `--resume_from_checkpoint last`"
+                f"\nSIGTERM: stopped after step {state.global_step}; go on by `--resume_from_checkpoint last`"
             )
             sys.exit(128 + signal.SIGTERM)
 
     def _save_if_told(self, args, state, control, **kwargs) -> None:
         if self._anyone_told():
-            if _last(Path(args.output_dir)) != state.global_step:
+            if self.saved_step != state.global_step:
                 self.trainer._save_checkpoint(self.trainer.model, trial=None)
             self.on_save(args, state, control)
 

@@ -120,6 +120,7 @@ def train(recipe: Recipe, config: TrainConfig, model_args: ModelConfig, args: SF
     progress.log_into(run_dir / "logs", trainer)
     if on_hub:
         trainer.model.peft_config["default"].revision = base.revision
+    checkpoints.begin(args, checkpoint)
     with checkpoints.saved_on_sigterm(trainer):
         trainer.train(resume_from_checkpoint=checkpoint)
 

@@ -17,9 +17,12 @@ FACTS = {"base_revision": "a" * 40, "dataset_revision": "d", "effective_batch_si
 STEPS = ["--max_steps", 4, "--save_steps", 1, "--logging_steps", 1, "--save_total_limit", 9]
 
 
+def arguments(wanted: str | None, folder: Path) -> TrainingArguments:
+    return TrainingArguments(str(folder), resume_from_checkpoint=wanted, use_cpu=True)
+
+
 def find(wanted: str | None, folder: Path, facts: dict) -> str | None:
-    args = TrainingArguments(str(folder), resume_from_checkpoint=wanted, use_cpu=True)
-    return checkpoints.find(args, facts)
+    return checkpoints.find(arguments(wanted, folder), facts)
 
 
 def checkpoint(folder: Path, step: int, facts: dict = FACTS) -> Path:
@@ -54,8 +57,16 @@ def test_a_run_that_starts_afresh_forgets_the_checkpoints_of_an_earlier_one(tmp_
     (tmp_path / "last").write_text("checkpoint-10\n")
     assert find("last", tmp_path, FACTS) == str(tmp_path / "checkpoint-10")
     assert find(None, tmp_path, FACTS) is None
+    checkpoints.begin(arguments(None, tmp_path), None)
     assert find("last", tmp_path, FACTS) is None
     assert "checkpoint-10: skipped" in capsys.readouterr().out
+
+
+def test_a_run_that_goes_back_to_an_earlier_checkpoint_forgets_later_ones(tmp_path):
+    checkpoint(tmp_path, 10)
+    checkpoint(tmp_path, 20)
+    checkpoints.begin(arguments(None, tmp_path), find(str(tmp_path / "checkpoint-10"), tmp_path, FACTS))
+    assert find("last", tmp_path, FACTS) == str(tmp_path / "checkpoint-10")
 
 
 @pytest.mark.parametrize(

@@ -3,11 +3,14 @@
 import os
 import re
 import signal
+import subprocess
+import sys
 import time
 from functools import partial
 from pathlib import Path
 
 import processes
+import psutil
 import pytest
 from accelerate.commands.launch import _validate_launch_command, launch_command_parser
 from accelerate.utils.launch import prepare_multi_gpu_env
@@ -117,7 +120,7 @@ def test_a_signal_to_one_process_ends_both_and_they_resume_where_they_stopped(
 ):
     logs, args = tmp_path / "logs", [RECIPE, "--output_dir", tmp_path, *LONG]
     ranks = start_two(logs, *args)
-    wait_for((tmp_path / "checkpoints" / "checkpoint-2").is_dir, ranks[0])
+    wait_for((tmp_path / "checkpoints" / "checkpoint-2" / "ra_it.json").is_file, ranks[0])
     os.kill(ranks[1].pid, number)
     assert join(ranks) == codes
     assert not (tmp_path / "adapter").exists()
@@ -132,7 +135,7 @@ def test_a_signal_to_one_process_ends_both_and_they_resume_where_they_stopped(
 
 def test_a_process_that_does_not_answer_keeps_no_other_from_ending(start_two, tmp_path):
     ranks = start_two(tmp_path / "logs", RECIPE, "--output_dir", tmp_path, *LONG, before=processes.hurry)
-    wait_for((tmp_path / "checkpoints" / "checkpoint-2").is_dir, ranks[0])
+    wait_for((tmp_path / "checkpoints" / "checkpoint-2" / "ra_it.json").is_file, ranks[0])
     os.kill(ranks[1].pid, signal.SIGSTOP)
     time.sleep(1)  # the other one waits for it now
     os.kill(ranks[0].pid, signal.SIGTERM)
@@ -140,3 +143,43 @@ def test_a_process_that_does_not_answer_keeps_no_other_from_ending(start_two, tm
     assert ranks[0].exitcode == 143
     assert "so no checkpoint is saved" in (tmp_path / "logs" / "0").read_text()
     ranks[1].kill()
+
+
+def start_command(command: str, cwd: Path, run: Path) -> subprocess.Popen:
+    words = [*command.split(), "train_sft.py", RECIPE, "--output_dir", run, "--num_train_epochs", 9, "--save_steps", 2]
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(
+        [str(word) for word in words],
+        cwd=cwd,
+        env=environment,
+        stdout=(run / "log").open("w"),
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
+    while not (run / "checkpoints" / "checkpoint-2" / "ra_it.json").is_file():
+        assert process.poll() is None, (run / "log").read_text()
+        time.sleep(0.05)
+    return process
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command, status", [("python", 143), ("torchrun --nproc_per_node 2", 1)])
+def test_sigterm_to_the_process_group_of_a_command(finished, tmp_path, command, status):
+    process = start_command(command, finished, tmp_path)
+    children = psutil.Process(process.pid).children()
+    os.killpg(process.pid, signal.SIGTERM)
+    assert process.wait(60) == status
+    assert "SIGTERM: stopped after step" in (tmp_path / "log").read_text()
+    assert not [child for child in children if child.is_running()]
+    assert not (tmp_path / "adapter").exists()
+
+
+@pytest.mark.slow
+def test_torchrun_ends_the_job_when_a_process_is_killed(finished, tmp_path):
+    process = start_command("torchrun --nproc_per_node 2", finished, tmp_path)
+    first, second = psutil.Process(process.pid).children()
+    second.kill()
+    assert process.wait(60) == 1
+    assert not first.is_running()
+    last = tmp_path / "checkpoints" / "checkpoint-2"
+    assert (last / "trainer_state.json").is_file() and (last / "rng_state_1.pth").is_file()

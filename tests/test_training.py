@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 from conftest import run_script, write_recipe
@@ -90,9 +91,8 @@ def dataset_with_text(folder, name: str, texts: list[str], answer: str | None = 
         }
         for i, text in enumerate(texts)
     ]
-    facts = {"recipe": name, "language": "en", "wording": "ra_it", "strategy": "none", "k": 0, "encoder": None}
-    facts["corpus_licence"] = None
-    facts |= {count: {"train": len(rows)} for count in ("rows", "questions", "examples")}
+    facts = json.loads(Path("outputs/quickstart/dataset/quickstart/ra_it.json").read_text()) | {"recipe": name}
+    facts |= {key: {"train": len(rows)} for key in facts if isinstance(facts[key], dict) and "train" in facts[key]}
     splits = DatasetDict(train=Dataset.from_list(rows, ra_dataset.FEATURES))
     ra_dataset.write(ra_dataset.RADataset(splits, facts), folder)
     return str(folder)
