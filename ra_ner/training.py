@@ -105,6 +105,7 @@ def train(recipe: Recipe, config: TrainConfig, model_args: ModelConfig, args: SF
         "dataset_licence": facts["corpus_licence"],
         "effective_batch_size": args.train_batch_size * args.gradient_accumulation_steps * args.world_size,
     }
+    checkpoint = checkpoints.find(args, ra_it)
     splits = _drop_rows_with_control_tokens(splits, tokenizer, args)
     max_length, args.max_length = args.max_length, None  # TRL would cut rows without a word
     base_config = AutoConfig.from_pretrained(base.path)
@@ -115,8 +116,6 @@ def train(recipe: Recipe, config: TrainConfig, model_args: ModelConfig, args: SF
         print(preview.describe(trainer, sizes, base_config, model_args, with_row=config.show_batch))
     if config.show_batch:
         return None
-    # Only now: it also notes that a run begins, after which checkpoints of an earlier one are passed over.
-    checkpoint = checkpoints.find(args, ra_it)
     progress.log_into(run_dir / "logs", trainer)
     if on_hub:
         trainer.model.peft_config["default"].revision = base.revision
