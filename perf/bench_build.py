@@ -27,6 +27,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import bm25s
 import numpy as np
@@ -46,6 +47,7 @@ from ra_ner.retrieval.bm25 import BM25Index, split_words  # noqa: E402
 
 CANDIDATES = 128
 ROUNDS = 3
+T = TypeVar("T")
 
 
 def report(figure: str, value: float, **more: object) -> None:
@@ -76,11 +78,12 @@ class Clock:
     def __init__(self) -> None:
         self.parts: dict[object, tuple[float, float]] = {}
 
-    def time(self, part: object, function: Callable[[], object]) -> None:
+    def time(self, part: object, function: Callable[[], T]) -> T:
         wall, cpu = time.perf_counter(), time.process_time()
-        function()
+        result = function()
         seen = time.perf_counter() - wall, time.process_time() - cpu
         self.parts[part] = tuple(map(min, self.parts.get(part, seen), seen))
+        return result
 
     @property
     def wall(self) -> float:
@@ -133,9 +136,9 @@ def bench_bm25(count: int) -> None:
         for _ in range(ROUNDS):
             ours.time(0, lambda t=texts, c=candidates: BM25Index(t, "en").scores(t, c))
             index = bm25s.BM25()
-            corpus = [split_words(text, "en") for text in texts]
-            indexing.time("split", lambda t=texts: [split_words(text, "en") for text in t])
-            indexing.time("index", lambda i=index, c=corpus: i.index(c, show_progress=False))
+            words_of = indexing.time("split", lambda t=texts: [split_words(text, "en") for text in t])
+            indexing.time("index", lambda i=index, w=words_of: i.index(w, show_progress=False))
+            del words_of
             scoring.time(0, lambda i=index, t=texts: [i.get_scores(split_words(text, "en")) for text in t[:200]])
         library, library_cpu = (indexing.wall + scoring.wall * count / 200, indexing.cpu + scoring.cpu * count / 200)
         report("bm25_seconds", ours.wall, cpu=round(ours.cpu, 2), **setting)

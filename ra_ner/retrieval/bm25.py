@@ -99,17 +99,19 @@ class BM25Index:
         result = np.empty(candidates.shape)
         place = np.zeros(counts.shape[1], dtype=np.int32)  # of each word in a block's table; 0: no query has it
         for start in range(0, len(queries), SCORED):
-            block = counts[start : start + SCORED]
-            n, width = block.shape[0], block.nnz + 1
-            place[block.indices] = np.arange(1, width)
+            ends = counts.indptr[start : start + SCORED + 1]
+            words, block = counts.indices[ends[0] : ends[-1]], slice(start, start + SCORED)
+            n, width = len(ends) - 1, len(words) + 1
+            place[words] = np.arange(1, width)
             table = np.zeros((n, width))  # counts by query and place: looked up faster than merged
-            table[_row_of_each(block), place[block.indices]] = block.data
-            rows = weights[candidates[start : start + SCORED].ravel()]
-            values_of_query = np.diff(rows.indptr[np.arange(n + 1) * candidates.shape[1]])
-            cells = place[rows.indices] + np.repeat(np.arange(n, dtype=np.int32) * width, values_of_query)
-            rows = csr_array((rows.data, cells, rows.indptr), shape=(rows.shape[0], n * width))
-            result[start : start + SCORED] = (rows @ table.ravel()).reshape(n, -1)
-            place[block.indices] = 0
+            table[np.repeat(np.arange(n), np.diff(ends)), place[words]] = counts.data[ends[0] : ends[-1]]
+            rows = weights[candidates[block].ravel()]
+            cells = place[rows.indices]
+            ends = rows.indptr[np.arange(n + 1) * candidates.shape[1]]
+            cells += np.repeat(np.arange(n, dtype=np.int32) * width, np.diff(ends))
+            rows = csr_array((rows.data, cells, rows.indptr), shape=(rows.shape[0], table.size))
+            result[block] = (rows @ table.ravel()).reshape(n, -1)
+            place[words] = 0
         result[candidates < 0] = -np.inf
         return result
 
