@@ -77,8 +77,9 @@ def train(recipe: Recipe, config: TrainConfig, model_args: ModelConfig, args: SF
     _check_keys(recipe, model_args, args)
     launch.check(model_args, args)
     progress.check_trackers(args)
-    push_to = args.hub_model_id if args.push_to_hub and not config.show_batch else None
-    if push_to and args.process_index == 0:
+    wants_push = args.push_to_hub and not config.show_batch
+    push_to = args.hub_model_id if wants_push else None
+    if wants_push and args.process_index == 0:
         hub.prepare_push("model", args.hub_model_id, args.hub_private_repo is not False, "hub_model_id")
     args.push_to_hub = False
 

@@ -290,11 +290,12 @@ def test_released_checkpoints_are_asked_in_their_own_words_and_chat_format(
     language, begins, contains, ends = RELEASED_PROMPTS[name]
     prompts, generate = [], TransformersEngine.answer
 
-    def recorded(engine, queries):
+    def recorded(engine, requests):
         from ra_ner.rendering import prompt_ids
 
+        queries = [query for request in requests for query in request.queries]
         prompts.extend(engine.tokenizer.decode(prompt_ids(engine.tokenizer, query)) for query in queries)
-        return generate(engine, queries)
+        return generate(engine, requests)
 
     monkeypatch.setattr(TransformersEngine, "answer", recorded)
     recipe = tmp_path / "released.yaml"
