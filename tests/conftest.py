@@ -17,6 +17,8 @@ HF_HOME = tempfile.mkdtemp(prefix="ra_ner_tests_")
 for name in ("HF_HUB_OFFLINE", "HF_HUB_CACHE", "HF_DATASETS_CACHE"):
     os.environ.pop(name, None)
 os.environ.update(HUB.environment(HF_HOME), TOKENIZERS_PARALLELISM="false", NO_PROXY="127.0.0.1", CI="true")
+# The models are tiny: a second thread of torch only waits for the first, for minutes where the cores are shared.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 
