@@ -15,7 +15,6 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import yaml
-from accelerate import PartialState
 from huggingface_hub import EvalResult, EvalResultEntry, eval_result_entries_to_yaml
 from tqdm import tqdm
 
@@ -24,6 +23,7 @@ from .answers import parse_answer
 from .benchmarks import BENCHMARKS, Benchmark, load_benchmark
 from .conversation import NegativeTypes, find_wording, opening
 from .corpus import Passage, sample
+from .distributed import distributed_state
 from .errors import UserError
 from .files import write_text
 from .hub import LocalModel
@@ -82,7 +82,7 @@ def evaluate(recipe: Recipe, config: EvaluateConfig, output_dir: Path) -> dict |
     Raises:
         UserError: an unknown setting, benchmark or model.
     """
-    state = PartialState()
+    state = distributed_state()
     with state.main_process_first():  # the others find vectors and models in the cache
         models = _name_apart({name: find_model(name, recipe, config) for name in config.models})
         tasks = _tasks(recipe, config)
@@ -316,7 +316,7 @@ def _ask(
     model: Model, requests: list[Request], keys: list[list[str]], config: EvaluateConfig, journal: Journal
 ) -> None:
     """Ask what the journal does not hold; of a conversation all is asked. Each process asks its share."""
-    state, missing = PartialState(), []
+    state, missing = distributed_state(), []
     for request, its_keys in zip(requests, keys, strict=True):
         left = [i for i, key in enumerate(its_keys) if key not in journal.answers]
         if config.mode == "conversation" and left:
