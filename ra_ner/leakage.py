@@ -13,6 +13,8 @@ def without_leaks(passages: list[Passage], tested: Iterable[Passage], language: 
     Case and white space are not told apart.
     """
     seen = {window for passage in tested for window in _windows(passage.text, language)}
+    if not seen:
+        return passages
     return [passage for passage in passages if seen.isdisjoint(_windows(passage.text, language))]
 
 
