@@ -28,6 +28,15 @@ def test_the_multilingual_tokenizer_normalises_and_keeps_offsets_once_saved(tmp_
     assert [text[start:end] for start, end in tokens["offset_mapping"]][1:-1] == ["５", "～", "10", "岁", "岁"]
 
 
+def test_the_models_of_the_quickstart_unless_others_are_named(capsys):
+    from tools.embedded_models import QUICKSTART, parse
+
+    assert parse([]) == QUICKSTART and parse(["multilingual-e5-small"]) == ["multilingual-e5-small"]
+    with pytest.raises(SystemExit):
+        parse(["e5"])
+    assert "unknown model e5; choose from smollm2-135m-instruct, " in capsys.readouterr().err
+
+
 @pytest.fixture(scope="module")
 def multilingual() -> hub.LocalModel:
     if not MULTILINGUAL.is_dir():

@@ -168,10 +168,21 @@ MODELS = {
 }
 QUICKSTART = ["smollm2-135m-instruct", "all-minilm-l6-v2"]
 
-if __name__ == "__main__":
+
+def parse(args: list[str] | None = None) -> list[str]:
+    """The names of the models to unpack."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("models", nargs="*", choices=MODELS, help=f"default: {' '.join(QUICKSTART)}")
-    for name in parser.parse_args().models or QUICKSTART:
+    help_ = f"among {', '.join(MODELS)}; default: {' '.join(QUICKSTART)}"
+    # Not by `choices`, which Python 3.11 compares with the empty list too.
+    parser.add_argument("models", nargs="*", help=help_)
+    chosen = parser.parse_args(args).models or QUICKSTART
+    if unknown := [name for name in chosen if name not in MODELS]:
+        parser.error(f"unknown model {unknown[0]}; choose from {', '.join(MODELS)}")
+    return chosen
+
+
+if __name__ == "__main__":
+    for name in parse():
         folder = Path("models") / name
         if not folder.exists():
             try:
