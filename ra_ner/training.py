@@ -45,6 +45,16 @@ class AdapterTrainer(SFTTrainer):
         self.args.save_total_limit = limit
         checkpoints.mark_last(self, self.facts)
 
+    def _run_epoch(self, *args, **kwargs) -> None:
+        """Train nothing more where all has been trained.
+
+        Resumed from the checkpoint of `max_steps`, transformers 5.23 would train one step beyond it.
+        """
+        if self.state.global_step >= self.state.max_steps:
+            self.control.should_training_stop = True
+        else:
+            super()._run_epoch(*args, **kwargs)
+
     def _load_from_checkpoint(self, *args, **kwargs) -> None:
         """Resume in the number format of training, which TRL makes bfloat16 for the adapter of a quantised model.
 

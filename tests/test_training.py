@@ -151,6 +151,14 @@ def test_a_resumed_run_ends_in_the_weights_of_an_uninterrupted_one(here, tmp_pat
     assert cut == whole
 
 
+def test_a_run_that_was_killed_after_its_last_step_is_trained_no_further(here, tmp_path):
+    args = [RECIPE, "--output_dir", tmp_path, "--max_steps", 2, "--save_steps", 1, "--resume_from_checkpoint", "last"]
+    for _ in range(3):
+        run_script("train_sft", *args)
+        assert (tmp_path / "checkpoints" / "last").read_text() == "checkpoint-2\n"
+        shutil.rmtree(tmp_path / "adapter")
+
+
 def test_the_logs_tell_trained_tokens_in_a_second_and_memory_to_tensorboard_too(here, tmp_path, monkeypatch):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
