@@ -219,7 +219,7 @@ class EvaluateConfig:
         metadata={"help": "Price of a million prompt and of a million answer tokens."},
     )
     dtype: Literal["float32", "bfloat16", "float16"] = field(
-        default="bfloat16", metadata={"help": "Number format of the model. float32 gives the same answers everywhere."}
+        default="bfloat16", metadata={"help": "Number format of the model. float32 answers like plain generation."}
     )
     load_in_4bit: bool = field(
         default=False, metadata={"help": "Load the model in 4 bits (NF4), computing in `dtype`."}

@@ -24,7 +24,8 @@ class TransformersEngine:
         model: folder of the model.
         adapter: folder of the adapter, which brings its own tokenizer.
         chat_template: used instead of the tokenizer's own.
-        dtype: name of a torch dtype. In float32 answers equal those of unshared, unbatched generation.
+        dtype: name of a torch dtype. In float32 answers equal those of unshared, unbatched generation, but for ties
+            within rounding.
         max_new_tokens: longest answer.
         load_in_4bit: load the model in 4 bits (NF4, nested), computing in `dtype`.
 
