@@ -280,16 +280,27 @@ _RecipeLoader.add_implicit_resolver(
 )
 
 
-def _nearest(name: str, known: list[str]) -> str:
+def nearest_key(name: str, known: list[str]) -> str:
+    """The end of an error message: the known key that is nearest to a name, empty if none is near."""
     # `lora_rank` is nearer to `lora_r` than to `local_rank`, whatever the letters say.
     longer = sorted((key for key in known if len(key) > 3 and name.startswith(key)), key=len, reverse=True)
     match = longer or difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     return f"; did you mean `{match[0]}`?" if match else ""
 
 
-def _read_yaml(path: Path) -> dict[str, Any]:
+def parse_yaml(text: str) -> Any:
+    """What a text says by the rules of a recipe; raises yaml.YAMLError."""
+    return yaml.load(text, Loader=_RecipeLoader)
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The mapping that a recipe, or a study's grid, holds.
+
+    Raises:
+        UserError: the file can't be read, or holds no mapping.
+    """
     try:
-        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_RecipeLoader)
+        content = parse_yaml(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"{path}: no such recipe; see the folder recipes/ for those that exist") from None
     except (OSError, UnicodeDecodeError) as error:
@@ -299,7 +310,7 @@ def _read_yaml(path: Path) -> dict[str, Any]:
         where = f"line {mark.line + 1}: " if mark else ""
         raise UserError(f"{path}: {where}not valid YAML ({getattr(error, 'problem', None) or error})") from None
     if not isinstance(content, dict):
-        raise UserError(f"{path}: a recipe is a mapping with the keys language, {', '.join(SECTIONS)}")
+        raise UserError(f"{path}: a mapping of keys to values is needed, such as the recipes of recipes/ hold")
     return content
 
 
@@ -315,10 +326,10 @@ def load_recipe(path: str | Path) -> Recipe:
     while current is not None:
         if current.resolve() in [seen.resolve() for seen, _ in chain]:
             raise UserError(f"{path}: `extends` runs in a circle through {current}; remove one of the links")
-        content = _read_yaml(current)
+        content = read_yaml(current)
         for key, value in content.items():
             if key not in ("extends", "language", *SECTIONS):
-                nearest = _nearest(str(key), ["extends", "language", *SECTIONS])
+                nearest = nearest_key(str(key), ["extends", "language", *SECTIONS])
                 raise UserError(f"{current}: unknown key `{key}`{nearest}")
             if key in SECTIONS and not isinstance(value, dict):
                 raise UserError(f"{current}: `{key}` is a section: a mapping of keys to values")
@@ -433,4 +444,4 @@ class RecipeParser(HfArgumentParser):
             raise UserError(f"`{key}` is a flag and no recipe key: {FLAGS_ONLY[key]}")
         if key in DEAD_KEYS and self.section == "train":
             raise UserError(f"`{key}` was removed from transformers or TRL: {DEAD_KEYS[key]}")
-        raise UserError(message + _nearest(key, sorted(self.hints)))
+        raise UserError(message + nearest_key(key, sorted(self.hints)))

@@ -1,0 +1,228 @@
+"""A grid file -> cells: base recipes x values of axes x seeds, each cell a recipe of its own that extends a base.
+
+recipes: [en.yaml, zh.yaml]          # base recipes, relative to this file
+axes:
+  dataset.strategy: [none, nn]       # section.key; a key alone is set in each of dataset and evaluate that has it
+  evaluate.settings: [zero_shot]     # the one axis that makes no cells: one evaluation asks in all settings
+seeds: [42, 43]                      # of section dataset and section train
+"""
+
+import dataclasses
+import itertools
+import json
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ..errors import UserError
+from ..files import write_text
+from ..recipe import SECTIONS, DatasetConfig, EvaluateConfig, load_recipe, nearest_key, parse_yaml, read_yaml
+
+SETTINGS_AXIS = "evaluate.settings"
+SEED_KEYS = ("dataset.seed", "train.seed")  # evaluate.seed stays: all cells are asked about the same passages
+# Sections whose keys are known without importing TRL; train_sft.py checks its own.
+KEYS = {
+    section: [key.name for key in dataclasses.fields(config)]
+    for section, config in (("dataset", DatasetConfig), ("evaluate", EvaluateConfig))
+}
+VANILLA_AXES = ("dataset.strategy", "dataset.k", "k")  # on which a cell and its vanilla cell may differ
+
+Sections = dict[str, dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run of a study: a recipe of its own."""
+
+    name: str  # the stem of its recipe, and of outputs/<name>
+    base: str  # stem of the base recipe
+    values: dict[str, object]  # axis -> value, in the grid's order, without the settings and the seed
+    seed: int
+    is_vanilla: bool  # trained without examples: strategy none, or k 0
+
+    @property
+    def group(self) -> tuple[object, ...]:
+        """What cells that differ in their seed alone share."""
+        return (self.base, *self.values.values())
+
+    @property
+    def output_dir(self) -> Path:
+        return Path("outputs") / self.name
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A study's cells, and what their recipes hold.
+
+    Attributes:
+        name: stem of the grid file.
+        axes: axis -> values, `evaluate.settings` among them.
+        cells: by base recipe, then seed, then the values of the axes in the grid's order.
+        bases: path of each cell's base recipe, by the cell's name.
+        sections: what each cell's recipe says beside `extends`, by the cell's name.
+        adapters: the cell whose adapter a cell asks, by name: itself, or the first that differs in section evaluate
+            alone.
+    """
+
+    name: str
+    axes: dict[str, list]
+    cells: list[Cell]
+    bases: dict[str, Path]
+    sections: dict[str, Sections]
+    adapters: dict[str, str]
+
+    @property
+    def output_dir(self) -> Path:
+        return Path("outputs") / self.name
+
+    def recipe_path(self, cell: Cell) -> Path:
+        return self.output_dir / "recipes" / f"{cell.name}.yaml"
+
+    def write_recipes(self) -> None:
+        """Write each cell's recipe, whose values are written as JSON, which is YAML and reads back as it was."""
+        for cell in self.cells:
+            path = self.recipe_path(cell)
+            base = os.path.relpath(self.bases[cell.name], path.parent)
+            lines = [f"# A cell of the study {self.name}.", f"extends: {json.dumps(base, ensure_ascii=False)}"]
+            for section, keys in self.sections[cell.name].items():
+                lines += ["", f"{section}:"]
+                lines += [f"  {key}: {json.dumps(value, ensure_ascii=False)}" for key, value in keys.items()]
+            write_text(path, "\n".join(lines) + "\n")
+
+
+def find_vanilla(cell: Cell, cells: Sequence[Cell]) -> Cell | None:
+    """The vanilla cell that a cell is compared with: of the same base recipe and seed, and equal in the other axes.
+
+    None for a vanilla cell, and where the grid has none.
+    """
+    if cell.is_vanilla:
+        return None
+
+    def others(values: Mapping[str, object]) -> dict[str, object]:
+        return {axis: value for axis, value in values.items() if axis not in VANILLA_AXES}
+
+    fitting = [
+        other
+        for other in cells
+        if other.is_vanilla
+        and (other.base, other.seed) == (cell.base, cell.seed)
+        and others(other.values) == others(cell.values)
+    ]
+    # With axes strategy and k there are several, and one has this cell's k too.
+    agreeing = [sum(other.values[axis] == value for axis, value in cell.values.items()) for other in fitting]
+    return fitting[agreeing.index(max(agreeing))] if fitting else None
+
+
+def load_grid(path: str | Path, overrides: Sequence[str] = ()) -> Grid:
+    """Read a grid file and make its cells.
+
+    Args:
+        overrides: words `section.key=value`, the value in YAML, which all cells take.
+
+    Raises:
+        UserError: the file or an override is wrong; the message names the nearest right key.
+    """
+    path = Path(path)
+    content = read_yaml(path)
+    for key in content:
+        if key not in ("recipes", "axes", "seeds"):
+            raise UserError(f"{path}: unknown key `{key}`{nearest_key(str(key), ['recipes', 'axes', 'seeds'])}")
+    for key, type_ in (("recipes", list), ("axes", dict), ("seeds", list)):
+        if not isinstance(content.get(key), type_) or not content[key]:
+            raise UserError(f"{path}: `{key}` is needed: {'axes and their values' if type_ is dict else 'a list'}")
+    axes, seeds = content["axes"], content["seeds"]
+    for axis, values in axes.items():
+        if not isinstance(values, list) or not values:
+            raise UserError(f"{path}: axis `{axis}` needs a list of values")
+    for name, values in {"recipes": content["recipes"], "seeds": seeds, **axes}.items():
+        if any(values.count(value) > 1 for value in values):
+            raise UserError(f"{path}: a value of `{name}` stands twice")
+    if not all(type(seed) is int for seed in seeds):
+        raise UserError(f"{path}: `seeds` are whole numbers")
+    places = {axis: _places(str(axis), f"{path}: axis `{axis}`") for axis in axes}
+    taken = [*SEED_KEYS, *itertools.chain(*places.values())]
+    for place in taken:
+        if taken.count(place) > 1:
+            raise UserError(f"{path}: `{place}` is set twice, by two axes or by an axis and `seeds`")
+    shared: dict[str, object] = {}
+    for word in overrides:
+        key, equals, text = word.partition("=")
+        if not equals:
+            raise UserError(f"--set {word}: write section.key=value")
+        try:
+            value = parse_yaml(text)
+        except yaml.YAMLError:
+            raise UserError(f"--set {word}: the value is not valid YAML; quote it") from None
+        for place in _places(key, f"--set {word}"):
+            if place in taken:
+                raise UserError(f"--set {word}: the grid says `{place}` itself, by an axis or by `seeds`")
+            shared[place] = value
+    if SETTINGS_AXIS in axes:
+        shared[SETTINGS_AXIS] = axes[SETTINGS_AXIS]
+
+    varied = {axis: values for axis, values in axes.items() if axis != SETTINGS_AXIS}
+    cells, bases, contents, adapters = [], {}, {}, {}
+    trained: dict[str, str] = {}  # the name of the first cell of each adapter
+    for base, seed, *values in itertools.product(content["recipes"], seeds, *varied.values()):
+        base_path = path.parent / str(base)
+        keys = {**shared, **dict.fromkeys(SEED_KEYS, seed)}
+        for axis, value in zip(varied, values, strict=True):
+            keys |= dict.fromkeys(places[axis], value)
+        sections = _sections(keys)
+        dataset = {**load_recipe(base_path).sections["dataset"], **sections["dataset"]}
+        base_words = [base_path.stem] if len(content["recipes"]) > 1 else []
+        name = "-".join(_safe(word) for word in [path.stem, *base_words, *values, f"seed{seed}"])
+        if name in contents:
+            raise UserError(f"{path}: two cells would both be called {name}; values must differ in letters or digits")
+        identity = json.dumps([str(base), sections["dataset"], sections.get("train")], sort_keys=True)
+        adapters[name] = trained.setdefault(identity, name)
+        own = adapters[name] == name
+        sections.setdefault("evaluate", {})["models"] = ["adapter" if own else f"outputs/{adapters[name]}/adapter"]
+        cells.append(
+            Cell(
+                name=name,
+                base=base_path.stem,
+                values=dict(zip(varied, values, strict=True)),
+                seed=seed,
+                is_vanilla=dataset.get("strategy") == "none" or dataset.get("k") == 0,
+            )
+        )
+        bases[name], contents[name] = base_path, sections
+    return Grid(path.stem, axes, cells, bases, contents, adapters)
+
+
+def _places(key: str, where: str) -> list[str]:
+    """The `section.key` that an axis sets: that one, or that of each of dataset and evaluate which has such a key."""
+    section, dot, name = key.partition(".")
+    if not dot:
+        if places := [f"{section}.{key}" for section, keys in KEYS.items() if key in keys]:
+            return places
+        raise UserError(f"{where}: no section has such a key{nearest_key(key, list(itertools.chain(*KEYS.values())))}")
+    if section not in SECTIONS:
+        raise UserError(f"{where}: `{section}` is no section{nearest_key(section, list(SECTIONS))}")
+    if section in KEYS and name not in KEYS[section]:
+        raise UserError(f"{where}: section {section} has no key `{name}`{nearest_key(name, KEYS[section])}")
+    if key == "evaluate.models":
+        raise UserError(f"{where}: each cell asks its own adapter")
+    return [key]
+
+
+def _sections(keys: Mapping[str, object]) -> Sections:
+    """`section.key` -> value as sections, in the order of a recipe."""
+    sections: Sections = {}
+    for section in SECTIONS:
+        of_section = {key.partition(".")[2]: value for key, value in keys.items() if key.startswith(f"{section}.")}
+        if of_section:
+            sections[section] = of_section
+    return sections
+
+
+def _safe(value: object) -> str:
+    """A value as part of a file's name."""
+    word = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return re.sub(r"[^\w.-]+", "_", word).strip("_")
