@@ -146,7 +146,9 @@ def train(recipe: Recipe, config: TrainConfig, model_args: ModelConfig, args: SF
     trainer.save_model(str(new))
     if trainer.is_world_process_zero():
         (new / "training_args.bin").unlink(missing_ok=True)  # a pickle, which nothing here reads
-        (new / "ra_it.json").write_text(json.dumps(ra_it, indent=2) + "\n", encoding="utf-8")
+        tokens = round(sum(tokens for tokens, _ in sizes["train"]) * (trainer.state.epoch or 0))  # through the model
+        facts = json.dumps({**ra_it, "train_tokens": tokens}, indent=2)
+        (new / "ra_it.json").write_text(facts + "\n", encoding="utf-8")
         curves = training_record.draw_curves(trainer.state.log_history, new)
         measured = training_record.measurements(trainer, sum(trained for _, trained in sizes["train"]))
         card = cards.model_card(ra_it, recipe, tokenizer, settings, measured, curves)

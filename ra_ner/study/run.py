@@ -1,0 +1,289 @@
+"""Runs the cells of a study one after the other, each by the three scripts, and goes on from where it was stopped.
+
+outputs/<grid>/recipes/<cell>.yaml   what each cell is; the scripts run it alone as well
+outputs/<grid>/logs/<cell>.log       what the scripts said; appended to
+outputs/<grid>/cells.json            cell -> stage -> status, digest, seconds, tokens, error
+"""
+
+import fcntl
+import hashlib
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from statistics import mean
+from typing import Any, TextIO
+
+from tqdm import tqdm
+
+from .. import __version__
+from ..errors import UserError
+from ..files import write_text
+from ..recipe import EvaluateConfig, OutputConfig, PushScoresConfig, Recipe, RecipeParser, load_recipe
+from .grid import Cell, Grid
+
+SCRIPTS = Path(__file__).parents[2]
+STAGES = ("dataset", "train", "evaluate")
+# What a stage leaves in outputs/<cell>, the last of which is there once it has finished. The journal of answers stays:
+# an answer is kept under all that it depends on.
+OUTPUTS = {
+    "dataset": ["dataset"],
+    "train": ["checkpoints", "logs", "adapter"],
+    "evaluate": [f"evaluation/{name}" for name in ("report.md", "report.html", "predictions.jsonl", "scores.json")],
+}
+TOKENIZER_KEYS = ("model_name_or_path", "model_revision", "chat_template_path")
+SAVE_SECONDS = 10  # between two writings of cells.json while a stage runs
+STOP_SECONDS = 60  # that a stage has, once told to stop, to save a checkpoint
+
+
+def run(grid: Grid, launch: Sequence[str] = ()) -> list[str]:
+    """Run what is not finished of each cell, then write the report. Returns the names of the cells that failed.
+
+    Args:
+        launch: options of `accelerate launch`, with which the adapters are trained.
+
+    Raises:
+        UserError: a key of a cell is wrong, a benchmark can't be read, or the study is being run already.
+    """
+    grid.write_recipes()
+    recipes = {cell.name: load_recipe(grid.recipe_path(cell)) for cell in grid.cells}
+    check(recipes.values())
+    with _alone(grid.output_dir):
+        failed = Study(grid, recipes, launch).run()
+    return failed
+
+
+def check(recipes: Iterable[Recipe]) -> None:
+    """Refuse, before anything is run, what build_ra_dataset.py and evaluate_ner.py would refuse.
+
+    Raises:
+        UserError: see above.
+    """
+    from ..benchmarks import load_benchmark
+    from ..settings import check_settings
+
+    parser = RecipeParser("evaluate", EvaluateConfig, PushScoresConfig, OutputConfig)
+    benchmarks = set()
+    for recipe in recipes:
+        if not recipe.dataset.corpus:
+            raise UserError(f"{recipe.path}: section dataset has no `corpus`; name a file or a Hub id")
+        config = parser.parse_section(recipe)[0]
+        check_settings(config.settings)
+        benchmarks |= {(name, recipe.language) for name in config.benchmarks}
+    for name, language in sorted(benchmarks):
+        load_benchmark(name, language)
+
+
+class Study:
+    """The cells of a grid and how far each is, as cells.json tells."""
+
+    def __init__(self, grid: Grid, recipes: Mapping[str, Recipe], launch: Sequence[str]):
+        self.grid, self.recipes, self.launch = grid, recipes, launch
+        self.path = grid.output_dir / "cells.json"
+        self.state: dict[str, dict[str, dict[str, Any]]] = (
+            json.loads(self.path.read_text(encoding="utf-8")) if self.path.is_file() else {}
+        )
+
+    def run(self) -> list[str]:
+        self._stop_orphans()
+        plan = [(cell, stage) for cell in self.grid.cells for stage in self._stages(cell)]
+        failed: list[str] = []
+        shown = "{desc}: {n_fmt}/{total_fmt} stages [{elapsed}{postfix}]"
+        with tqdm(total=len(plan), desc=self.grid.name, bar_format=shown) as progress:
+            for number, (cell, stage) in enumerate(plan):
+                entry = self.state.setdefault(cell.name, {}).setdefault(stage, {})
+                if cell.name not in failed and not self._is_finished(cell, stage):
+                    progress.set_postfix_str(f"{cell.name}: {stage}{self._time_left(plan[number:])}")
+                    self._run_stage(cell, stage, entry)
+                    if entry["status"] == "failed":
+                        failed.append(cell.name)
+                        progress.write(f"{cell.name}: {stage} failed: {entry['error']}")
+                    else:
+                        progress.write(f"{cell.name}: {stage} done in {entry['seconds']:.0f} s")
+                progress.update()
+        self._report()
+        for name in failed:
+            print(f"failed: {name}; see {self._log(name)}")
+        return failed
+
+    def _stages(self, cell: Cell) -> Sequence[str]:
+        """A cell that asks another one's adapter has nothing to build or train."""
+        return STAGES if self.grid.adapters[cell.name] == cell.name else STAGES[2:]
+
+    def _log(self, name: str) -> Path:
+        return self.grid.output_dir / "logs" / f"{name}.log"
+
+    def _save(self) -> None:
+        write_text(self.path, json.dumps(self.state, indent=1, ensure_ascii=False) + "\n")
+
+    def digest(self, cell: Cell, stage: str) -> str:
+        """Of all that a stage's outcome depends on: another digest, and it has to be run again."""
+        recipe = self.recipes[cell.name]
+        sections = recipe.sections
+        parts: list[object] = [recipe.language, sections["dataset"]]
+        parts += [{key: sections["train"].get(key) for key in TOKENIZER_KEYS}]
+        if stage != "dataset":
+            parts += [sections["train"]]
+        if stage == "evaluate":
+            parts += [sections["evaluate"], __version__]
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+
+    def _is_finished(self, cell: Cell, stage: str) -> bool:
+        entry = self.state.get(cell.name, {}).get(stage, {})
+        is_there = (cell.output_dir / OUTPUTS[stage][-1]).exists()
+        return is_there and entry.get("status") == "done" and entry["digest"] == self.digest(cell, stage)
+
+    def _run_stage(self, cell: Cell, stage: str, entry: dict[str, Any]) -> None:
+        """Run a script to its end and note how it went. An interrupted stage of the same digest goes on."""
+        digest = self.digest(cell, stage)
+        if entry.get("digest") != digest or entry.get("status") == "done":
+            for later in self._stages(cell)[self._stages(cell).index(stage) :]:
+                _remove(cell.output_dir / name for name in OUTPUTS[later])
+                self.state[cell.name].get(later, {}).clear()
+        entry |= {"status": "begun", "digest": digest, "error": None}
+        before, begun = entry.get("seconds", 0), time.monotonic()
+
+        def save() -> None:
+            entry["seconds"] = round(before + time.monotonic() - begun, 1)
+            self._save()
+
+        log = self._log(cell.name)
+        log.parent.mkdir(parents=True, exist_ok=True)
+        start = log.stat().st_size if log.exists() else 0
+        with log.open("a", encoding="utf-8") as file:
+            _lock(file)  # held until the last process that writes to it has ended
+            process = subprocess.Popen(self._command(cell, stage), stdout=file, stderr=file, process_group=0)
+        entry["process_group"] = process.pid
+        try:
+            while process.returncode is None:
+                save()
+                with suppress(subprocess.TimeoutExpired):
+                    process.wait(SAVE_SECONDS)
+        except BaseException:
+            _stop(process.pid, log)
+            process.wait()
+            save()
+            raise
+        del entry["process_group"]
+        entry["status"] = "failed" if process.returncode else "done"
+        if process.returncode:
+            entry["error"] = _last_words(log, start) or f"exit status {process.returncode}"
+        elif stage == "train":
+            facts = json.loads((cell.output_dir / "adapter" / "ra_it.json").read_text(encoding="utf-8"))
+            entry["tokens"] = facts["train_tokens"]
+            shutil.rmtree(cell.output_dir / "checkpoints", ignore_errors=True)
+        save()
+
+    def _command(self, cell: Cell, stage: str) -> list[str]:
+        recipe = str(self.grid.recipe_path(cell))
+        if stage == "dataset":
+            return [sys.executable, str(SCRIPTS / "build_ra_dataset.py"), recipe]
+        if stage == "evaluate":
+            return [sys.executable, str(SCRIPTS / "evaluate_ner.py"), recipe]
+        # `--quiet` leaves the script's own error the last word in the log.
+        launcher = [sys.executable, "-m", "accelerate.commands.launch", "--quiet", *self.launch]
+        return [*launcher, str(SCRIPTS / "train_sft.py"), recipe, "--resume_from_checkpoint", "true"]
+
+    def _stop_orphans(self) -> None:
+        """Stop what a killed run has left behind: its stage went on writing."""
+        for name, stages in self.state.items():
+            for entry in stages.values():
+                if group := entry.pop("process_group", None):
+                    _stop(group, self._log(name))
+
+    def _time_left(self, plan: Sequence[tuple[Cell, str]]) -> str:
+        """How long the stages of a plan will take, as those took that are finished: of the same group, else of all."""
+        group = {cell.name: cell.group for cell in self.grid.cells}
+        took: dict[object, list[float]] = {}
+        for name, stages in self.state.items():
+            for stage, entry in stages.items():
+                if entry.get("status") == "done" and name in group:
+                    took.setdefault(stage, []).append(entry["seconds"])
+                    took.setdefault((stage, group[name]), []).append(entry["seconds"])
+        seconds = 0.0
+        for cell, stage in plan:
+            if self._is_finished(cell, stage):
+                continue
+            alike = took.get((stage, cell.group)) or took.get(stage)
+            if not alike:
+                return ""  # not known before the first cell is finished
+            spent = self.state.get(cell.name, {}).get(stage, {}).get("seconds", 0)
+            seconds += max(mean(alike) - spent, 0)
+        return f", about {seconds / 60:.0f} min left"
+
+    def _report(self) -> None:
+        try:
+            from .report import write
+        except ModuleNotFoundError:  # until the report is merged
+            print(f"{self.path}: no report is written yet")
+            return
+        costs = {}
+        for cell in self.grid.cells:
+            stages = self.state.get(cell.name, {})
+            costs[cell.name] = {
+                "train_tokens": stages.get("train", {}).get("tokens", 0),
+                "build_seconds": stages.get("dataset", {}).get("seconds", 0),
+                "train_seconds": stages.get("train", {}).get("seconds", 0),
+                "evaluate_seconds": stages.get("evaluate", {}).get("seconds", 0),
+            }
+        write(self.grid.output_dir, self.grid.cells, costs, self.grid.axes)
+        print(f"{self.grid.output_dir}: report.md, report.html, results.csv, figures")
+
+
+def _remove(paths: Iterable[Path]) -> None:
+    for path in paths:
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Hold the study for this process."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("w") as file:
+        if not _lock(file):
+            raise UserError(f"{folder}: this study is being run by another process; wait for it, or stop that one")
+        yield
+
+
+def _lock(file: TextIO) -> bool:
+    """Lock an open file for this process and those that inherit it; whether it was free."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _stop(process_group: int, log: Path) -> None:
+    """Have the processes of a group that write to a log end, and wait for them; training saves a checkpoint first.
+
+    `accelerate launch` ends before the training that it launched, so the lock on the log tells when all have.
+    """
+    with log.open("a", encoding="utf-8") as file:
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            if _lock(file):
+                return
+            with suppress(ProcessLookupError):
+                os.killpg(process_group, number)
+            deadline = time.monotonic() + STOP_SECONDS
+            while time.monotonic() < deadline and not _lock(file):
+                time.sleep(0.1)
+
+
+def _last_words(log: Path, start: int) -> str:
+    """Why a script ended: its last line with an error of ours, else the last line, of what it wrote from `start` on."""
+    with log.open("rb") as file:
+        file.seek(start)
+        text = file.read().decode("utf-8", errors="replace")
+    lines = [line.strip() for line in re.split(r"[\r\n]+", text) if line.strip()]
+    return next((line for line in reversed(lines) if ".py: error: " in line), lines[-1] if lines else "")
