@@ -2,6 +2,7 @@
 
 <output_dir>/answers.jsonl      journal: one line a query, appended as answers come; makes a killed run resume
 <output_dir>/predictions.jsonl  one row for each query
+<output_dir>/texts.json         benchmark -> passage id -> text: with the predictions, all that the scorer needs
 <output_dir>/scores.json        and report.md, report.html
 """
 
@@ -10,7 +11,7 @@ import json
 import os
 import random
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -103,6 +104,7 @@ def evaluate(recipe: Recipe, config: EvaluateConfig, output_dir: Path) -> dict |
     texts: dict[str, dict[str, str]] = {task.benchmark: {} for task in tasks}
     for task in tasks:
         texts[task.benchmark][task.passage.id] = task.passage.text
+    write_text(output_dir / "texts.json", json.dumps(texts, indent=1) + "\n")
     scores = {
         "recipe": recipe.name,
         "ra_ner": __version__,
@@ -368,9 +370,17 @@ def _rows(
                 "parsed": answer.error is None,
                 "predicted": list(answer.mentions),
                 "parse_error": answer.error,
+                "copied": _copied(answer.mentions, task),
                 "example_ids": [example.passage.id for example in task.examples],
                 "example_scores": [example.score for example in task.examples],
             }
+
+
+def _copied(mentions: Sequence[str], task: Task) -> list[str]:
+    """The mentions that stand in an example which was shown, and nowhere in the text."""
+    passages = [example.passage for example in task.examples]
+    shown = [text for passage in passages for text in (passage.text, *(entity.text for entity in passage.entities))]
+    return [m for m in mentions if m not in task.passage.text and any(m in text for text in shown)]
 
 
 def _digest(*values: object) -> str:

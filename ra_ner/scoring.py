@@ -2,7 +2,8 @@
 
 Imports nothing of the library, so that it can stand beside a metric on the Hub. A row is one query, a mapping that
 holds `passage_id`, `type`, `gold` (entities: `text`, and `start` and `end`, which may be None), `raw_answer`, `parsed`
-(whether it could be read) and `predicted` (its mentions), as predictions.jsonl does. Three scores:
+(whether it could be read) and `predicted` (its mentions), and perhaps `example_scores` and `copied` (mentions that
+stand in an example only), as predictions.jsonl does. Three scores:
 
 - `span`: on gold spans; repeats count, answers that can't be read are wrong, and nothing is normalised.
 - `legacy`: UniversalNER's (arXiv 2308.03279), as the RA-IT release computes it, flaws included, for comparison.
@@ -208,6 +209,7 @@ def score(rows: Iterable[Row], texts: Mapping[str, str], seed: int = 42, samples
         "passages": len(ids),
         "queries": len(queries),
         "unparsed": sum(not row["parsed"] for row in queries),
+        "copied": sum(len(row.get("copied", ())) for row in queries),
     }
     # Seeded by content too: benchmarks that were resampled alike would make the interval of their mean too wide.
     content = "\n".join([str(seed), *(texts[id_] for id_ in ids)])

@@ -4,11 +4,14 @@ import json
 import shutil
 
 import pytest
+from conftest import passage as make_passage
 from conftest import run_script
 
 from ra_ner.benchmarks import load_benchmark
 from ra_ner.errors import UserError
-from ra_ner.evaluation import _types_asked
+from ra_ner.evaluation import Task, _copied, _types_asked
+from ra_ner.retrieval.select import Example
+from ra_ner.scoring import score_all
 
 RECIPE = "recipes/quickstart.yaml"
 
@@ -48,6 +51,19 @@ def test_scores_and_report_agree_with_the_predictions(here):
         )
     assert "sample of 3 passages" in report
     assert "in_domain-nn (sample)" in (folder / "report.html").read_text(encoding="utf-8")
+
+
+def test_predictions_and_texts_are_all_that_the_scorer_needs(here):
+    folder = here / "outputs" / "quickstart" / "evaluation"
+    scores, texts = (json.loads((folder / name).read_text(encoding="utf-8")) for name in ("scores.json", "texts.json"))
+    assert score_all(predictions(folder), texts, scores["seed"])["results"] == scores["results"]
+
+
+def test_a_mention_is_copied_that_stands_in_an_example_but_not_in_the_text():
+    shown = Example(make_passage("Carl met Bob in Rome.", ("Carl", "person")), 0.5)
+    asked = Task("b", "open", "in_domain-nn", make_passage("Ada met Bob."), ["person"], [shown])
+    assert _copied(["Ada", "Bob", "Carl", "Rome", "Dora", ""], asked) == ["Carl", "Rome"]
+    assert _copied(["Carl"], Task("b", "open", "zero_shot", asked.passage, ["person"], [])) == []
 
 
 def test_of_open_types_the_passages_own_and_as_many_others_are_asked():

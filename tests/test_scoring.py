@@ -339,6 +339,11 @@ def test_figures_micro_macro_and_by_type():
     assert span["macro"]["types"] == 2 and span["macro"]["f1"] == 0.333333
 
 
+def test_copied_mentions_are_counted_where_rows_tell_of_them():
+    rows = [row("x", [], '["b", "c"]', copied=["b", "c"]), row("y", [], '["b"]', copied=["b"]), row("z", [], "[]")]
+    assert score(rows, {"p": "a"}, samples=2).figures["copied"] == 3
+
+
 def test_of_nothing_all_figures_are_zero():
     figures = score([row("x", [], "[]")], {"p": ""}).figures
     assert figures["span"]["f1_interval"] == [0, 0] and figures["span"]["macro"]["f1"] == figures["span"]["f1"] == 0
