@@ -13,7 +13,7 @@ def cell(value: object) -> str:
 
 def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     """A table with the first column to the left and the others to the right."""
-    lines = [" | ".join(header), " | ".join(["---"] + ["---:"] * (len(header) - 1))]
+    lines = [" | ".join(cell(name) for name in header), " | ".join(["---"] + ["---:"] * (len(header) - 1))]
     lines += [" | ".join(cell(value) for value in row) for row in rows]
     return "\n".join(f"| {line} |" for line in lines)
 

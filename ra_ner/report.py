@@ -72,12 +72,17 @@ def _json(value: object) -> str:
 
 def report(scores: dict) -> str:
     """The report of one evaluation in Markdown; `scores` is what scores.json holds."""
-    mark = _mark(scores)
-    parts = [f"# {cell(scores['recipe'])}{mark}"]
-    for part in _main_tables(scores):
-        parts += [f"## {part.title}{mark}"] if part.title else []
+    mark = sample_mark(scores)
+    return "\n\n".join([f"# {cell(scores['recipe'])}{mark}", *markdown_parts(_main_tables(scores), mark)]) + "\n"
+
+
+def markdown_parts(tables: Iterable[Table], mark: str) -> list[str]:
+    """Titles, tables and notes in Markdown."""
+    parts = []
+    for part in tables:
+        parts += [f"## {cell(part.title)}{mark}"] if part.title else []
         parts += [table(part.header, part.rows), cell(part.note)]
-    return "\n\n".join(parts) + "\n"
+    return parts
 
 
 def report_html(scores: dict, rows: Iterable[Mapping], texts: Mapping[str, Mapping[str, str]]) -> str:
@@ -88,6 +93,27 @@ def report_html(scores: dict, rows: Iterable[Mapping], texts: Mapping[str, Mappi
         rows: those of predictions.jsonl.
         texts: benchmark -> passage id -> text.
     """
+    return html_page(
+        name=scores["recipe"],
+        mark=sample_mark(scores),
+        tables=[*_main_tables(scores, every_difference=True), *_detail_tables(scores)],
+        runs=_runs(rows, texts),
+        settings={key: value for key, value in scores.items() if key not in ("results", "means", "comparisons")},
+        lines=[],
+        figures={},
+    )
+
+
+def html_page(
+    name: str,
+    mark: str,
+    tables: Sequence[Table],
+    runs: Mapping[tuple, Mapping[str, Sequence[PassageView]]],
+    settings: Mapping[str, object],
+    lines: Sequence[str],
+    figures: Mapping[str, str],
+) -> str:
+    """Fill the template: `lines` are paragraphs at the top, `figures` images as data URIs, by title."""
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -97,16 +123,12 @@ def report_html(scores: dict, rows: Iterable[Mapping], texts: Mapping[str, Mappi
     )
     environment.tests["rate"] = lambda value: isinstance(value, Rate)
     page = environment.get_template("report.html.jinja").render(
-        recipe=scores["recipe"],
-        mark=_mark(scores),
-        tables=[*_main_tables(scores, every_difference=True), *_detail_tables(scores)],
-        runs=_runs(rows, texts),
-        settings={key: value for key, value in scores.items() if key not in ("results", "means", "comparisons")},
+        name=name, mark=mark, tables=tables, runs=runs, settings=settings, lines=lines, figures=figures
     )
     return page.encode("utf-8", "replace").decode()  # half a surrogate pair fits into no file
 
 
-def _mark(scores: dict) -> str:
+def sample_mark(scores: dict) -> str:
     return " (sample)" if scores["limit"] else ""
 
 
@@ -130,7 +152,13 @@ def _results(scores: dict) -> Table:
         for figures in (result["span"], result["legacy"]):
             rates += [Rate(figures["precision"]), Rate(figures["recall"]), _f1(figures)]
         rows.append(
-            [*_name(result), *rates, f"{result['passages']}{_mark(scores)}", result["queries"], result["unparsed"]]
+            [
+                *_name(result),
+                *rates,
+                f"{result['passages']}{sample_mark(scores)}",
+                result["queries"],
+                result["unparsed"],
+            ]
         )
     header = ["model", "benchmark", "setting"]
     header += [f"{score} {key}" for score in ("span", "legacy") for key in ("P", "R", "F1")]

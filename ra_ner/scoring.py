@@ -269,7 +269,7 @@ def _named(rates: np.ndarray, resampled: np.ndarray | None = None, intervals: Se
     for i, name in enumerate(RATES):
         figures[name] = _round(rates[i])
         if resampled is not None and name in intervals:
-            figures[f"{name}_interval"] = _interval(resampled[i])
+            figures[f"{name}_interval"] = interval(resampled[i])
     return figures
 
 
@@ -281,7 +281,8 @@ def _figures(counts: np.ndarray, resampled: np.ndarray | None = None, intervals:
     return named | dict(zip(("tp", "fp", "fn"), counts.tolist(), strict=True))
 
 
-def _interval(resampled: np.ndarray) -> list[float]:
+def interval(resampled: np.ndarray) -> list[float]:
+    """The 95% percentile interval of resampled values, (samples,)."""
     low, high = np.quantile(resampled, (0.025, 0.975))
     return [_round(low), _round(high)]
 
@@ -325,7 +326,7 @@ def mean(runs: Sequence[Run]) -> Run:
     for name in SCORES:
         figures[name] = {
             "f1": _round(np.mean([run.figures[name]["f1"] for run in runs])),
-            "f1_interval": _interval(f1[name]),
+            "f1_interval": interval(f1[name]),
         }
     return Run(figures, f1, tuple(id_ for run in runs for id_ in run.passages))
 
@@ -346,7 +347,7 @@ def compare(run: Run, baseline: Run) -> dict[str, dict]:
         other = 1 + min((differences <= 0).sum(), (differences >= 0).sum())  # the run itself is counted as a resample
         result[name] = {
             "difference": round(run.figures[name]["f1"] - baseline.figures[name]["f1"], 6),
-            "interval": _interval(differences),
+            "interval": interval(differences),
             "p": round(min(1.0, 2 * int(other) / (len(differences) + 1)), 6),
         }
     return result

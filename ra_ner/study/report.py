@@ -1,0 +1,381 @@
+"""The report of a study: tables, figures, and one row of results.csv for each cell, benchmark and setting.
+
+<folder>/report.md, report.html   the same numbers; HTML has more detail and needs no other file
+<folder>/results.csv, figures/
+"""
+
+import base64
+import csv
+import io
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ..files import new_folder, write_text
+from ..markdown import cell as escape
+from ..report import Rate, Table, html_page, markdown_parts, sample_mark
+from ..scoring import ERRORS, RATES
+from . import figures
+from .grid import SETTINGS_AXIS, Cell
+from .results import (
+    Evaluation,
+    Group,
+    Kind,
+    Label,
+    best_example_quarters,
+    combined,
+    count_kinds,
+    difference,
+    group_cells,
+    kinds_f1,
+    passages_in,
+    quarter_of,
+    quarters,
+    read_evaluation,
+    show,
+)
+
+NONE = "–"
+COSTS = ("train_tokens", "build_seconds", "train_seconds", "evaluate_seconds")
+KINDS: dict[Kind, str] = {
+    **{("found", True): "found", ("missed", True): "missed"},
+    **{(kind, False): kind for kind in ("spurious", "hallucinated")},
+    **{
+        (kind, is_gold): f"{kind.replace('_', ' ')} {'fn' if is_gold else 'fp'}"
+        for kind in ("boundary", "wrong_type", "unparsed")
+        for is_gold in (False, True)
+    },
+}
+
+
+class Difference(NamedTuple):
+    """A difference in F1 with its interval, shown in points, and p."""
+
+    value: float
+    interval: Sequence[float]
+    p: float
+
+    def __str__(self) -> str:
+        low, high = self.interval
+        return f"{100 * self.value:+.1f} ({100 * low:+.1f}, {100 * high:+.1f}) p {self.p:.3f}"
+
+
+@dataclass(frozen=True)
+class Study:
+    """What the report is of; `axes` are those that make cells, `groups` are of evaluated cells, by base recipe."""
+
+    name: str
+    cells: Sequence[Cell]
+    costs: Mapping[str, Mapping[str, float]]
+    axes: Mapping[str, list]
+    evaluations: dict[str, Evaluation]
+    groups: dict[str, list[Group]]
+
+    def title(self, title: str, base: str) -> str:
+        return f"{title}, {base}" if len({cell.base for cell in self.cells}) > 1 else title
+
+
+def write(
+    folder: Path, cells: Sequence[Cell], costs: Mapping[str, Mapping[str, float]], axes: Mapping[str, list]
+) -> None:
+    """Write the report on the cells that are evaluated; it names the others.
+
+    Args:
+        folder: the study's.
+        costs: by cell: `train_tokens`, `build_seconds`, `train_seconds`, `evaluate_seconds`, as far as they are known.
+        axes: the grid's.
+    """
+    read = {cell.name: read_evaluation(cell, cell.output_dir / "evaluation") for cell in cells}
+    evaluations = {name: evaluation for name, evaluation in read.items() if evaluation}
+    groups: dict[str, list[Group]] = {}
+    for group in group_cells(cells, evaluations):
+        groups.setdefault(group.base, []).append(group)
+    varied = {axis: values for axis, values in axes.items() if axis != SETTINGS_AXIS}
+    study = Study(folder.name, cells, costs, varied, evaluations, groups)
+
+    tables, details, images = [], [], {}
+    for base, its_groups in groups.items():
+        tables += [replace(table, title=study.title(table.title, base)) for table in _tables(its_groups)]
+        details += [replace(table, title=study.title(table.title, base)) for table in _details(its_groups)]
+        images |= {study.title(title, base): png for title, png in figures.draw(its_groups, varied).items()}
+    tables = [table for table in [*tables, _costs(study)] if table.rows]
+    details = [table for table in details if table.rows]
+    lines = _lines(study, tables)
+    mark = next((mark for e in evaluations.values() if (mark := sample_mark(e.config))), "")
+
+    with new_folder(folder / "figures") as drawn:
+        for title, png in images.items():
+            (drawn / _file_name(title)).write_bytes(png)
+    write_text(folder / "results.csv", _csv(study))
+    shown = [f"![{escape(title)}](figures/{_file_name(title)})" for title in images]
+    parts = [f"# {escape(study.name)}{mark}", *map(escape, lines), *shown, *markdown_parts(tables, mark)]
+    write_text(folder / "report.md", "\n\n".join(parts).encode("utf-8", "replace").decode() + "\n")
+    page = html_page(
+        name=study.name,
+        mark=mark,
+        tables=[*tables, *details],
+        runs={},
+        settings=_settings(study, axes),
+        lines=lines,
+        figures={title: f"data:image/png;base64,{base64.b64encode(png).decode()}" for title, png in images.items()},
+    )
+    write_text(folder / "report.html", page)
+
+
+def _file_name(title: str) -> str:
+    return re.sub(r"[^\w.-]+", "_", title.lower()) + ".png"
+
+
+def _lines(study: Study, tables: Sequence[Table]) -> list[str]:
+    """What is missing, how to read the rest, and what it can't say."""
+    missing = [cell.name for cell in study.cells if cell.name not in study.evaluations]
+    left_out = f" Left out, as they are not: {', '.join(missing)}." if missing else ""
+    lines = [f"{len(study.evaluations)} of {len(study.cells)} cells are evaluated.{left_out}"]
+    groups = [group for its_groups in study.groups.values() for group in its_groups]
+    if not groups:
+        return lines
+    lines.append(
+        "F1 is in percent, the mean over seeds; in brackets stand 95% intervals, bootstrapped over seeds and passages. "
+        "Differences are between cells of the same seed on the same passages; p is two-sided. Figures show means over "
+        "benchmarks: bars are intervals, crosses single seeds, dashed lines vanilla cells."
+    )
+    alone = [" ".join([g.base, *map(show, g.values.values())]) for g in groups if not g.is_vanilla and not g.pairs]
+    if alone:
+        lines.append(f"No difference to vanilla, as no evaluated vanilla cell fits: {'; '.join(alone)}.")
+    seeds = _range(len(group.evaluations) for group in groups)
+    passages = _range(run.figures["passages"] for e in study.evaluations.values() for run in e.runs.values())
+    tested = sum(isinstance(value, Difference) for table in tables for row in table.rows for value in row)
+    lines.append(
+        f"What this can't say: seeds a cell: {seeds}; passages a benchmark: {passages}. One seed tells nothing of how "
+        "much training varies, and intervals over few seeds are too narrow; over few passages they are rough. "
+        f"{tested} differences are tested without a correction: by chance alone about {0.05 * tested:.0f} would have "
+        "p below 0.05. Nothing is said of other models, corpora and sizes."
+    )
+    return lines
+
+
+def _range(counts: Iterable[int]) -> str:
+    counts = list(counts)
+    return " to ".join(map(str, dict.fromkeys((min(counts), max(counts)))))
+
+
+def _tables(groups: Sequence[Group]) -> list[Table]:
+    """The main tables of one base recipe."""
+    span = "Gold spans that were found; an answer that can't be read is wrong."
+    legacy = "UniversalNER's score, under which an answer that can't be read counts as an empty list."
+    return [
+        _f1(groups, "span", span),
+        _f1(groups, "legacy", legacy),
+        *(_to_vanilla(groups, score) for score in ("span", "legacy")),
+        *(_to_zero_shot(groups, score) for score in ("span", "legacy")),
+        _answers(groups),
+        *_errors(groups),
+    ]
+
+
+def _details(groups: Sequence[Group]) -> list[Table]:
+    """What HTML shows beside them."""
+    return [_rates(groups), _errors_by(groups, "Errors by type", "type", lambda _s, _p, type_: type_, lambda _, t: t)]
+
+
+def _header(groups: Sequence[Group], *names: str) -> list[str]:
+    return [*groups[0].values, "setting", *names]
+
+
+def _asked(groups: Sequence[Group]) -> Iterator[tuple[Group, str, list[str]]]:
+    """Each group in each setting, and the first cells of its row."""
+    for group in groups:
+        for setting in group.settings:
+            yield group, setting, [*map(show, group.values.values()), setting]
+
+
+def _by_benchmark(
+    groups: Sequence[Group],
+    title: str,
+    note: str,
+    value: Callable[[Group, str | None, str], object],
+    seeds: Callable[[Group], int] = lambda group: len(group.evaluations),
+) -> Table:
+    """A row for each group in each setting, a column for each benchmark and one for their mean.
+
+    Args:
+        value: of a group on a benchmark (None: the mean) in a setting. Rows without any are left out.
+    """
+    benchmarks = _benchmarks(groups)
+    columns = [*benchmarks, *([None] if len(benchmarks) > 1 else [])]
+    rows = []
+    for group, setting, names in _asked(groups):
+        values = [value(group, benchmark, setting) for benchmark in columns]
+        if any(v is not None for v in values):
+            rows.append([*names, *(NONE if v is None else v for v in values), seeds(group)])
+    header = _header(groups, *("mean" if name is None else name for name in columns), "seeds")
+    return Table(title, header, rows, note)
+
+
+def _benchmarks(groups: Sequence[Group]) -> list[str]:
+    return list(dict.fromkeys(name for group in groups for name in group.benchmarks))
+
+
+def _f1(groups: Sequence[Group], score: str, note: str) -> Table:
+    def value(group: Group, benchmark: str | None, setting: str) -> Rate | None:
+        run = combined(group.evaluations, benchmark, setting)
+        return Rate(run.figures[score]["f1"], run.figures[score]["f1_interval"]) if run else None
+
+    return _by_benchmark(groups, f"{score.capitalize()} F1", note, value)
+
+
+def _to_vanilla(groups: Sequence[Group], score: str) -> Table:
+    def value(group: Group, benchmark: str | None, setting: str) -> Difference | None:
+        return _difference(group.pairs, benchmark, setting, setting, score)
+
+    note = f"{score.capitalize()} F1 minus that of the vanilla cell in the same setting, in points."
+    return _by_benchmark(groups, f"Difference to vanilla, {score} F1", note, value, lambda group: len(group.pairs))
+
+
+def _to_zero_shot(groups: Sequence[Group], score: str) -> Table:
+    def value(group: Group, benchmark: str | None, setting: str) -> Difference | None:
+        pairs = [(evaluation, evaluation) for evaluation in group.evaluations]
+        return None if setting == "zero_shot" else _difference(pairs, benchmark, setting, "zero_shot", score)
+
+    note = f"{score.capitalize()} F1 minus that of the same cell asked zero-shot, in points."
+    return _by_benchmark(groups, f"Difference to zero-shot, {score} F1", note, value)
+
+
+def _difference(
+    pairs: Sequence[tuple[Evaluation, Evaluation]], benchmark: str | None, setting: str, other: str, score: str
+) -> Difference | None:
+    found = difference(pairs, benchmark, setting, other)
+    return Difference(*found[score].values()) if found else None
+
+
+def _answers(groups: Sequence[Group]) -> Table:
+    """Parse failures, and what was copied."""
+    rows = []
+    for group, setting, names in _asked(groups):
+        asked = [(e, key) for e in group.evaluations for key in e.runs if key[1] == setting]
+        queries, unparsed, copied = (
+            sum(e.runs[key].figures[name] for e, key in asked) for name in ("queries", "unparsed", "copied")
+        )
+        mentions = sum(e.mentions[key] for e, key in asked)
+        rates = Rate(unparsed / queries), Rate(copied / (mentions or 1))
+        seeds = len(group.evaluations)
+        counts = [f"{count / seeds:.1f}" for count in (queries, unparsed, mentions, copied)]
+        rows.append([*names, *counts[:2], rates[0], *counts[2:], rates[1]])
+    note = """Counts a seed, over all benchmarks: answers that can't be read; mentions predicted, and those of them that
+stand in an example that was shown and nowhere in the text."""
+    header = _header(groups, "queries", "unparsed", "% of queries", "mentions", "copied", "% of mentions")
+    return Table("Answers", header, rows, note)
+
+
+def _errors(groups: Sequence[Group]) -> list[Table]:
+    """By benchmark, by length, and by the best example's score."""
+    settings = list(dict.fromkeys(setting for group in groups for setting in group.settings))
+    benchmarks = _benchmarks(groups)
+    passages = [p for group in groups for setting in settings for p in passages_in(group.evaluations, setting)]
+    lengths = quarters({(p.benchmark, p.id): p.length for p in passages}.values())
+    best = {setting: best_example_quarters(groups, setting) for setting in settings}
+
+    def name(quarter: tuple[float, float]) -> str:
+        return " to ".join(f"{end:.4g}" for end in dict.fromkeys(quarter))
+
+    return [
+        _errors_by(
+            groups, "Errors", "benchmark", lambda _s, p, _t: benchmarks.index(p.benchmark), lambda _, i: benchmarks[i]
+        ),
+        _errors_by(
+            groups,
+            "Errors by the length of the text",
+            "characters",
+            lambda _s, p, _t: quarter_of(p.length, lengths),
+            lambda _, i: name(lengths[i]),
+        ),
+        _errors_by(
+            groups,
+            "Errors by the score of the best example",
+            "best example",
+            lambda s, p, _t: quarter_of(p.best_example, best[s]),
+            lambda s, i: name(best[s][i]),
+        ),
+    ]
+
+
+def _errors_by(
+    groups: Sequence[Group], title: str, column: str, label: Label, name: Callable[[str, Any], str]
+) -> Table:
+    """How often each kind of error is made under each label, and how much more often than by vanilla.
+
+    Args:
+        name: of a label in a setting, as it is shown.
+    """
+    rows = []
+    for group, setting, names in _asked(groups):
+        counts = count_kinds(group.evaluations, setting, label)
+        ours, theirs = (count_kinds([pair[side] for pair in group.pairs], setting, label) for side in (0, 1))
+        for key in sorted(counts):
+            row = [*names, name(setting, key), Rate(kinds_f1(counts[key]))]
+            for kind in KINDS:
+                change = ours.get(key, {}).get(kind, 0) - theirs.get(key, {}).get(kind, 0)
+                row.append(f"{counts[key][kind]:.1f}" + (f" ({change:+.1f})" if group.pairs else ""))
+            rows.append(row)
+    note = """Of span, counts a seed; in brackets the change against the vanilla cells of the same seeds. fp are wrong
+mentions, as are spurious and hallucinated ones; fn are gold entities not found, as are missed ones."""
+    return Table(title, _header(groups, column, "F1", *KINDS.values()), rows, note)
+
+
+def _rates(groups: Sequence[Group]) -> Table:
+    columns = [(score, rate) for score in ("span", "legacy") for rate in RATES]
+    rows = []
+    for group, setting, names in _asked(groups):
+        for benchmark in group.benchmarks:
+            if run := combined(group.evaluations, benchmark, setting):
+                rows.append([*names, benchmark, *(Rate(run.figures[score][rate]) for score, rate in columns)])
+    header = _header(groups, "benchmark", *map(" ".join, columns))
+    return Table("Precision and recall", header, rows, "Means over seeds.")
+
+
+def _costs(study: Study) -> Table:
+    rows = []
+    for cell in study.cells:
+        its_costs = study.costs.get(cell.name, {})
+        rows.append([cell.name, *(f"{its_costs[key]:,.0f}" if key in its_costs else NONE for key in COSTS)])
+    sums = [sum(its_costs.get(key, 0) for its_costs in study.costs.values()) for key in COSTS]
+    note = "Tokens trained on, over all epochs; seconds of each stage, those of interrupted attempts included."
+    header = ["cell", *(key.replace("_", " ") for key in COSTS)]
+    return Table("Costs", header, [*rows, ["all", *(f"{value:,.0f}" for value in sums)]], note)
+
+
+def _settings(study: Study, axes: Mapping[str, list]) -> dict[str, object]:
+    """The grid, and what all evaluations have in common."""
+    configs = [evaluation.config for evaluation in study.evaluations.values()]
+    seeds = list(dict.fromkeys(cell.seed for cell in study.cells))
+    shared = {
+        key: value
+        for key, value in (configs[0].items() if configs else ())
+        if key != "labels" and all(config.get(key) == value for config in configs)
+    }
+    return {**axes, "seeds": seeds, **{f"evaluate.{key}": value for key, value in shared.items()}}
+
+
+def _csv(study: Study) -> str:
+    """One row for each cell, benchmark and setting; costs are the cell's and stand in each of its rows."""
+    scores = [(score, name) for score in ("span", "legacy") for name in (*RATES, "tp", "fp", "fn")]
+    sides = [(kind, side) for kind in ERRORS for side in ("fp", "fn")]
+    file = io.StringIO()
+    table = csv.writer(file, lineterminator="\n")
+    header = ["cell", "base", *study.axes, "seed", "benchmark", "setting", "passages", "queries", "unparsed"]
+    header += ["mentions", "copied", *("_".join(pair) for pair in [*scores, *sides]), *COSTS]
+    table.writerow(header)
+    for cell in study.cells:
+        if evaluation := study.evaluations.get(cell.name):
+            for key, run in evaluation.runs.items():
+                values = run.figures
+                row = [cell.name, cell.base, *map(show, cell.values.values()), cell.seed, *key]
+                row += [values["passages"], values["queries"], values["unparsed"]]
+                row += [evaluation.mentions[key], values["copied"]]
+                row += [values[score][name] for score, name in scores]
+                row += [values["errors"][kind][side] for kind, side in sides]
+                row += [study.costs.get(cell.name, {}).get(name, "") for name in COSTS]
+                table.writerow(row)
+    return file.getvalue()

@@ -1,0 +1,213 @@
+"""Numbers over the cells of a study: F1 over seeds and passages, differences to vanilla, and which errors change."""
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..scoring import RATES, SCORES, Run, compare, interval, judge, mean, score
+from .grid import Cell, find_vanilla
+
+Key = tuple[str, str]  # benchmark, setting
+Kind = tuple[str, bool]  # outcome of a verdict, and whether it is one on a gold entity
+Label = Callable[[str, "JudgedPassage", str], Any]  # setting, passage, type -> what it is counted under; None: nowhere
+
+SEED = 0  # of drawing seeds: the same ones for all, so that cells are compared seed by seed
+
+
+@dataclass(frozen=True)
+class JudgedPassage:
+    """What `span` says of the answers on one passage.
+
+    Attributes:
+        length: characters.
+        best_example: score of the best example shown, None where none was.
+        outcomes: how often by type and kind.
+    """
+
+    id: str
+    benchmark: str
+    length: int
+    best_example: float | None
+    outcomes: Counter[tuple[str, Kind]]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A cell's finished evaluation.
+
+    Attributes:
+        config: section evaluate, as scores.json has it.
+        mentions: how many were predicted, each once a query.
+    """
+
+    cell: Cell
+    config: dict
+    runs: dict[Key, Run]
+    passages: dict[Key, list[JudgedPassage]]
+    mentions: dict[Key, int]
+
+
+def read_evaluation(cell: Cell, folder: Path) -> Evaluation | None:
+    """Score the predictions in a folder again, as scores.json keeps no resamples; None if they are not finished."""
+    files = [folder / name for name in ("scores.json", "texts.json", "predictions.jsonl")]
+    if not all(file.is_file() for file in files):
+        return None
+    scores, texts = (json.loads(file.read_text(encoding="utf-8")) for file in files[:2])
+    groups: dict[Key, list[dict]] = defaultdict(list)
+    with files[2].open(encoding="utf-8") as lines:
+        for line in lines:
+            row = json.loads(line)
+            groups[row["benchmark"], row["setting"]].append(row)
+    config = {key: value for key, value in scores.items() if key not in ("results", "means", "comparisons")}
+    evaluation = Evaluation(cell, config, {}, {}, {})
+    for key, rows in groups.items():
+        evaluation.runs[key] = score(rows, texts[key[0]], config["seed"])
+        evaluation.passages[key] = list(_judged(rows, key[0], texts[key[0]]))
+        evaluation.mentions[key] = sum(len(set(row["predicted"])) for row in rows if row["parsed"])
+    return evaluation
+
+
+def _judged(rows: Sequence[dict], benchmark: str, texts: dict[str, str]) -> Iterator[JudgedPassage]:
+    passages: dict[str, list[dict]] = defaultdict(list)
+    for row in rows:
+        passages[row["passage_id"]].append(row)
+    for id_, group in passages.items():
+        verdicts = judge(group, texts[id_])
+        outcomes = Counter((verdict.type, (verdict.outcome, verdict.is_gold)) for verdict in verdicts)
+        best = max(group[0]["example_scores"], default=None)
+        yield JudgedPassage(id_, benchmark, len(texts[id_]), best, outcomes)
+
+
+@dataclass(frozen=True)
+class Group:
+    """The finished evaluations of cells that differ in their seed alone.
+
+    `pairs` are those of them with the vanilla evaluation of the same seed, where both are finished.
+    """
+
+    base: str
+    values: dict[str, object]
+    is_vanilla: bool
+    evaluations: list[Evaluation]
+    pairs: list[tuple[Evaluation, Evaluation]]
+
+    @property
+    def benchmarks(self) -> list[str]:
+        return list(dict.fromkeys(benchmark for benchmark, _ in self.evaluations[0].runs))
+
+    @property
+    def settings(self) -> list[str]:
+        return list(dict.fromkeys(setting for _, setting in self.evaluations[0].runs))
+
+
+def group_cells(cells: Sequence[Cell], evaluations: dict[str, Evaluation]) -> list[Group]:
+    """Groups in the order of the grid; cells that have no evaluation, by name, are left out."""
+    groups: dict[str, list[Cell]] = defaultdict(list)
+    for cell in cells:
+        if cell.name in evaluations:
+            groups[json.dumps(cell.group)].append(cell)
+    result = []
+    for members in groups.values():
+        vanilla = [(cell, find_vanilla(cell, cells)) for cell in members]
+        pairs = [(evaluations[c.name], evaluations[v.name]) for c, v in vanilla if v and v.name in evaluations]
+        first = members[0]
+        its_evaluations = [evaluations[cell.name] for cell in members]
+        result.append(Group(first.base, first.values, first.is_vanilla, its_evaluations, pairs))
+    return result
+
+
+def over_seeds(runs: Sequence[Run]) -> Run:
+    """The runs of several seeds on the same passages as one run: F1 is the mean over seeds.
+
+    Each resample of the passages draws as many seeds as there are, with repetition. Equally many runs draw the same
+    ones: `compare` of two results compares seed by seed.
+
+    Raises:
+        ValueError: the runs are not on the same passages.
+    """
+    if len({run.passages for run in runs}) > 1:
+        raise ValueError("seeds can only be taken together on the same passages")
+    figures, f1 = {"seeds": len(runs)}, {}
+    for name in SCORES:
+        resampled = np.stack([run.f1[name] for run in runs])
+        drawn = np.random.default_rng(SEED).integers(len(runs), size=resampled.shape)
+        f1[name] = np.take_along_axis(resampled, drawn, axis=0).mean(axis=0)
+        rates = {rate: round(float(np.mean([run.figures[name][rate] for run in runs])), 6) for rate in RATES}
+        figures[name] = rates | {"f1_interval": interval(f1[name])}
+    return Run(figures, f1, runs[0].passages)
+
+
+def combined(evaluations: Sequence[Evaluation], benchmark: str | None, setting: str) -> Run | None:
+    """The run of all seeds on one benchmark, or the mean over all (None); None if an evaluation lacks it."""
+    names = dict.fromkeys(name for e in evaluations for name, _ in e.runs) if benchmark is None else [benchmark]
+    if not evaluations or any((name, setting) not in e.runs for e in evaluations for name in names):
+        return None
+    runs = [over_seeds([e.runs[name, setting] for e in evaluations]) for name in names]
+    return mean(runs) if benchmark is None else runs[0]
+
+
+def difference(
+    pairs: Sequence[tuple[Evaluation, Evaluation]], benchmark: str | None, setting: str, other_setting: str
+) -> dict[str, dict] | None:
+    """How much higher F1 is on the left of each pair than on the right, there in the other setting; see `compare`."""
+    ours = combined([ours for ours, _ in pairs], benchmark, setting)
+    theirs = combined([theirs for _, theirs in pairs], benchmark, other_setting)
+    return compare(ours, theirs) if ours and theirs else None
+
+
+def passages_in(evaluations: Iterable[Evaluation], setting: str) -> Iterator[JudgedPassage]:
+    """All passages that were asked about in a setting, once an evaluation."""
+    for evaluation in evaluations:
+        for (_, its_setting), passages in evaluation.passages.items():
+            if its_setting == setting:
+                yield from passages
+
+
+def count_kinds(evaluations: Sequence[Evaluation], setting: str, label: Label) -> dict[Any, Counter[Kind]]:
+    """How often each kind of verdict is given, a seed, under each label."""
+    counts: dict[Any, Counter[Kind]] = defaultdict(Counter)
+    for passage in passages_in(evaluations, setting):
+        for (type_, kind), count in passage.outcomes.items():
+            counts[label(setting, passage, type_)][kind] += count / len(evaluations)
+    counts.pop(None, None)
+    return dict(counts)
+
+
+def kinds_f1(kinds: Counter[Kind]) -> float:
+    """Micro F1 of what was counted."""
+    sides = Counter()
+    for (outcome, is_gold), count in kinds.items():
+        sides["tp" if outcome == "found" else "fn" if is_gold else "fp"] += count
+    return 2 * sides["tp"] / (2 * sides["tp"] + sides["fp"] + sides["fn"] or 1)
+
+
+def quarters(values: Iterable[float]) -> list[tuple[float, float]]:
+    """First and last value of each quarter; fewer than four where values are equal."""
+    ordered = np.sort(list(values))
+    if not len(ordered):
+        return []
+    bins = np.searchsorted(np.quantile(ordered, (0.25, 0.5, 0.75)), ordered, side="right")
+    parts = [ordered[bins == bin_] for bin_ in np.unique(bins)]
+    return [(part[0].item(), part[-1].item()) for part in parts]
+
+
+def quarter_of(value: float | None, ranges: Sequence[tuple[float, float]]) -> int | None:
+    """Which of the ranges holds a value."""
+    return next((i for i, (low, high) in enumerate(ranges) if value is not None and low <= value <= high), None)
+
+
+def best_example_quarters(groups: Sequence[Group], setting: str) -> list[tuple[float, float]]:
+    """Quarters of the passages that were shown examples, by the best one's score; none where all scores are equal."""
+    passages = [passage for group in groups for passage in passages_in(group.evaluations, setting)]
+    ranges = quarters(passage.best_example for passage in passages if passage.best_example is not None)
+    return ranges if len(ranges) > 1 else []
+
+
+def show(value: object) -> str:
+    """An axis' value as text."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

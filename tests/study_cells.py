@@ -1,0 +1,80 @@
+"""Evaluations of a study's cells as evaluate_ner.py leaves them, of answers that are drawn."""
+
+import json
+import random
+from pathlib import Path
+
+from ra_ner.answers import parse_answer
+from ra_ner.files import write_text
+from ra_ner.report import scores_json
+from ra_ner.scoring import score_all
+from ra_ner.study.grid import Cell
+
+WORDS = [f"w{number}" for number in range(12)]
+CONFIG = {"recipe": "r", "models": ["adapter"], "limit": None, "seed": 42, "k": 2}
+
+
+def make_cell(strategy: str, seed: int, base: str = "en", axis: str = "dataset.strategy", **values: object) -> Cell:
+    name = "-".join(map(str, ["grid", base, strategy, *values.values(), f"seed{seed}"]))
+    return Cell(name, base, {axis: strategy, **values}, seed, strategy == "none")
+
+
+def answered(
+    seed: int,
+    skill: float,
+    benchmark: str = "politics",
+    setting: str = "zero_shot",
+    passages: int = 12,
+    types: tuple[str, ...] = ("person", "city"),
+) -> tuple[list[dict], dict[str, str]]:
+    """Rows and texts: gold depends on the benchmark alone, answers on all. `skill` is the share of gold found."""
+    gold_rng, rng = random.Random(benchmark), random.Random(f"{seed} {skill} {benchmark} {setting}")
+    rows, texts = [], {}
+    for number in range(passages):
+        id_ = f"{benchmark}-{number:03}"
+        texts[id_] = f"{benchmark} {number}: " + " ".join(WORDS) + " and so on" * gold_rng.randrange(9)
+        scores = [] if setting == "zero_shot" else [round(gold_rng.random(), 3)]
+        for type_ in types:
+            gold = gold_rng.sample(WORDS, gold_rng.randrange(4))
+            found = [word for word in WORDS if rng.random() < (skill if word in gold else 0.05)]
+            copied = ["Elsewhere"] if scores and rng.random() < 0.1 else []
+            answer = "none" if rng.random() < 0.03 else json.dumps(found + copied)
+            read = parse_answer(answer)
+            rows.append(
+                {
+                    "model": "m",
+                    "revision": "0",
+                    "benchmark": benchmark,
+                    "passage_id": id_,
+                    "setting": setting,
+                    "type": type_,
+                    "gold": [{"text": word, "start": None, "end": None} for word in gold],
+                    "raw_answer": answer,
+                    "parsed": read.error is None,
+                    "predicted": list(read.mentions),
+                    "copied": [mention for mention in read.mentions if mention in copied],
+                    "example_scores": scores,
+                }
+            )
+    return rows, texts
+
+
+def write_evaluation(
+    folder: Path,
+    seed: int,
+    skill: float,
+    benchmarks: tuple[str, ...] = ("politics", "movie"),
+    settings: tuple[str, ...] = ("zero_shot", "in_domain-nn"),
+    **config: object,
+) -> dict:
+    """Write the files, and return what scores.json holds."""
+    rows, texts = [], {}
+    for benchmark in benchmarks:
+        for setting in settings:
+            part, texts[benchmark] = answered(seed, skill, benchmark, setting)
+            rows += part
+    scores = {**CONFIG, **config, **score_all(rows, texts)}
+    write_text(folder / "predictions.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+    write_text(folder / "texts.json", json.dumps(texts))
+    write_text(folder / "scores.json", scores_json(scores))
+    return scores
