@@ -77,7 +77,7 @@ def test_it_says_what_is_missing_and_what_it_cannot_say(written):
         assert "3 of 4 cells are evaluated. Left out, as they are not: grid-en-nn-seed43." in text
         # 2 rows x 2 scores to vanilla, 2 x 2 to zero-shot, each on two benchmarks and their mean
         assert "seeds a cell: 1 to 2; passages a benchmark: 12." in text and "24 differences are tested" in text
-        assert "about 1 would have p below 0.05" in text
+        assert "about 1 would have p below 0.05 by chance" in text
     assert "(sample)" not in page
 
 

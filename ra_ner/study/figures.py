@@ -94,9 +94,7 @@ def _draw_series(plot: "Axes", at: Sequence[float], points: Sequence[Point], col
         sides = np.maximum([middle - low, high - middle], 0)  # an interval of percentiles need not hold the mean
         plot.errorbar(x, middle, sides, fmt=style, color=colour, capsize=3, label=points[0].series)
     if len(vanilla) > 1:
-        plot.plot(
-            *zip(*sorted(vanilla), strict=True), "--", color=colour, alpha=0.6, label=f"{points[0].series}, vanilla"
-        )
+        plot.plot(*zip(*sorted(vanilla), strict=True), "--", color=colour, alpha=0.6, label="dashed: vanilla")
 
 
 def _by_best_example(groups: Sequence[Group], axes: Sequence[str]) -> bytes | None:
@@ -126,7 +124,7 @@ def _figure(titles: Sequence[str]) -> tuple["Figure", dict[str, "Axes"]]:
 
     columns = min(len(titles), COLUMNS)
     rows = -(-len(titles) // columns)
-    figure = Figure(figsize=(max(columns, 1.5) * WIDTH, rows * HEIGHT + 0.5), layout="constrained")
+    figure = Figure(figsize=(max(columns, 1.5) * WIDTH, rows * HEIGHT + 0.2), layout="constrained")
     figure.supylabel("span F1, %", fontsize="medium")
     plots = {}
     for number, title in enumerate(titles, 1):
@@ -141,7 +139,9 @@ def _png(figure: "Figure") -> bytes:
     for plot in figure.axes:
         for handle, label in zip(*plot.get_legend_handles_labels(), strict=True):
             legend.setdefault(label, handle)
+    legend = dict(sorted(legend.items(), key=lambda entry: entry[0].startswith("dashed")))  # last
     columns = 1 + min(len(figure.axes), COLUMNS)
+    figure.set_figheight(figure.get_figheight() + 0.2 * -(-len(legend) // columns))
     figure.legend(legend.values(), legend.keys(), loc="outside lower center", ncols=columns)
     file = io.BytesIO()
     figure.savefig(file, format="png", dpi=120, metadata={"Software": None})

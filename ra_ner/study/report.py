@@ -5,21 +5,23 @@
 """
 
 import base64
-import csv
-import io
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from itertools import groupby
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from tqdm import tqdm
 
 from ..files import new_folder, write_text
 from ..markdown import cell as escape
 from ..report import Rate, Table, html_page, markdown_parts, sample_mark
-from ..scoring import ERRORS, RATES
+from ..scoring import RATES
 from . import figures
 from .grid import SETTINGS_AXIS, Cell
 from .results import (
+    COSTS,
     Evaluation,
     Group,
     Kind,
@@ -34,11 +36,11 @@ from .results import (
     quarter_of,
     quarters,
     read_evaluation,
+    results_csv,
     show,
 )
 
 NONE = "–"
-COSTS = ("train_tokens", "build_seconds", "train_seconds", "evaluate_seconds")
 KINDS: dict[Kind, str] = {
     **{("found", True): "found", ("missed", True): "missed"},
     **{(kind, False): kind for kind in ("spurious", "hallucinated")},
@@ -62,21 +64,6 @@ class Difference(NamedTuple):
         return f"{100 * self.value:+.1f} ({100 * low:+.1f}, {100 * high:+.1f}) p {self.p:.3f}"
 
 
-@dataclass(frozen=True)
-class Study:
-    """What the report is of; `axes` are those that make cells, `groups` are of evaluated cells, by base recipe."""
-
-    name: str
-    cells: Sequence[Cell]
-    costs: Mapping[str, Mapping[str, float]]
-    axes: Mapping[str, list]
-    evaluations: dict[str, Evaluation]
-    groups: dict[str, list[Group]]
-
-    def title(self, title: str, base: str) -> str:
-        return f"{title}, {base}" if len({cell.base for cell in self.cells}) > 1 else title
-
-
 def write(
     folder: Path, cells: Sequence[Cell], costs: Mapping[str, Mapping[str, float]], axes: Mapping[str, list]
 ) -> None:
@@ -87,37 +74,38 @@ def write(
         costs: by cell: `train_tokens`, `build_seconds`, `train_seconds`, `evaluate_seconds`, as far as they are known.
         axes: the grid's.
     """
-    read = {cell.name: read_evaluation(cell, cell.output_dir / "evaluation") for cell in cells}
-    evaluations = {name: evaluation for name, evaluation in read.items() if evaluation}
-    groups: dict[str, list[Group]] = {}
-    for group in group_cells(cells, evaluations):
-        groups.setdefault(group.base, []).append(group)
-    varied = {axis: values for axis, values in axes.items() if axis != SETTINGS_AXIS}
-    study = Study(folder.name, cells, costs, varied, evaluations, groups)
+    evaluations = {}
+    for cell in tqdm(cells, desc="report", unit="cell"):
+        if evaluation := read_evaluation(cell, cell.output_dir / "evaluation"):
+            evaluations[cell.name] = evaluation
+    groups = group_cells(cells, evaluations)
 
     tables, details, images = [], [], {}
-    for base, its_groups in groups.items():
-        tables += [replace(table, title=study.title(table.title, base)) for table in _tables(its_groups)]
-        details += [replace(table, title=study.title(table.title, base)) for table in _details(its_groups)]
-        images |= {study.title(title, base): png for title, png in figures.draw(its_groups, varied).items()}
-    tables = [table for table in [*tables, _costs(study)] if table.rows]
+    several = len({cell.base for cell in cells}) > 1
+    for base, members in groupby(groups, key=lambda group: group.base):
+        its_groups, suffix = list(members), f", {base}" if several else ""
+        tables += [replace(table, title=table.title + suffix) for table in _tables(its_groups)]
+        details += [replace(table, title=table.title + suffix) for table in _details(its_groups)]
+        varied = {axis: values for axis, values in axes.items() if axis != SETTINGS_AXIS}
+        images |= {title + suffix: png for title, png in figures.draw(its_groups, varied).items()}
+    tables = [table for table in [*tables, _costs(cells, costs)] if table.rows]
     details = [table for table in details if table.rows]
-    lines = _lines(study, tables)
+    lines = _lines(cells, groups, tables)
     mark = next((mark for e in evaluations.values() if (mark := sample_mark(e.config))), "")
 
     with new_folder(folder / "figures") as drawn:
         for title, png in images.items():
             (drawn / _file_name(title)).write_bytes(png)
-    write_text(folder / "results.csv", _csv(study))
+    write_text(folder / "results.csv", results_csv(cells, evaluations, costs))
     shown = [f"![{escape(title)}](figures/{_file_name(title)})" for title in images]
-    parts = [f"# {escape(study.name)}{mark}", *map(escape, lines), *shown, *markdown_parts(tables, mark)]
+    parts = [f"# {escape(folder.name)}{mark}", *map(escape, lines), *shown, *markdown_parts(tables, mark)]
     write_text(folder / "report.md", "\n\n".join(parts).encode("utf-8", "replace").decode() + "\n")
     page = html_page(
-        name=study.name,
+        name=folder.name,
         mark=mark,
         tables=[*tables, *details],
         runs={},
-        settings=_settings(study, axes),
+        settings=_settings(cells, evaluations, axes),
         lines=lines,
         figures={title: f"data:image/png;base64,{base64.b64encode(png).decode()}" for title, png in images.items()},
     )
@@ -128,12 +116,13 @@ def _file_name(title: str) -> str:
     return re.sub(r"[^\w.-]+", "_", title.lower()) + ".png"
 
 
-def _lines(study: Study, tables: Sequence[Table]) -> list[str]:
+def _lines(cells: Sequence[Cell], groups: Sequence[Group], tables: Sequence[Table]) -> list[str]:
     """What is missing, how to read the rest, and what it can't say."""
-    missing = [cell.name for cell in study.cells if cell.name not in study.evaluations]
-    left_out = f" Left out, as they are not: {', '.join(missing)}." if missing else ""
-    lines = [f"{len(study.evaluations)} of {len(study.cells)} cells are evaluated.{left_out}"]
-    groups = [group for its_groups in study.groups.values() for group in its_groups]
+    evaluations = [evaluation for group in groups for evaluation in group.evaluations]
+    there = {evaluation.cell.name for evaluation in evaluations}
+    missing = ", ".join(cell.name for cell in cells if cell.name not in there)
+    lines = [f"{len(there)} of {len(cells)} cells are evaluated."]
+    lines[0] += f" Left out, as they are not: {missing}." if missing else ""
     if not groups:
         return lines
     lines.append(
@@ -145,13 +134,13 @@ def _lines(study: Study, tables: Sequence[Table]) -> list[str]:
     if alone:
         lines.append(f"No difference to vanilla, as no evaluated vanilla cell fits: {'; '.join(alone)}.")
     seeds = _range(len(group.evaluations) for group in groups)
-    passages = _range(run.figures["passages"] for e in study.evaluations.values() for run in e.runs.values())
+    passages = _range(run.figures["passages"] for e in evaluations for run in e.runs.values())
     tested = sum(isinstance(value, Difference) for table in tables for row in table.rows for value in row)
     lines.append(
         f"What this can't say: seeds a cell: {seeds}; passages a benchmark: {passages}. One seed tells nothing of how "
         "much training varies, and intervals over few seeds are too narrow; over few passages they are rough. "
-        f"{tested} differences are tested without a correction: by chance alone about {0.05 * tested:.0f} would have "
-        "p below 0.05. Nothing is said of other models, corpora and sizes."
+        f"{tested} differences are tested without correction: if none were real, about {0.05 * tested:.0f} would have "
+        "p below 0.05 by chance. Nothing is said of other models, corpora and sizes."
     )
     return lines
 
@@ -319,8 +308,9 @@ def _errors_by(
                 change = ours.get(key, {}).get(kind, 0) - theirs.get(key, {}).get(kind, 0)
                 row.append(f"{counts[key][kind]:.1f}" + (f" ({change:+.1f})" if group.pairs else ""))
             rows.append(row)
-    note = """Of span, counts a seed; in brackets the change against the vanilla cells of the same seeds. fp are wrong
-mentions, as are spurious and hallucinated ones; fn are gold entities not found, as are missed ones."""
+    note = """Of span, counts a seed, and F1 of these counts; in brackets the change against the vanilla cells of the
+same seeds. fp are wrong mentions, as are spurious and hallucinated ones; fn are gold entities not found, as are missed
+ones."""
     return Table(title, _header(groups, column, "F1", *KINDS.values()), rows, note)
 
 
@@ -335,47 +325,25 @@ def _rates(groups: Sequence[Group]) -> Table:
     return Table("Precision and recall", header, rows, "Means over seeds.")
 
 
-def _costs(study: Study) -> Table:
+def _costs(cells: Sequence[Cell], costs: Mapping[str, Mapping[str, float]]) -> Table:
     rows = []
-    for cell in study.cells:
-        its_costs = study.costs.get(cell.name, {})
+    for cell in cells:
+        its_costs = costs.get(cell.name, {})
         rows.append([cell.name, *(f"{its_costs[key]:,.0f}" if key in its_costs else NONE for key in COSTS)])
-    sums = [sum(its_costs.get(key, 0) for its_costs in study.costs.values()) for key in COSTS]
+    sums = [sum(its_costs.get(key, 0) for its_costs in costs.values()) for key in COSTS]
     note = "Tokens trained on, over all epochs; seconds of each stage, those of interrupted attempts included."
     header = ["cell", *(key.replace("_", " ") for key in COSTS)]
     return Table("Costs", header, [*rows, ["all", *(f"{value:,.0f}" for value in sums)]], note)
 
 
-def _settings(study: Study, axes: Mapping[str, list]) -> dict[str, object]:
+def _settings(
+    cells: Sequence[Cell], evaluations: Mapping[str, Evaluation], axes: Mapping[str, list]
+) -> dict[str, object]:
     """The grid, and what all evaluations have in common."""
-    configs = [evaluation.config for evaluation in study.evaluations.values()]
-    seeds = list(dict.fromkeys(cell.seed for cell in study.cells))
+    configs = [evaluation.config for evaluation in evaluations.values()]
     shared = {
-        key: value
+        f"evaluate.{key}": value
         for key, value in (configs[0].items() if configs else ())
-        if key != "labels" and all(config.get(key) == value for config in configs)
+        if all(config.get(key) == value for config in configs)
     }
-    return {**axes, "seeds": seeds, **{f"evaluate.{key}": value for key, value in shared.items()}}
-
-
-def _csv(study: Study) -> str:
-    """One row for each cell, benchmark and setting; costs are the cell's and stand in each of its rows."""
-    scores = [(score, name) for score in ("span", "legacy") for name in (*RATES, "tp", "fp", "fn")]
-    sides = [(kind, side) for kind in ERRORS for side in ("fp", "fn")]
-    file = io.StringIO()
-    table = csv.writer(file, lineterminator="\n")
-    header = ["cell", "base", *study.axes, "seed", "benchmark", "setting", "passages", "queries", "unparsed"]
-    header += ["mentions", "copied", *("_".join(pair) for pair in [*scores, *sides]), *COSTS]
-    table.writerow(header)
-    for cell in study.cells:
-        if evaluation := study.evaluations.get(cell.name):
-            for key, run in evaluation.runs.items():
-                values = run.figures
-                row = [cell.name, cell.base, *map(show, cell.values.values()), cell.seed, *key]
-                row += [values["passages"], values["queries"], values["unparsed"]]
-                row += [evaluation.mentions[key], values["copied"]]
-                row += [values[score][name] for score, name in scores]
-                row += [values["errors"][kind][side] for kind, side in sides]
-                row += [study.costs.get(cell.name, {}).get(name, "") for name in COSTS]
-                table.writerow(row)
-    return file.getvalue()
+    return {**axes, "seeds": list(dict.fromkeys(cell.seed for cell in cells)), **shared}

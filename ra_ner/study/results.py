@@ -1,21 +1,24 @@
 """Numbers over the cells of a study: F1 over seeds and passages, differences to vanilla, and which errors change."""
 
+import csv
+import io
 import json
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..scoring import RATES, SCORES, Run, compare, interval, judge, mean, score
+from ..scoring import ERRORS, RATES, SCORES, Run, compare, interval, judge, mean, score
 from .grid import Cell, find_vanilla
 
 Key = tuple[str, str]  # benchmark, setting
 Kind = tuple[str, bool]  # outcome of a verdict, and whether it is one on a gold entity
 Label = Callable[[str, "JudgedPassage", str], Any]  # setting, passage, type -> what it is counted under; None: nowhere
 
+COSTS = ("train_tokens", "build_seconds", "train_seconds", "evaluate_seconds")  # of a cell
 SEED = 0  # of drawing seeds: the same ones for all, so that cells are compared seed by seed
 
 
@@ -211,3 +214,28 @@ def best_example_quarters(groups: Sequence[Group], setting: str) -> list[tuple[f
 def show(value: object) -> str:
     """An axis' value as text."""
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def results_csv(
+    cells: Sequence[Cell], evaluations: Mapping[str, Evaluation], costs: Mapping[str, Mapping[str, float]]
+) -> str:
+    """One row for each cell, benchmark and setting; costs are the cell's and stand in each of its rows."""
+    scores = [(score_, name) for score_ in ("span", "legacy") for name in (*RATES, "tp", "fp", "fn")]
+    sides = [(kind, side) for kind in ERRORS for side in ("fp", "fn")]
+    header = ["cell", "base", *cells[0].values, "seed", "benchmark", "setting", "passages", "queries", "unparsed"]
+    header += ["mentions", "copied", *("_".join(pair) for pair in [*scores, *sides]), *COSTS]
+    file = io.StringIO()
+    table = csv.writer(file, lineterminator="\n")
+    table.writerow(header)
+    for cell in cells:
+        if evaluation := evaluations.get(cell.name):
+            its_costs = [costs.get(cell.name, {}).get(name, "") for name in COSTS]
+            for key, run in evaluation.runs.items():
+                figures = run.figures
+                row = [cell.name, cell.base, *map(show, cell.values.values()), cell.seed, *key]
+                row += [figures["passages"], figures["queries"], figures["unparsed"]]
+                row += [evaluation.mentions[key], figures["copied"]]
+                row += [figures[score_][name] for score_, name in scores]
+                row += [figures["errors"][kind][side] for kind, side in sides]
+                table.writerow(row + its_costs)
+    return file.getvalue()
