@@ -167,6 +167,7 @@ def test_numbers_two_bases_and_no_vanilla(tmp_path, monkeypatch):
     page = read(Path("outputs/mine"))[0]
     assert "as no evaluated vanilla cell fits: en 5000; en 50000; zh 5000; zh 50000." in page
     assert [row[0] for row in section(page, "Span F1, zh (sample)")] == ["5000", "50000"]
+    assert "differences are tested" not in page and "Nothing is said of other models" in page
     assert "Difference" not in page.split("## ", 1)[1] and "| mean |" not in page
     assert Path("outputs/mine/figures/span_f1_by_dataset.size_zh.png").is_file()
 

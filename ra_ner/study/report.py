@@ -136,11 +136,14 @@ def _lines(cells: Sequence[Cell], groups: Sequence[Group], tables: Sequence[Tabl
     seeds = _range(len(group.evaluations) for group in groups)
     passages = _range(run.figures["passages"] for e in evaluations for run in e.runs.values())
     tested = sum(isinstance(value, Difference) for table in tables for row in table.rows for value in row)
+    chance = (
+        f"{tested} differences are tested without correction: if none were real, about {0.05 * tested:.0f} would have "
+        "p below 0.05 by chance. "
+    )
     lines.append(
         f"What this can't say: seeds a cell: {seeds}; passages a benchmark: {passages}. One seed tells nothing of how "
         "much training varies, and intervals over few seeds are too narrow; over few passages they are rough. "
-        f"{tested} differences are tested without correction: if none were real, about {0.05 * tested:.0f} would have "
-        "p below 0.05 by chance. Nothing is said of other models, corpora and sizes."
+        f"{chance if tested else ''}Nothing is said of other models, corpora and sizes."
     )
     return lines
 
