@@ -119,7 +119,7 @@ def evaluate(recipe: Recipe, config: EvaluateConfig, output_dir: Path) -> dict |
 
 
 def _load_engine(model: Model, config: EvaluateConfig) -> Engine:
-    template = (TEMPLATES / model.chat_template).read_text(encoding="utf-8") if model.chat_template else None
+    template = _chat_template(model)
     if config.engine == "server":
         from .inference.server import ServerEngine
 
@@ -130,6 +130,10 @@ def _load_engine(model: Model, config: EvaluateConfig) -> Engine:
     adapter = model.local.path if model.base else None
     path = model.base.path if model.base else model.local.path
     return TransformersEngine(path, adapter, template, config.dtype, config.max_new_tokens, config.load_in_4bit)
+
+
+def _chat_template(model: Model) -> str | None:
+    return (TEMPLATES / model.chat_template).read_text(encoding="utf-8") if model.chat_template else None
 
 
 def find_model(name: str, recipe: Recipe, config: EvaluateConfig) -> Model:
@@ -303,7 +307,7 @@ class Journal:
 
 def _keys(model: Model, task: Task, request: Request, config: EvaluateConfig) -> list[str]:
     """What tells the answer to each question from all others: a changed prompt or model never reuses an old one."""
-    weights = [model.local.revision, model.base and model.base.revision, model.chat_template]
+    weights = [model.local.revision, model.base and model.base.revision, _chat_template(model)]
     if config.engine == "server":
         generation = [config.server_url, model.server_name, config.server_api, config.server_json]
     else:

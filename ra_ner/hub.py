@@ -33,6 +33,7 @@ from .errors import UserError
 # What a model folder is loaded from; weights in other formats, pickles among them, are never fetched.
 TOKENIZER_FILES = ["*.json", "*.jinja", "*.model", "*.txt"]
 MODEL_FILES = [*TOKENIZER_FILES, "*.safetensors"]
+SAME_WEIGHTS = ["consolidated*", "original/*"]  # once more, as Mistral's and Llama's repos hold them
 
 _LOG_IN = "log in by `hf auth login` or set the environment variable HF_TOKEN"
 
@@ -109,14 +110,20 @@ def fetch_model(name: str, revision: str | None = None, files: list[str] = MODEL
     """A folder as it is, or files of a Hub id at a revision: the whole model, or what the patterns name.
 
     Raises:
-        UserError: it does not exist or can't be fetched.
+        UserError: it does not exist, can't be fetched, or the whole model is wanted and its weights are pickles.
     """
-    folder = Path(name)
-    if folder.is_dir():
-        return LocalModel(folder, _digest(folder))
-    with hub_errors(f"model {name!r} can't be fetched"):
-        path = Path(snapshot_download(name, revision=revision, allow_patterns=files))
-    return LocalModel(path, path.name)  # the folder of a snapshot is named by its commit
+    if Path(name).is_dir():
+        local = LocalModel(Path(name), _digest(Path(name)))
+    else:
+        with hub_errors(f"model {name!r} can't be fetched"):
+            path = Path(snapshot_download(name, revision=revision, allow_patterns=files, ignore_patterns=SAME_WEIGHTS))
+        local = LocalModel(path, path.name)  # the folder of a snapshot is named by its commit
+    if files == MODEL_FILES and not any(local.path.rglob("*.safetensors")):
+        raise UserError(
+            f"model {name!r} has no weights in safetensors, and pickles are not read: convert them, or name the "
+            "revision of a pull request that does (https://huggingface.co/spaces/safetensors/convert opens one)"
+        )
+    return local
 
 
 def _digest(folder: Path) -> str:

@@ -13,8 +13,18 @@ class Released:
     chat_template: str
 
 
-# From the release of RA-IT (arXiv 2406.17305): its training and evaluation scripts (zh) and its demo (en).
+# UniversalNER (arXiv 2308.03279): its cards, and src/ of github.com/universal-ner/universal-ner, whose apostrophe is
+# straight. UniNER-7B-definition is asked for definitions, not types, and is not here.
+_UNINER = Released(
+    language="en",
+    wording="ra_it",
+    system="A virtual assistant answers questions from a user based on the provided text.",
+    chat_template="uniner.jinja",
+)
+
+# RA-IT (arXiv 2406.17305): its training and evaluation scripts (zh) and its demo (en).
 RELEASED = {
+    **dict.fromkeys((f"Universal-NER/UniNER-7B-{data}" for data in ("type", "type-sup", "all")), _UNINER),
     "EmmaStrong/RA-IT-NER-8B": Released(
         language="en",
         wording="released_en",

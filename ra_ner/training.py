@@ -127,6 +127,8 @@ def train(recipe: Recipe, config: TrainConfig, model_args: ModelConfig, args: SF
     splits = _drop_rows_with_control_tokens(splits, tokenizer, args)
     max_length, args.max_length = args.max_length, None  # TRL would cut rows without a word
     base_config = AutoConfig.from_pretrained(base.path)
+    if not config.show_batch:  # TRL would take pickles too
+        hub.fetch_model(model_args.model_name_or_path, model_args.model_revision)
     model = preview.stand_in(base_config, model_args) if config.show_batch else model_args.model_name_or_path
     trainer = _make_trainer(model, splits, tokenizer, model_args, args, ra_it)
     sizes = preflight.check(trainer, max_length, config.on_overflow)

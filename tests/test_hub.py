@@ -251,6 +251,22 @@ def test_weights_in_other_formats_are_never_fetched(hub, models):
     assert {path.name for path in fetched.path.iterdir()} == {path.name for path in (models / "lm").iterdir()}
 
 
+def test_a_model_of_pickles_alone_is_refused_and_found_at_a_revision_with_safetensors(hub, here, models, tmp_path):
+    files = {path.name: path.read_bytes() for path in (models / "lm").iterdir()}
+    weights = files.pop("model.safetensors")
+    hub.create("model", "tester/pickled")
+    hub.put("model", "tester/pickled", files | {"pytorch_model.bin": b"pickle"})
+    pull_request = files | {"model.safetensors": weights}
+    converted = hub.repos["model", "tester/pickled"].commit("refs/pr/1", pull_request, "Convert")
+    refused = r"'tester/pickled' has no weights in safetensors.*: convert them, or name the revision of a pull request"
+    args = [RECIPE, "--output_dir", tmp_path]
+    with pytest.raises(UserError, match=refused):
+        run_script("evaluate_ner", *args, "--models", "tester/pickled")
+    with pytest.raises(UserError, match=refused):
+        run_script("train_sft", *args, "--model_name_or_path", "tester/pickled")
+    assert ra_hub.fetch_model("tester/pickled", "refs/pr/1").revision == converted.sha
+
+
 def test_an_adapter_whose_base_has_changed_is_refused(hub, here, tmp_path):
     adapter = here / "outputs" / "quickstart" / "adapter"
     facts = json.loads((adapter / "ra_it.json").read_text())
@@ -269,6 +285,12 @@ RELEASED_PROMPTS = {
         "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n<|im_start|>user\n文本： ",
         "<|im_start|>assistant\n我已读完这段文本。<|im_end|>\n<|im_start|>user\n文本中属于",
         "的实体有哪些？<|im_end|>\n<|im_start|>assistant\n",
+    ),
+    "Universal-NER/UniNER-7B-type": (
+        "en",
+        " A virtual assistant answers questions from a user based on the provided text. USER: Text: ",
+        " ASSISTANT: I've read this text.</s> USER: What describes ",
+        " in the text? ASSISTANT:",
     ),
     "EmmaStrong/RA-IT-NER-8B": (
         "en",
@@ -304,7 +326,8 @@ def test_released_checkpoints_are_asked_in_their_own_words_and_chat_format(
     scores = run_script("evaluate_ner", recipe, *args, "--output_dir", tmp_path / "o")
     assert scores["results"][0]["model"] == name and scores["results"][0]["queries"] == len(prompts) > 4
     for prompt in prompts:
-        text = prompt.removeprefix("<|im_start|>") if "eot_id" in begins else prompt  # the tiny tokenizer's BOS
+        bos = "" if begins.startswith("<|im_start|>") else "<|im_start|>"  # of the tiny tokenizer
+        text = prompt.removeprefix(bos)
         assert text.startswith(begins) and contains in text and text.endswith(ends)
 
 

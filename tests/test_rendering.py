@@ -122,6 +122,22 @@ def test_qwen3s_twin_differs_from_the_original_by_an_empty_think_block_before_ea
     assert twin.replace(block, "") == original.replace(block, "") and twin.count(block) == 2
 
 
+def test_uniner_is_asked_in_the_tokens_of_its_release():
+    """It tokenised what stands before and after an end-of-turn token apart; SentencePiece begins each with a space."""
+    from transformers import LlamaTokenizer
+
+    pieces = ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256)), "▁", *"AU", "▁A", "▁U"]
+    merges = [("▁", "A"), ("▁", "U")]
+    tokenizer = LlamaTokenizer(vocab={piece: i for i, piece in enumerate(pieces)}, merges=merges)
+    tokenizer.chat_template = (TEMPLATES / "uniner.jinja").read_text(encoding="utf-8")
+    system = "A virtual assistant answers questions from a user based on the provided text."
+    messages = [{"role": "system", "content": system}, *query("Ada", "t", [], WORDINGS["ra_it", "en"])]
+    shown = f"{system} USER: Text: Ada ASSISTANT: I've read this text.</s>"
+    asked = "USER: What describes t in the text? ASSISTANT:"
+    released = [tokenizer.bos_token_id, *tokenizer(shown).input_ids, *tokenizer(asked).input_ids]
+    assert prompt_ids(tokenizer, messages) == released
+
+
 @pytest.mark.parametrize(
     "template, message", [(None, "has no chat template"), ("{{ messages }}", "no training template")]
 )

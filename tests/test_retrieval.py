@@ -144,6 +144,7 @@ def test_two_processes_encode_a_share_each(encoder, tmp_path, monkeypatch):
 
 def test_a_folder_that_is_no_encoder_is_named(tmp_path):
     (tmp_path / "nothing").mkdir()
+    (tmp_path / "nothing" / "model.safetensors").touch()
     with pytest.raises(UserError, match=r"nothing can't be loaded"):
         documents(["one"], hub.fetch_model(str(tmp_path / "nothing")), tmp_path)
 
