@@ -194,9 +194,18 @@ def _at(path: Path, entry: Entry, labels: str) -> tuple[Entry, str]:
         raise _unknown(str(path))
     entry = replace(entry, test=test, train=files.get("train"))
     if file := files.get("labels"):
-        words = json.loads(file.read_text(encoding="utf-8"))
-        return replace(entry, words={label.lower(): word for label, word in words.items()}), "labels.json"
+        return replace(entry, words=_read_words(file)), "labels.json"
     return entry, labels
+
+
+def _read_words(file: Path) -> dict[str, str]:
+    try:
+        words = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError:  # no JSON, or no UTF-8
+        words = None
+    if not isinstance(words, dict) or not all(isinstance(word, str) and word.strip() for word in words.values()):
+        raise UserError(f'{file}: it has to map each label to the words it is asked for by, as in {{"PER": "person"}}')
+    return {label.lower(): word for label, word in words.items()}
 
 
 def _unknown(name: str) -> UserError:

@@ -168,7 +168,10 @@ def find_model(name: str, recipe: Recipe, config: EvaluateConfig) -> Model:
     facts, base = local.facts, None
     if local.adapter_config:
         named = local.adapter_config
-        base = hub.fetch_model(named["base_model_name_or_path"], named.get("revision"), files)
+        try:
+            base = hub.fetch_model(named["base_model_name_or_path"], named.get("revision"), files)
+        except UserError as error:
+            raise UserError(f"the base of adapter {path}: {error}") from None
         if facts and facts["base_revision"] != base.revision:
             raise UserError(
                 f"adapter {path} was trained on {facts['base']} at {facts['base_revision']}, but that is now at "
@@ -198,6 +201,8 @@ def _tasks(recipe: Recipe, config: EvaluateConfig) -> list[Task]:
     tasks = []
     for name in config.benchmarks:
         benchmark = load_benchmark(name, recipe.language)
+        if any(task.benchmark == benchmark.name for task in tasks):
+            raise UserError(f"benchmark {benchmark.name} stands twice; scores are kept by its name")
         passages = sample(benchmark.test, config.limit, config.seed)
         types = _types_asked(benchmark, passages, config.seed)
         for setting in config.settings:

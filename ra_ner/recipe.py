@@ -63,6 +63,16 @@ Strategy = Literal[
 WITHOUT_ENCODER = ("none", "random", "bm25")
 
 
+def _check_numbers(config: object, at_least_one: tuple[str, ...], shares: tuple[str, ...] = ()) -> None:
+    """Raise a ValueError, which the parser makes one line, for a count below 1 or a share outside of 0 to 1."""
+    for key in at_least_one:
+        if (value := getattr(config, key)) is not None and value < 1:
+            raise ValueError(f"`{key}: {value}`: at least 1 is needed")
+    for key in shares:
+        if not 0 <= (value := getattr(config, key)) <= 1:
+            raise ValueError(f"`{key}: {value}`: a number from 0 to 1 is needed")
+
+
 @dataclass
 class DatasetConfig:
     """Section `dataset`: how build_ra_dataset.py makes an RA-IT dataset."""
@@ -102,6 +112,10 @@ class DatasetConfig:
         default=None,
         metadata={"help": "Tokens a row may have under train.model_name_or_path; examples are dropped until it fits."},
     )
+
+    def __post_init__(self) -> None:
+        shares = ("negative_probability", "mixed_nn_probability", "validation_fraction")
+        _check_numbers(self, ("size", "k", "candidates", "max_length"), shares)
 
 
 @dataclass
@@ -230,6 +244,10 @@ class EvaluateConfig:
     batch_size: int = field(
         default=4, metadata={"help": "Passages asked about at once; lowered where memory runs out."}
     )
+
+    def __post_init__(self) -> None:
+        server = ("server_concurrency", "server_max_requests", "server_max_tokens")
+        _check_numbers(self, ("k", "in_domain_pool", "limit", "max_new_tokens", "batch_size", *server))
 
 
 @dataclass(frozen=True)

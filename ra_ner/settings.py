@@ -27,8 +27,10 @@ SETTINGS = [
 
 
 def check_settings(settings: Sequence[str]) -> None:
-    """Raise a UserError that names the nearest one if a setting is unknown."""
+    """Raise a UserError if a setting stands twice or is unknown, and name the nearest one."""
     for setting in settings:
+        if list(settings).count(setting) > 1:
+            raise UserError(f"setting {setting} stands twice")
         if setting not in SETTINGS:
             near = difflib.get_close_matches(setting, SETTINGS, n=1)
             hint = f"did you mean {near[0]}?" if near else f"choose from {', '.join(SETTINGS)}"

@@ -57,6 +57,16 @@ def test_files_that_the_user_has_in_any_form(tmp_path):
     assert (own.types, own.labels) == (["human being"], "labels.json")
 
 
+@pytest.mark.parametrize(
+    "labels", [b'{"PER": null}', b'{"PER": " "}', b'{"PER": ["a"]}', b'["PER"]', b'{"PER"', b"\xff"]
+)
+def test_labels_that_give_no_words(tmp_path, labels):
+    (tmp_path / "test.txt").write_text("Ada B-PER\n", encoding="utf-8")
+    (tmp_path / "labels.json").write_bytes(labels)
+    with pytest.raises(UserError, match=r'labels.json: it has to map each label to the words .* \{"PER": "person"\}'):
+        load_benchmark(str(tmp_path), "en")
+
+
 def test_what_is_no_benchmark(tmp_path):
     with pytest.raises(UserError, match="unknown benchmark crossner_musik; did you mean crossner_music"):
         load_benchmark("crossner_musik", "en")

@@ -114,7 +114,10 @@ def test_queries_equal_those_of_the_released_benchmark(shared):
     [
         (["--benchmarks", "sample_em"], "unknown benchmark sample_em; did you mean sample_en"),
         (["--benchmarks", "sample_zh"], "is in zh, the recipe's language is en"),
+        (["--benchmarks", "sample_en", "sample_en"], "benchmark sample_en stands twice"),
         (["--settings", "zeroshot"], "unknown setting 'zeroshot'"),
+        (["--settings", "zero_shot", "zero_shot"], "setting zero_shot stands twice"),
+        (["--limit", "0"], "section evaluate: `limit: 0`: at least 1 is needed"),
         (["--models", "nowhere"], "nowhere.*there is no such repo"),
         (["--dtype", "int8"], "invalid choice"),
     ],

@@ -147,7 +147,6 @@ def test_counts_of_what_was_left_out(config, models):
     [
         ({"wording": "released_zh"}, "wording released_zh is not for language en; use ra_it, released_en"),
         ({"encoder": None}, "needs `encoder`"),
-        ({"size": 0}, "no passage is left"),
         ({"validation_fraction": 1.0}, "no passage is left"),
     ],
 )
