@@ -165,9 +165,20 @@ def _results(scores: dict) -> Table:
     taken = f"a sample of {scores['limit']} passages (seed {scores['seed']})" if scores["limit"] else "all passages"
     note = f"""Micro-averaged over queries, one for each passage and type; of each benchmark {taken}; in brackets 95%
 intervals over passages. Span counts gold spans, and an answer that can't be read is wrong; legacy is UniversalNER's
-score, under which it counts as an empty list. In-context settings show {scores["k"]} examples. Answers:
-{scores["dtype"]}, at most {scores["max_new_tokens"]} tokens."""
+score, under which it counts as an empty list. In-context settings show {scores["k"]} examples. {_conditions(scores)}"""
     return Table("", [*header, "passages", "queries", "unparsed"], rows, note)
+
+
+def _conditions(scores: dict) -> str:
+    """What else moves scores: number format, form of the questions, and label words."""
+    model = scores["dtype"] + (", weights in 4 bits" if scores["load_in_4bit"] else "")
+    answers = "of a server" if scores["engine"] == "server" else f"in {model}"
+    asked = "all in one conversation" if scores["mode"] == "conversation" else "each on its own"
+    labels = ", ".join(f"{labels} for {benchmark}" for benchmark, labels in scores["labels"].items())
+    return (
+        f"Answers {answers}, at most {scores['max_new_tokens']} tokens; a passage's types are asked {asked}; "
+        f"label words: {labels}."
+    )
 
 
 def _means(scores: dict) -> Table:

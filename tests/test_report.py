@@ -13,7 +13,10 @@ from ra_ner.report import _segments, report, report_html, scores_json
 from ra_ner.scoring import Verdict, score_all
 
 TEXT = "Ada Lovelace met Bob in Basel."
-CONFIG = {"recipe": "mine", "limit": None, "seed": 42, "k": 2, "dtype": "float32", "max_new_tokens": 32}
+CONFIG = {
+    **{"recipe": "mine", "limit": None, "seed": 42, "k": 2, "engine": "transformers", "dtype": "float32"},
+    **{"load_in_4bit": False, "mode": "query", "max_new_tokens": 32, "labels": {"one": "labels.json"}},
+}
 ANSWERS = {  # by model; of types person and city
     "base": ("I found none.", '["Bob"]'),
     "tuned": ('["Ada Lovelace", "Bob"]', '["Basel", "Bern"]'),
@@ -94,6 +97,15 @@ def test_markdown_compares_models_with_intervals_differences_and_errors():
     assert "| tuned zero_shot | base zero_shot | one | 85.7 (85.7, 85.7) | 0.095 |" in page
     assert "| base | one | zero_shot | 0 | 1 | 0 / 0 | 1 / 0 | 0 | 1 / 2 |" in page
     assert "all passages" in page and "sample" not in page and "Means over benchmarks" not in page
+
+
+def test_the_report_tells_what_else_moves_scores():
+    page = report(evaluation()[0])
+    assert "Answers in float32, at most 32 tokens; a passage's types are asked each on its own" in page
+    assert "label words: labels.json for one." in page
+    page = report(evaluation(load_in_4bit=True, mode="conversation")[0])
+    assert "float32, weights in 4 bits" in page and "all in one conversation" in page
+    assert "Answers of a server, at most" in report(evaluation(engine="server")[0])
 
 
 def test_of_several_benchmarks_markdown_compares_the_means_and_html_each_too():
