@@ -84,9 +84,9 @@ def evaluate(recipe: Recipe, config: EvaluateConfig, output_dir: Path) -> dict |
         UserError: an unknown setting, benchmark or model.
     """
     state = distributed_state()
-    with state.main_process_first():  # the others find vectors and models in the cache
+    with state.main_process_first():  # the others find the models in the cache
         models = _name_apart({name: find_model(name, recipe, config) for name in config.models})
-        tasks = _tasks(recipe, config)
+    tasks = _tasks(recipe, config)  # by all together: each encodes its share of the texts
     journal = Journal(output_dir, state.process_index)
     asked = []
     for model in models:

@@ -49,9 +49,14 @@ def start(
 
 
 def start_ranks(
-    folder: Path, logs: Path, *args: object, environment: dict[str, str] | None = None, **kwargs
+    folder: Path,
+    logs: Path,
+    *args: object,
+    script: str = "train_sft",
+    environment: dict[str, str] | None = None,
+    **kwargs,
 ) -> list[BaseProcess]:
-    """Start train_sft.py as two processes that train together, as torchrun does; each logs to `logs`/<rank>."""
+    """Start a script as two processes that work together, as torchrun does; each logs to `logs`/<rank>."""
     logs.mkdir(parents=True, exist_ok=True)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -60,7 +65,7 @@ def start_ranks(
     return [
         start(
             folder,
-            "train_sft",
+            script,
             *args,
             environment={**shared, "RANK": str(rank), "LOCAL_RANK": str(rank), **(environment or {})},
             log=logs / str(rank),

@@ -1,5 +1,6 @@
 """Two processes on this machine's CPU, talking over gloo: the same training as one, and one job to start and stop."""
 
+import json
 import os
 import re
 import signal
@@ -66,6 +67,17 @@ def test_two_processes_train_as_one_prepare_the_data_once_and_push_once(one, sta
     assert "%|" in logs[0].read_text() and "%|" not in logs[1].read_text(), "one progress bar"
     titles = [commit.title for commit in HfApi().list_repo_commits("tester/adapter")]
     assert titles == ["Adapter of recipe quickstart", "initial commit"]
+
+
+def test_two_processes_ask_a_share_each_and_report_what_one_does(finished, start_two, tmp_path):
+    ranks = start_two(tmp_path / "logs", RECIPE, "--output_dir", tmp_path, script="evaluate_ner")
+    assert join(ranks) == [0, 0], (tmp_path / "logs" / "0").read_text()
+    for name in ("predictions.jsonl", "scores.json", "report.md", "report.html"):
+        assert (tmp_path / name).read_bytes() == (finished / "outputs/quickstart/evaluation" / name).read_bytes()
+    asked = [(tmp_path / name).read_text().splitlines() for name in ("answers.jsonl", "answers-1.jsonl")]
+    assert all(asked) and len({json.loads(line)["key"] for line in asked[0] + asked[1]}) == len(asked[0] + asked[1])
+    assert "# quickstart" in (tmp_path / "logs" / "0").read_text()
+    assert "# quickstart" not in (tmp_path / "logs" / "1").read_text(), "the main process alone reports"
 
 
 @pytest.mark.parametrize("config, quantised", [("fsdp2", False), ("fsdp_qlora", True)])

@@ -1,4 +1,4 @@
-"""The paper's recipes, run whole by their own Hub ids, which a loopback Hub serves with tiny models."""
+"""All recipes, run by their own Hub ids and paths, where a loopback Hub and a folder hold tiny models."""
 
 import json
 import re
@@ -53,14 +53,14 @@ def hub_of_the_paper(hub, models, tmp_path):
 
 
 # One run for each architecture and chat template; RA-IT and vanilla, English and Chinese.
-@pytest.mark.parametrize(
-    "name, template",
-    [
-        ("en_10k", TEMPLATES / "llama3.jinja"),
-        ("zh_5k_vanilla", TEMPLATES / "chatml.jinja"),
-        ("zh_10k_qwen3", Path(trl.__path__[0]) / "chat_templates" / "qwen3_training.jinja"),
-    ],
-)
+WHOLE = {
+    "en_10k": TEMPLATES / "llama3.jinja",
+    "zh_5k_vanilla": TEMPLATES / "chatml.jinja",
+    "zh_10k_qwen3": Path(trl.__path__[0]) / "chat_templates" / "qwen3_training.jinja",
+}
+
+
+@pytest.mark.parametrize("name, template", WHOLE.items())
 def test_a_recipe_of_the_paper_runs_whole(hub_of_the_paper, workplace, monkeypatch, capsys, name, template):
     monkeypatch.chdir(workplace)
     recipe = REPO / "recipes" / f"{name}.yaml"
@@ -75,6 +75,28 @@ def test_a_recipe_of_the_paper_runs_whole(hub_of_the_paper, workplace, monkeypat
     assert [result["model"] for result in scores["results"]] == [name, name]
     saved = (workplace / "outputs" / name / "adapter" / "chat_template.jinja").read_text(encoding="utf-8")
     assert saved == template.read_text(encoding="utf-8")
+
+
+OTHERS = [path for path in sorted((REPO / "recipes").glob("*.yaml")) if path.stem not in WHOLE]
+
+
+@pytest.mark.parametrize("recipe", OTHERS, ids=lambda path: path.stem)
+def test_every_other_recipe_builds_and_trains_a_step(hub_of_the_paper, models, tmp_path, monkeypatch, recipe):
+    for name in ("ra_ner", "data"):
+        (tmp_path / name).symlink_to(REPO / name)
+    (tmp_path / "models").mkdir()
+    for name, tiny in (
+        ("smollm2-135m-instruct", "lm"),
+        ("all-minilm-l6-v2", "encoder"),
+        ("multilingual-e5-small", "encoder"),
+    ):
+        (tmp_path / "models" / name).symlink_to(models / tiny)
+    monkeypatch.chdir(tmp_path)
+    run_script("build_ra_dataset", recipe, "--max_length", 9000, "--size", 12)
+    once = ["--max_steps", 1, "--eval_strategy", "no", "--save_strategy", "no", "--load_best_model_at_end", "false"]
+    run_script("train_sft", recipe, "--max_length", 9000, *once)
+    facts = json.loads((tmp_path / "outputs" / recipe.stem / "adapter" / "ra_it.json").read_text())
+    assert facts["k"] == (0 if "vanilla" in recipe.stem else 2) and facts["effective_batch_size"] in (1, 2, 8)
 
 
 @pytest.mark.parametrize("path", sorted((REPO / "recipes").glob("??_*.yaml")), ids=lambda path: path.stem)

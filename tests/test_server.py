@@ -54,6 +54,8 @@ class Handler(BaseHTTPRequestHandler):
             server.at_once -= 1
         if fault == "cut":
             self.connection.shutdown(socket.SHUT_RDWR)
+        elif fault == "never":
+            self.rfile.read(1)  # until the client hangs up
         elif isinstance(fault, int):
             self.reply(fault, {"error": {"message": "on purpose"}}, {"Retry-After": "0.01"})
         elif fault is not None:
@@ -135,11 +137,11 @@ def test_a_conversation_carries_its_answers(server, models):
 
 
 def test_failures_on_the_way_are_retried_and_nothing_answered_is_asked_twice(server, models):
-    server.faults = [429, 500, "cut", {"nonsense": True}, {"choices": []}, 503]
+    server.faults = [429, 500, "cut", "never", {"nonsense": True}, {"choices": []}, 503]
     requests = [request(f"Text {i} of several.") for i in range(8)]
-    answers = list(engine(server, models, server_concurrency=4).answer(requests))
+    answers = list(engine(server, models, server_concurrency=4, server_timeout=2).answer(requests))
     assert len({(i, j) for i, j, _ in answers}) == len(answers) == 24
-    assert set(server.answered.values()) == {1} and sum(server.asked.values()) == 24 + 6
+    assert set(server.answered.values()) == {1} and sum(server.asked.values()) == 24 + 7
     assert 1 < server.most_at_once <= 4
 
 
