@@ -63,11 +63,11 @@ Strategy = Literal[
 WITHOUT_ENCODER = ("none", "random", "bm25")
 
 
-def _check_numbers(config: object, at_least_one: tuple[str, ...], shares: tuple[str, ...] = ()) -> None:
-    """Raise a ValueError, which the parser makes one line, for a count below 1 or a share outside of 0 to 1."""
-    for key in at_least_one:
-        if (value := getattr(config, key)) is not None and value < 1:
-            raise ValueError(f"`{key}: {value}`: at least 1 is needed")
+def _check_numbers(config: object, counts: tuple[str, ...], shares: tuple[str, ...] = ()) -> None:
+    """Raise a ValueError, which the parser makes one line, for a count below 1, a share outside of 0 to 1, or k < 0."""
+    for key, least in {"k": 0, **dict.fromkeys(counts, 1)}.items():
+        if (value := getattr(config, key)) is not None and value < least:
+            raise ValueError(f"`{key}: {value}`: at least {least} is needed")
     for key in shares:
         if not 0 <= (value := getattr(config, key)) <= 1:
             raise ValueError(f"`{key}: {value}`: a number from 0 to 1 is needed")
@@ -115,7 +115,7 @@ class DatasetConfig:
 
     def __post_init__(self) -> None:
         shares = ("negative_probability", "mixed_nn_probability", "validation_fraction")
-        _check_numbers(self, ("size", "k", "candidates", "max_length"), shares)
+        _check_numbers(self, ("size", "candidates", "max_length"), shares)
 
 
 @dataclass
@@ -247,7 +247,7 @@ class EvaluateConfig:
 
     def __post_init__(self) -> None:
         server = ("server_concurrency", "server_max_requests", "server_max_tokens")
-        _check_numbers(self, ("k", "in_domain_pool", "limit", "max_new_tokens", "batch_size", *server))
+        _check_numbers(self, ("in_domain_pool", "limit", "max_new_tokens", "batch_size", *server))
 
 
 @dataclass(frozen=True)

@@ -127,7 +127,7 @@ BAD = [
     ("dataset: {k: {a: 1}}", "one value is needed, not a mapping"),
     ("dataset: {k: true}", "not a boolean"),
     ("dataset: {k: null}", "a value is needed"),
-    ("dataset: {k: 0}", "section dataset: `k: 0`: at least 1 is needed"),
+    ("dataset: {k: -1}", "section dataset: `k: -1`: at least 0 is needed"),
     ("dataset: {validation_fraction: 10}", "`validation_fraction: 10.0`: a number from 0 to 1 is needed"),
     ("dataset: {k: 1, k: 2}", "line 2: .*key `k` stands twice"),
     ("dataset: {output_dir: x}", "is a flag and no recipe key"),
