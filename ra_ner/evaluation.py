@@ -204,7 +204,7 @@ def _tasks(recipe: Recipe, config: EvaluateConfig) -> list[Task]:
         if any(task.benchmark == benchmark.name for task in tasks):
             raise UserError(f"benchmark {benchmark.name} stands twice; scores are kept by its name")
         passages = sample(benchmark.test, config.limit, config.seed)
-        types = _types_asked(benchmark, passages, config.seed)
+        types = types_asked(benchmark, passages, config.seed)
         for setting in config.settings:
             examples = pools.examples(setting, benchmark, passages)
             tasks += [
@@ -214,7 +214,7 @@ def _tasks(recipe: Recipe, config: EvaluateConfig) -> list[Task]:
     return tasks
 
 
-def _types_asked(benchmark: Benchmark, passages: list[Passage], seed: int) -> list[list[str]]:
+def types_asked(benchmark: Benchmark, passages: list[Passage], seed: int) -> list[list[str]]:
     """The whole label set for every passage; of open types, the passage's own and as many others."""
     if benchmark.types is not None:
         return [benchmark.types for _ in passages]

@@ -9,7 +9,7 @@ from conftest import run_script
 
 from ra_ner.benchmarks import load_benchmark
 from ra_ner.errors import UserError
-from ra_ner.evaluation import Task, _copied, _types_asked
+from ra_ner.evaluation import Task, _copied, types_asked
 from ra_ner.retrieval.select import Example
 from ra_ner.scoring import score_all
 
@@ -68,7 +68,7 @@ def test_a_mention_is_copied_that_stands_in_an_example_but_not_in_the_text():
 
 def test_of_open_types_the_passages_own_and_as_many_others_are_asked():
     benchmark = load_benchmark("sample_en", "en")
-    for passage, types in zip(benchmark.test, _types_asked(benchmark, benchmark.test, 42), strict=True):
+    for passage, types in zip(benchmark.test, types_asked(benchmark, benchmark.test, 42), strict=True):
         assert len(set(types)) == len(types) == 2 * len(passage.types)
         assert set(passage.types) <= set(types)
 
@@ -88,7 +88,7 @@ def test_of_a_benchmark_with_labels_the_whole_set_is_asked_of_every_passage_but_
     folder = write_benchmark(tmp_path / "mine", {"PER": "person", "LOC": "location", "MISC": "misc"})
     benchmark = load_benchmark(str(folder), "en")
     assert benchmark.test[0].types == ["person"]
-    assert _types_asked(benchmark, benchmark.test, 42) == [["person", "location"]] * 2
+    assert types_asked(benchmark, benchmark.test, 42) == [["person", "location"]] * 2
 
 
 def test_queries_equal_those_of_the_released_benchmark(shared):

@@ -44,11 +44,12 @@ def test_cells_are_the_product_of_recipes_seeds_and_values(write_grid):
 
 
 def test_a_cell_is_a_recipe_that_reads_back_as_the_grid_says(write_grid):
-    values = ["null", "1e-4", "C:\\x 'y' \"z\" {a}: [b] # c", "\u4e2d\u6587", 0.0001, None, True]
+    values = ["no", "12", "1e-4", "C:\\x 'y' \"z\" {a}: [b] # c", "\u4e2d\u6587", 0.0001, None, True]
     grid = write_grid({"dataset.encoder": values}, "train.learning_rate=1e-4", "evaluate.benchmarks=[a, b=C]")
     grid.write_recipes()
     for cell in grid.cells:
-        sections = load_recipe(grid.recipe_path(cell)).sections
+        assert load_recipe(grid.recipe_path(cell)) == grid.recipe(cell)
+        sections = grid.recipe(cell).sections
         assert sections["dataset"]["encoder"] == cell.values["dataset.encoder"]
         assert (sections["dataset"]["seed"], sections["train"]["seed"]) == (cell.seed, cell.seed)
         assert sections["dataset"]["k"] == 2, "of the base"

@@ -21,7 +21,7 @@ import yaml
 
 from ..errors import UserError
 from ..files import write_text
-from ..recipe import SECTIONS, DatasetConfig, EvaluateConfig, load_recipe, nearest_key, parse_yaml, read_yaml
+from ..recipe import SECTIONS, DatasetConfig, EvaluateConfig, Recipe, load_recipe, nearest_key, parse_yaml, read_yaml
 
 SETTINGS_AXIS = "evaluate.settings"
 SEED_KEYS = ("dataset.seed", "train.seed")  # evaluate.seed stays: all cells are asked about the same passages
@@ -30,6 +30,7 @@ KEYS = {
     section: [key.name for key in dataclasses.fields(config)]
     for section, config in (("dataset", DatasetConfig), ("evaluate", EvaluateConfig))
 }
+TOKENIZER_KEYS = ("model_name_or_path", "model_revision", "chat_template_path")  # of train; a dataset depends on them
 VANILLA_AXES = ("dataset.strategy", "dataset.k", "k")  # on which a cell and its vanilla cell may differ
 
 Sections = dict[str, dict[str, Any]]
@@ -63,7 +64,7 @@ class Grid:
         name: stem of the grid file.
         axes: axis -> values, `evaluate.settings` among them.
         cells: by base recipe, then seed, then the values of the axes in the grid's order.
-        bases: path of each cell's base recipe, by the cell's name.
+        bases: each cell's base recipe, by the cell's name.
         sections: what each cell's recipe says beside `extends`, by the cell's name.
         adapters: the cell whose adapter a cell asks, by name: itself, or the first that differs in section evaluate
             alone.
@@ -72,7 +73,7 @@ class Grid:
     name: str
     axes: dict[str, list]
     cells: list[Cell]
-    bases: dict[str, Path]
+    bases: dict[str, Recipe]
     sections: dict[str, Sections]
     adapters: dict[str, str]
 
@@ -83,11 +84,17 @@ class Grid:
     def recipe_path(self, cell: Cell) -> Path:
         return self.output_dir / "recipes" / f"{cell.name}.yaml"
 
+    def recipe(self, cell: Cell) -> Recipe:
+        """What reading the cell's recipe gives, once it is written."""
+        base, own = self.bases[cell.name], self.sections[cell.name]
+        sections = {section: {**keys, **own.get(section, {})} for section, keys in base.sections.items()}
+        return Recipe(self.recipe_path(cell), base.language, sections)
+
     def write_recipes(self) -> None:
         """Write each cell's recipe, whose values are written as JSON, which is YAML and reads back as it was."""
         for cell in self.cells:
             path = self.recipe_path(cell)
-            base = os.path.relpath(self.bases[cell.name], path.parent)
+            base = os.path.relpath(self.bases[cell.name].path, path.parent)
             lines = [f"# A cell of the study {self.name}.", f"extends: {json.dumps(base, ensure_ascii=False)}"]
             for section, keys in self.sections[cell.name].items():
                 lines += ["", f"{section}:"]
@@ -128,27 +135,71 @@ def load_grid(path: str | Path, overrides: Sequence[str] = ()) -> Grid:
         UserError: the file or an override is wrong; the message names the nearest right key.
     """
     path = Path(path)
-    content = read_yaml(path)
-    for key in content:
-        if key not in ("recipes", "axes", "seeds"):
-            raise UserError(f"{path}: unknown key `{key}`{nearest_key(str(key), ['recipes', 'axes', 'seeds'])}")
-    for key, type_ in (("recipes", list), ("axes", dict), ("seeds", list)):
-        if not isinstance(content.get(key), type_) or not content[key]:
-            raise UserError(f"{path}: `{key}` is needed: {'axes and their values' if type_ is dict else 'a list'}")
+    content = _read(path)
     axes, seeds = content["axes"], content["seeds"]
-    for axis, values in axes.items():
-        if not isinstance(values, list) or not values:
-            raise UserError(f"{path}: axis `{axis}` needs a list of values")
-    for name, values in {"recipes": content["recipes"], "seeds": seeds, **axes}.items():
-        if any(values.count(value) > 1 for value in values):
-            raise UserError(f"{path}: a value of `{name}` stands twice")
-    if not all(type(seed) is int for seed in seeds):
-        raise UserError(f"{path}: `seeds` are whole numbers")
-    places = {axis: _places(str(axis), f"{path}: axis `{axis}`") for axis in axes}
+    places = {axis: _places(axis, f"{path}: axis `{axis}`") for axis in axes}
     taken = [*SEED_KEYS, *itertools.chain(*places.values())]
     for place in taken:
         if taken.count(place) > 1:
             raise UserError(f"{path}: `{place}` is set twice, by two axes or by an axis and `seeds`")
+    shared = _shared(overrides, taken)
+    if SETTINGS_AXIS in axes:
+        shared[SETTINGS_AXIS] = axes[SETTINGS_AXIS]
+
+    varied = {axis: values for axis, values in axes.items() if axis != SETTINGS_AXIS}
+    cells, bases, contents, adapters = [], {}, {}, {}
+    recipes = [load_recipe(path.parent / str(name)) for name in content["recipes"]]
+    trained: dict[str, str] = {}  # the name of the first cell of each adapter
+    for base, seed, *values in itertools.product(recipes, seeds, *varied.values()):
+        keys = {**shared, **dict.fromkeys(SEED_KEYS, seed)}
+        for axis, value in zip(varied, values, strict=True):
+            keys |= dict.fromkeys(places[axis], value)
+        sections = _sections(keys)
+        dataset = {**base.sections["dataset"], **sections["dataset"]}
+        base_words = [base.name] if len(recipes) > 1 else []
+        name = "-".join(_safe(word) for word in [path.stem, *base_words, *values, f"seed{seed}"])
+        if name in contents:
+            raise UserError(f"{path}: two cells would both be called {name}; values must differ in letters or digits")
+        identity = json.dumps([str(base.path), sections["dataset"], sections.get("train")], sort_keys=True)
+        adapters[name] = trained.setdefault(identity, name)
+        own = adapters[name] == name
+        sections.setdefault("evaluate", {})["models"] = ["adapter" if own else f"outputs/{adapters[name]}/adapter"]
+        cells.append(
+            Cell(
+                name=name,
+                base=base.name,
+                values=dict(zip(varied, values, strict=True)),
+                seed=seed,
+                is_vanilla=dataset.get("strategy") == "none" or dataset.get("k") == 0,
+            )
+        )
+        bases[name], contents[name] = base, sections
+    return Grid(path.stem, axes, cells, bases, contents, adapters)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """What a grid file holds: lists of values, none of which stands twice."""
+    content, known = read_yaml(path), {"recipes": list, "axes": dict, "seeds": list}
+    for key in content:
+        if key not in known:
+            raise UserError(f"{path}: unknown key `{key}`{nearest_key(str(key), list(known))}")
+    for key, type_ in known.items():
+        if not isinstance(content.get(key), type_) or not content[key]:
+            raise UserError(f"{path}: `{key}` is needed: {'axes and their values' if type_ is dict else 'a list'}")
+    content["axes"] = {str(axis): values for axis, values in content["axes"].items()}
+    for axis, values in content["axes"].items():
+        if not isinstance(values, list) or not values:
+            raise UserError(f"{path}: axis `{axis}` needs a list of values")
+    for name, values in {**content, **content["axes"]}.items():
+        if isinstance(values, list) and any(values.count(value) > 1 for value in values):
+            raise UserError(f"{path}: a value of `{name}` stands twice")
+    if not all(type(seed) is int for seed in content["seeds"]):
+        raise UserError(f"{path}: `seeds` are whole numbers")
+    return content
+
+
+def _shared(overrides: Sequence[str], taken: Sequence[str]) -> dict[str, object]:
+    """`section.key` -> value of the words of `--set`, none of which the grid may have taken for itself."""
     shared: dict[str, object] = {}
     for word in overrides:
         key, equals, text = word.partition("=")
@@ -162,38 +213,7 @@ def load_grid(path: str | Path, overrides: Sequence[str] = ()) -> Grid:
             if place in taken:
                 raise UserError(f"--set {word}: the grid says `{place}` itself, by an axis or by `seeds`")
             shared[place] = value
-    if SETTINGS_AXIS in axes:
-        shared[SETTINGS_AXIS] = axes[SETTINGS_AXIS]
-
-    varied = {axis: values for axis, values in axes.items() if axis != SETTINGS_AXIS}
-    cells, bases, contents, adapters = [], {}, {}, {}
-    trained: dict[str, str] = {}  # the name of the first cell of each adapter
-    for base, seed, *values in itertools.product(content["recipes"], seeds, *varied.values()):
-        base_path = path.parent / str(base)
-        keys = {**shared, **dict.fromkeys(SEED_KEYS, seed)}
-        for axis, value in zip(varied, values, strict=True):
-            keys |= dict.fromkeys(places[axis], value)
-        sections = _sections(keys)
-        dataset = {**load_recipe(base_path).sections["dataset"], **sections["dataset"]}
-        base_words = [base_path.stem] if len(content["recipes"]) > 1 else []
-        name = "-".join(_safe(word) for word in [path.stem, *base_words, *values, f"seed{seed}"])
-        if name in contents:
-            raise UserError(f"{path}: two cells would both be called {name}; values must differ in letters or digits")
-        identity = json.dumps([str(base), sections["dataset"], sections.get("train")], sort_keys=True)
-        adapters[name] = trained.setdefault(identity, name)
-        own = adapters[name] == name
-        sections.setdefault("evaluate", {})["models"] = ["adapter" if own else f"outputs/{adapters[name]}/adapter"]
-        cells.append(
-            Cell(
-                name=name,
-                base=base_path.stem,
-                values=dict(zip(varied, values, strict=True)),
-                seed=seed,
-                is_vanilla=dataset.get("strategy") == "none" or dataset.get("k") == 0,
-            )
-        )
-        bases[name], contents[name] = base_path, sections
-    return Grid(path.stem, axes, cells, bases, contents, adapters)
+    return shared
 
 
 def _places(key: str, where: str) -> list[str]:

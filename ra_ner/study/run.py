@@ -15,7 +15,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from statistics import mean
@@ -26,8 +26,8 @@ from tqdm import tqdm
 from .. import __version__
 from ..errors import UserError
 from ..files import write_text
-from ..recipe import EvaluateConfig, OutputConfig, PushScoresConfig, Recipe, RecipeParser, load_recipe
-from .grid import Cell, Grid
+from ..recipe import EvaluateConfig, OutputConfig, PushScoresConfig, Recipe, RecipeParser
+from .grid import TOKENIZER_KEYS, Cell, Grid
 
 SCRIPTS = Path(__file__).parents[2]
 STAGES = ("dataset", "train", "evaluate")
@@ -36,9 +36,10 @@ STAGES = ("dataset", "train", "evaluate")
 OUTPUTS = {
     "dataset": ["dataset"],
     "train": ["checkpoints", "logs", "adapter"],
-    "evaluate": [f"evaluation/{name}" for name in ("report.md", "report.html", "predictions.jsonl", "scores.json")],
+    "evaluate": [
+        f"evaluation/{name}" for name in ("texts.json", "predictions.jsonl", "report.md", "report.html", "scores.json")
+    ],
 }
-TOKENIZER_KEYS = ("model_name_or_path", "model_revision", "chat_template_path")
 SAVE_SECONDS = 10  # between two writings of cells.json while a stage runs
 STOP_SECONDS = 60  # that a stage has, once told to stop, to save a checkpoint
 
@@ -52,12 +53,9 @@ def run(grid: Grid, launch: Sequence[str] = ()) -> list[str]:
     Raises:
         UserError: a key of a cell is wrong, a benchmark can't be read, or the study is being run already.
     """
-    grid.write_recipes()
-    recipes = {cell.name: load_recipe(grid.recipe_path(cell)) for cell in grid.cells}
-    check(recipes.values())
+    check(grid.recipe(cell) for cell in grid.cells)
     with _alone(grid.output_dir):
-        failed = Study(grid, recipes, launch).run()
-    return failed
+        return Study(grid, launch).run()
 
 
 def check(recipes: Iterable[Recipe]) -> None:
@@ -84,14 +82,15 @@ def check(recipes: Iterable[Recipe]) -> None:
 class Study:
     """The cells of a grid and how far each is, as cells.json tells."""
 
-    def __init__(self, grid: Grid, recipes: Mapping[str, Recipe], launch: Sequence[str]):
-        self.grid, self.recipes, self.launch = grid, recipes, launch
+    def __init__(self, grid: Grid, launch: Sequence[str] = ()):
+        self.grid, self.launch = grid, launch
         self.path = grid.output_dir / "cells.json"
         self.state: dict[str, dict[str, dict[str, Any]]] = (
             json.loads(self.path.read_text(encoding="utf-8")) if self.path.is_file() else {}
         )
 
     def run(self) -> list[str]:
+        self.grid.write_recipes()
         self._stop_orphans()
         plan = [(cell, stage) for cell in self.grid.cells for stage in self._stages(cell)]
         failed: list[str] = []
@@ -125,7 +124,7 @@ class Study:
 
     def digest(self, cell: Cell, stage: str) -> str:
         """Of all that a stage's outcome depends on: another digest, and it has to be run again."""
-        recipe = self.recipes[cell.name]
+        recipe = self.grid.recipe(cell)
         sections = recipe.sections
         parts: list[object] = [recipe.language, sections["dataset"]]
         parts += [{key: sections["train"].get(key) for key in TOKENIZER_KEYS}]
@@ -219,11 +218,8 @@ class Study:
         return f", about {seconds / 60:.0f} min left"
 
     def _report(self) -> None:
-        try:
-            from .report import write
-        except ModuleNotFoundError:  # until the report is merged
-            print(f"{self.path}: no report is written yet")
-            return
+        from .report import write  # which imports more than a refused grid has to wait for
+
         costs = {}
         for cell in self.grid.cells:
             stages = self.state.get(cell.name, {})

@@ -1,0 +1,238 @@
+"""What a study would cost on one H100: tokens counted on samples, seconds by arithmetic. Nothing is trained or asked.
+
+    training    FLOP a token: 2 N forward and 2 N backward through the activations, as the base is frozen; with
+                activation checkpointing 2 N once more, to compute them again. N: the base model's parameters. The
+                validation part, each time it is evaluated: 2 N.
+    prompts     2 N a token; what a passage's questions share is run through once.
+    answers     each step of a batch of passages reads all weights once and takes as long as that; there are as many
+                steps as the longest gold answer has tokens.
+
+Left out are attention between tokens, the optimizer, loading, retrieval, and what a step costs beside the GPU's work.
+"""
+
+import json
+import os
+from collections import Counter
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import TYPE_CHECKING
+
+from .. import hub
+from ..benchmarks import Benchmark, load_benchmark
+from ..conversation import find_wording, opening
+from ..corpus import sample
+from ..errors import UserError
+from ..evaluation import types_asked
+from ..inference import Request
+from ..markdown import table
+from ..ra_dataset import build, split_passages
+from ..readers import read_source
+from ..recipe import EvaluateConfig, OutputConfig, PushScoresConfig, Recipe, RecipeParser, TrainConfig
+from ..rendering import load_training_tokenizer, prompt_ids, training_length
+from ..settings import Pools
+from .grid import TOKENIZER_KEYS, Grid
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+PEAK_FLOPS = 989e12  # of an H100 SXM in dense bfloat16 (NVIDIA's data sheet)
+BANDWIDTH = 3.35e12  # bytes a second of its memory (the same)
+UTILISATION = 0.35  # of PEAK_FLOPS; assumed
+TRAIN_SAMPLE = 200  # passages
+EVALUATE_SAMPLE = 48  # passages of a benchmark
+BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Tokens, and seconds on the GPU."""
+
+    train_tokens: float = 0
+    prompt_tokens: float = 0
+    answer_tokens: float = 0
+    train_seconds: float = 0
+    evaluate_seconds: float = 0
+
+    def __add__(self, other: "Cost") -> "Cost":
+        return Cost(*(a + b for a, b in zip(vars(self).values(), vars(other).values(), strict=True)))
+
+    def times(self, factor: float) -> "Cost":
+        return Cost(*(factor * value for value in vars(self).values()))
+
+    @property
+    def row(self) -> list[str]:
+        hours = (self.train_seconds, self.evaluate_seconds, self.train_seconds + self.evaluate_seconds)
+        tokens = (self.train_tokens, self.prompt_tokens, self.answer_tokens)
+        return [f"{count:,.0f}" for count in tokens] + [
+            f"{seconds / 3600:,.2g}" if seconds < 36_000 else f"{seconds / 3600:,.0f}" for seconds in hours
+        ]
+
+
+HEADER = ("training tokens", "prompt tokens", "answer tokens", "training h", "evaluation h", "H100 hours")
+
+
+def estimate(grid: Grid) -> str:
+    """A table of what a cell of each group costs, and what of it is measured and what assumed.
+
+    Raises:
+        UserError: a corpus, a tokenizer, an encoder or a model's config can't be read; of a benchmark a line tells.
+    """
+    first, seeds = {}, Counter(cell.group for cell in grid.cells)
+    for cell in grid.cells:
+        first.setdefault(cell.group, cell)
+    train, evaluate = cache(_train_cost), cache(_evaluate_cost)
+    costs, missing = {}, {}
+    for group, cell in first.items():
+        recipe = grid.recipe(cell)
+        trains = grid.adapters[cell.name] == cell.name
+        of_training = train(_Key(recipe, {"dataset": [], "train": []})) if trains else Cost()
+        # Retrieval is by chance here, so that cells of all strategies are asked in the same tokens.
+        of_evaluation, left_out = evaluate(_Key(recipe, {"dataset": ["strategy"], "evaluate": ["models"]}))
+        costs[group] = of_training + of_evaluation
+        missing |= left_out
+    total = sum((cost.times(seeds[group]) for group, cost in costs.items()), Cost())
+    rows = [[" ".join(map(_word, group)), seeds[group], *cost.row] for group, cost in costs.items()]
+    return "\n\n".join(
+        [
+            f"{grid.name}: {len(grid.cells)} cells. Each row tells what one cell costs, the last what all cost.",
+            table(["cell", "seeds", *HEADER], [*rows, ["all cells", len(grid.cells), *total.row]]),
+            f"Measured: tokens, by the recipe's tokenizer, of a dataset of {TRAIN_SAMPLE} passages and of the "
+            f"questions about {EVALUATE_SAMPLE} passages of each benchmark, scaled to all passages and epochs. "
+            "Training examples come from the sample, of which BM25 filters leave fewer than of the whole corpus. "
+            "In-context prompts are counted with random examples of their pool, on_demand as if some were always "
+            "near enough, and answers as the gold ones.",
+            f"Assumed: an H100 does {PEAK_FLOPS / 1e12:.0f} TFLOP/s, of which {UTILISATION:.0%} are used, and reads "
+            f"{BANDWIDTH / 1e12:.2f} TB/s; FLOP a token as ra_ner/study/cost.py says. No time was measured.",
+            *(f"Not counted: {name}: {reason}" for name, reason in missing.items()),
+        ]
+    )
+
+
+def _word(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+class _Key:
+    """A recipe, equal to others that cost the same: seeds and the named keys aside, their sections are equal."""
+
+    def __init__(self, recipe: Recipe, without: dict[str, list[str]]):
+        self.recipe = recipe
+        kept = [
+            {key: value for key, value in recipe.sections[section].items() if key not in ("seed", *keys)}
+            for section, keys in without.items()
+        ]
+        self.identity = json.dumps([recipe.language, kept], sort_keys=True)
+
+    def __hash__(self) -> int:
+        return hash(self.identity)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Key) and self.identity == other.identity
+
+
+def _tokenizer(recipe: Recipe) -> "PreTrainedTokenizerBase":
+    model, revision, template = (recipe.sections["train"].get(key) for key in TOKENIZER_KEYS)
+    if not model:
+        raise UserError(f"{recipe.path}: section train has no `model_name_or_path`; name a Hub id or a folder")
+    return load_training_tokenizer(model, revision, template)
+
+
+@cache
+def _parameters(model: str, revision: str | None) -> int:
+    """How many parameters a model has, by its config: no weights are fetched."""
+    from accelerate import init_empty_weights
+    from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, AutoConfig
+
+    config = AutoConfig.from_pretrained(hub.fetch_model(model, revision, ["config.json"]).path)
+    with init_empty_weights():
+        empty = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)](config)
+    empty.tie_weights()
+    return empty.num_parameters()
+
+
+def _train_cost(key: _Key) -> Cost:
+    import torch
+    from trl import ModelConfig, SFTConfig
+
+    from ..preview import training_steps
+
+    recipe = key.recipe
+    parser = RecipeParser("train", TrainConfig, ModelConfig, SFTConfig)
+    parser.set_defaults(use_cpu=not torch.accelerator.is_available())  # else bfloat16 is refused
+    _, model, args = parser.parse_section(recipe)[:3]
+    keys, language = recipe.dataset, recipe.language
+    source = read_source(keys.corpus, language, revision=keys.revision, config=keys.corpus_config)
+    size = keys.size or len(source.passages)
+    config = replace(keys, size=min(size, TRAIN_SAMPLE), exclude=[])
+    scale = size / sum(map(len, split_passages(source, language, config)[0].values()))
+    count = training_length(_tokenizer(recipe))
+    rows = build(source, language, recipe.name, config, count).splits
+    tokens = {split: scale * sum(count(row["prompt"] + row["completion"]) for row in rows[split]) for split in rows}
+    validations = 0.0
+    if args.eval_strategy == "epoch":
+        validations = args.num_train_epochs
+    elif args.eval_strategy == "steps":  # an `eval_steps` below 1 is a share of all steps
+        steps = training_steps(round(scale * len(rows["train"])), args)
+        validations = steps / args.eval_steps if args.eval_steps >= 1 else 1 / args.eval_steps
+    trained = tokens["train"] * args.num_train_epochs
+    flop = (6 if args.activation_checkpointing else 4) * trained + 2 * validations * tokens.get("validation", 0)
+    flop *= _parameters(model.model_name_or_path, model.model_revision)
+    return Cost(train_tokens=trained, train_seconds=flop / (PEAK_FLOPS * UTILISATION))
+
+
+def _evaluate_cost(key: _Key) -> tuple[Cost, dict[str, str]]:
+    """The cost, and the benchmarks that can't be read, with the reason."""
+    recipe, missing, cost = key.recipe, {}, Cost()
+    config = RecipeParser("evaluate", EvaluateConfig, PushScoresConfig, OutputConfig).parse_section(recipe)[0]
+    config = replace(config, allow_overlap=True)  # nothing is scored
+    pools, tokenizer = Pools(recipe, config), _tokenizer(recipe)
+    model, revision, _ = (recipe.sections["train"].get(key) for key in TOKENIZER_KEYS)
+    parameters = _parameters(model, revision)
+    weights = parameters * (0.5 if config.load_in_4bit else BYTES[config.dtype])
+    for name in config.benchmarks:
+        try:
+            benchmark = load_benchmark(name, recipe.language)
+        except UserError as error:
+            missing[name] = str(error)
+            continue
+        for setting in config.settings:
+            prompts, answers, steps = _questions(benchmark, setting, recipe, config, pools, tokenizer)
+            seconds = 2 * parameters * prompts / (PEAK_FLOPS * UTILISATION) + steps * weights / BANDWIDTH
+            cost += Cost(prompt_tokens=prompts, answer_tokens=answers, evaluate_seconds=seconds)
+    return cost, missing
+
+
+def _questions(
+    benchmark: Benchmark,
+    setting: str,
+    recipe: Recipe,
+    config: EvaluateConfig,
+    pools: Pools,
+    tokenizer: "PreTrainedTokenizerBase",
+) -> tuple[float, float, float]:
+    """Tokens of prompts and of gold answers, and steps of batches, of a benchmark in a setting."""
+    asked = len(sample(benchmark.test, config.limit, config.seed))
+    passages = sample(benchmark.test, min(asked, EVALUATE_SAMPLE), config.seed)
+    wording = find_wording(recipe.dataset.wording, recipe.language)
+    prompts, answers = 0, []
+    examples = pools.examples(_by_chance(setting, benchmark), benchmark, passages)
+    for passage, types, shown in zip(passages, types_asked(benchmark, passages, config.seed), examples, strict=True):
+        messages = opening(passage.text, [example.passage for example in shown], wording)
+        request = Request(passage.text, messages, [wording.question.format(type=type_) for type_ in types])
+        ids = [prompt_ids(tokenizer, query) for query in request.queries]
+        shared = len(os.path.commonprefix(ids))  # noqa: RUF071 - lists, not paths
+        prompts += shared + sum(len(prompt) - shared for prompt in ids)
+        gold = [wording.format_answer(passage.mentions(type_)) for type_ in types]
+        answers.append([len(tokenizer(answer).input_ids) + 1 for answer in gold])  # and the end of the turn
+    batches = [answers[start : start + config.batch_size] for start in range(0, len(answers), config.batch_size)]
+    steps = sum(max(max(row) for row in batch) for batch in batches)
+    scale = asked / len(passages)
+    return scale * prompts, scale * sum(map(sum, answers)), scale * steps
+
+
+def _by_chance(setting: str, benchmark: Benchmark) -> str:
+    """A setting of the same pool that needs no encoder."""
+    if setting == "zero_shot":
+        return setting
+    in_domain = setting.startswith("in_domain") or (setting == "on_demand" and benchmark.train)
+    return f"{'in' if in_domain else 'out'}_domain-random"

@@ -1,0 +1,157 @@
+"""A small study run whole: killed and gone on with, a changed base, and a cell that fails."""
+
+import fcntl
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from conftest import write_recipe
+
+from ra_ner.__main__ import main
+from ra_ner.errors import UserError
+from ra_ner.study.grid import load_grid
+from ra_ner.study.run import STAGES, Study
+
+GRID = "recipes/tiny.yaml"
+CELLS = [f"tiny-{strategy}-seed{seed}" for seed in (1, 2) for strategy in ("none", "nn")]
+
+
+def state() -> dict:
+    path = Path("outputs/tiny/cells.json")
+    return json.loads(path.read_text()) if path.exists() else {}
+
+
+def unfinished(*overrides: str) -> list[tuple[str, str]]:
+    """Stages that a run would still do, of the grid as it is now."""
+    study = Study(load_grid(GRID, overrides))
+    return [(cell.name, stage) for cell in study.grid.cells for stage in STAGES if not study._is_finished(cell, stage)]
+
+
+@pytest.fixture(scope="module")
+def study(workplace):
+    """A study of two strategies and two seeds, killed by SIGKILL in a training, and run again to its end."""
+    write_recipe(
+        workplace / "recipes" / "tiny_base.yaml", extends="quickstart.yaml", evaluate={"settings": ["zero_shot"]}
+    )
+    write_recipe(workplace / GRID, recipes=["tiny_base.yaml"], axes={"dataset.strategy": ["none", "nn"]}, seeds=[1, 2])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(workplace)
+        command = [sys.executable, "-m", "ra_ner", "study", GRID]
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        while not list(Path("outputs", CELLS[1]).glob("checkpoints/checkpoint-*/ra_it.json")):
+            assert process.poll() is None, "it is killed in the training of its second cell"
+            time.sleep(0.02)
+        process.kill()
+        process.wait()
+        killed = state()
+        group = killed[CELLS[1]]["train"]["process_group"]
+        os.killpg(group, 0)  # the training goes on
+        status = main(["study", GRID, "--launch", "--num_processes", "1"])
+        with pytest.raises(ProcessLookupError):
+            os.killpg(group, 0)
+        yield killed, status
+
+
+@pytest.fixture
+def here(study, workplace, monkeypatch):
+    monkeypatch.chdir(workplace)
+
+
+def test_a_killed_study_goes_on_and_redoes_nothing_that_is_finished(here, study):
+    killed, status = study
+    assert status == 0 and list(state()) == CELLS and unfinished() == []
+    assert killed[CELLS[0]] == state()[CELLS[0]], "its stages were finished"
+    first, training = (state()[CELLS[1]]["train"], killed[CELLS[1]]["train"])
+    assert training["status"] == "begun" and first["seconds"] > training["seconds"], "seconds add up"
+    assert "go on by `--resume_from_checkpoint last`" in Path(f"outputs/tiny/logs/{CELLS[1]}.log").read_text()
+    for name in CELLS:
+        run = Path("outputs", name)
+        assert sorted(path.name for path in run.iterdir()) == ["adapter", "dataset", "evaluation", "logs"]
+        assert json.loads((run / "evaluation" / "scores.json").read_text())["models"] == ["adapter"]
+        entries = state()[name]
+        assert list(entries) == list(STAGES) and {entry["status"] for entry in entries.values()} == {"done"}
+    assert state()[CELLS[1]]["train"]["tokens"] > state()[CELLS[0]]["train"]["tokens"] > 0, "examples cost tokens"
+
+
+def test_a_finished_study_runs_nothing(here):
+    before = state()
+    assert main(["study", GRID]) == 0
+    assert state() == before
+
+
+def test_a_changed_key_reruns_what_depends_on_it_and_nothing_else(here):
+    assert unfinished("evaluate.limit=2") == [(name, "evaluate") for name in CELLS]
+    stages = [(name, stage) for name in CELLS for stage in STAGES]
+    assert unfinished("train.lora_r=4") == [(name, stage) for name, stage in stages if stage != "dataset"]
+    assert unfinished("dataset.size=13") == stages
+    base = Path("recipes/tiny_base.yaml")
+    text = base.read_text()
+    write_recipe(base, **{**json.loads(text), "dataset": {"negative_probability": 0.4}})
+    assert unfinished() == stages
+    base.write_text(text)
+    assert unfinished() == []
+
+
+def test_a_failed_cell_is_named_and_the_rest_goes_on(here, capsys):
+    """An encoder that is not there stops the cell that needs one; the other is run again, as its recipe has changed."""
+    answers = Path("outputs", CELLS[0], "evaluation", "answers.jsonl")
+    kept = answers.read_bytes()
+    write_recipe(Path(GRID), recipes=["tiny_base.yaml"], axes={"dataset.strategy": ["nn", "none"]}, seeds=[1])
+    assert main(["study", GRID, "--set", "dataset.encoder=gone"]) == 1
+    said = capsys.readouterr().out
+    assert f"failed: {CELLS[1]}; see outputs/tiny/logs/{CELLS[1]}.log" in said
+    failed, done = state()[CELLS[1]], state()[CELLS[0]]
+    assert failed["dataset"]["status"] == "failed" and "build_ra_dataset.py: error: " in failed["dataset"]["error"]
+    assert not failed["train"] and not Path("outputs", CELLS[1], "adapter").exists(), "what it was trained on is gone"
+    assert [entry["status"] for entry in done.values()] == ["done"] * 3
+    assert answers.read_bytes().startswith(kept), "answers are kept under all that they depend on"
+
+
+def test_two_processes_cannot_run_one_study(here):
+    with (
+        Path("outputs/tiny/.lock").open() as file,
+        pytest.raises(UserError, match="outputs/tiny: this study is being run by another process"),
+    ):
+        fcntl.flock(file, fcntl.LOCK_EX)  # as another process would
+        main(["study", GRID])
+
+
+def test_what_all_cells_would_fail_of_is_refused_before_the_first_is_run(here):
+    before = state()
+    for override, message in [
+        ("evaluate.settings=[zero_short]", "unknown setting 'zero_short'; did you mean zero_shot"),
+        ("evaluate.benchmarks=[crossner_art]", "unknown benchmark crossner_art"),
+        ("dataset.size=many", "size"),
+        ("dataset.corpus=null", "section dataset has no `corpus`"),
+    ]:
+        with pytest.raises(UserError, match=message):
+            main(["study", GRID, "--set", override])
+    assert state() == before
+
+
+def test_sigterm_stops_what_runs_and_the_state_is_kept(here):
+    write_recipe(Path("recipes/stopped.yaml"), recipes=["tiny_base.yaml"], axes={"k": [1]}, seeds=[3])
+    command = [sys.executable, "-m", "ra_ner", "study", "recipes/stopped.yaml"]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    path = Path("outputs/stopped/cells.json")
+    while not path.exists():
+        assert process.poll() is None
+        time.sleep(0.02)
+    process.terminate()
+    process.wait()
+    entry = json.loads(path.read_text())["stopped-1-seed3"]["dataset"]
+    assert process.returncode == 128 + signal.SIGTERM and entry["status"] == "begun"
+    with pytest.raises(ProcessLookupError):
+        os.killpg(entry["process_group"], 0)
+
+
+def test_help_and_wrong_words_answer_at_once():
+    code = "import sys, ra_ner.__main__ as m; m.make_parser(); print({'torch', 'transformers'} & sys.modules.keys())"
+    assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "set()"
+    done = subprocess.run([sys.executable, "-m", "ra_ner", "studdy"], capture_output=True, text=True)
+    assert done.returncode == 2 and done.stderr.startswith("ra_ner: error: ") and done.stderr.count("\n") == 1
