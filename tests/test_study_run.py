@@ -123,14 +123,16 @@ def test_two_processes_cannot_run_one_study(here):
 
 def test_what_all_cells_would_fail_of_is_refused_before_the_first_is_run(here):
     before = state()
-    for override, message in [
-        ("evaluate.settings=[zero_short]", "unknown setting 'zero_short'; did you mean zero_shot"),
-        ("evaluate.benchmarks=[crossner_art]", "unknown benchmark crossner_art"),
-        ("dataset.size=many", "size"),
-        ("dataset.corpus=null", "section dataset has no `corpus`"),
+    pool = ["evaluate.settings=[out_domain-random]", "evaluate.pool=data/sample/en_test.jsonl"]
+    for overrides, message in [
+        (["evaluate.settings=[zero_short]"], "unknown setting 'zero_short'; did you mean zero_shot"),
+        (["evaluate.benchmarks=[crossner_art]"], "unknown benchmark crossner_art"),
+        (["dataset.size=many"], "size"),
+        (["dataset.corpus=null"], "section dataset has no `corpus`"),
+        (pool, "passages of the pool stand in the test part of benchmark sample_en"),
     ]:
         with pytest.raises(UserError, match=message):
-            main(["study", GRID, "--set", override])
+            main(["study", GRID, "--set", *overrides])
     assert state() == before
 
 

@@ -59,24 +59,28 @@ def run(grid: Grid, launch: Sequence[str] = ()) -> list[str]:
 
 
 def check(recipes: Iterable[Recipe]) -> None:
-    """Refuse, before anything is run, what build_ra_dataset.py and evaluate_ner.py would refuse.
+    """Refuse, before anything is run, what build_ra_dataset.py and evaluate_ner.py would refuse of all cells.
 
     Raises:
         UserError: see above.
     """
     from ..benchmarks import load_benchmark
-    from ..settings import check_settings
+    from ..settings import Pools, check_settings
 
     parser = RecipeParser("evaluate", EvaluateConfig, PushScoresConfig, OutputConfig)
-    benchmarks = set()
+    asked = {}
     for recipe in recipes:
         if not recipe.dataset.corpus:
             raise UserError(f"{recipe.path}: section dataset has no `corpus`; name a file or a Hub id")
         config = parser.parse_section(recipe)[0]
         check_settings(config.settings)
-        benchmarks |= {(name, recipe.language) for name in config.benchmarks}
-    for name, language in sorted(benchmarks):
-        load_benchmark(name, language)
+        key = (recipe.language, tuple(config.benchmarks), tuple(config.settings), config.pool, config.allow_overlap)
+        asked.setdefault(key, Pools(recipe, config))
+    for pools in asked.values():
+        for name in pools.config.benchmarks:
+            benchmark = load_benchmark(name, pools.recipe.language)
+            for setting in pools.config.settings:
+                pools.examples(setting, benchmark, [])  # whether there is a pool that does not hold the test part
 
 
 class Study:
