@@ -1,15 +1,18 @@
-"""Ask a model about passages with the engine, against batched `generate` of each query on its own.
+"""Ask a model about passages with the engine, against batched `generate` of each query on its own, or a server.
 
-    python perf/bench_eval.py [--model models/smollm2-135m-instruct] [--dtype float32 bfloat16]
+    python perf/bench_eval.py [--model models/smollm2-135m-instruct] [--adapter FOLDER] [--dtype float32 bfloat16]
+    python perf/bench_eval.py --dtype bfloat16 --server_url http://localhost:8000/v1 --server_model NAME
 
-One JSON line a figure. Passages are those of the English sample corpus, with 12 types each and k = 2 examples. Both
-arms are given the same queries, the same number of them at once, and are timed in turns; ratios are those of medians.
-`bare` is what cannot be saved: forward passes over as many tokens (the shared ones once, the questions, the answers)
-with a plain cache and no mask.
+One JSON line a figure. Passages are those of the English sample corpus, with 12 types each and k = 2 examples. All arms
+are given the same queries, the same number of them at once, and are timed in turns, each round with other passages;
+ratios are medians over rounds. `bare` is what cannot be saved: forward passes over as many tokens (what a passage's
+prompts share once, the rest of them, the answers at full length), without padding, a mask or meaning. A server must
+be freshly started with the same model and dtype: it is asked nothing twice, so its prefix cache holds no whole prompt.
 """
 
 import argparse
 import json
+import os
 import statistics
 import sys
 import time
@@ -22,54 +25,72 @@ import torch
 from transformers import DynamicCache
 
 from ra_ner.conversation import WORDINGS, opening
-from ra_ner.corpus import Passage, read_corpus
-from ra_ner.inference import Request
+from ra_ner.corpus import read_corpus
+from ra_ner.inference import Engine, Request
+from ra_ner.inference.server import ServerEngine
 from ra_ner.inference.transformers import TransformersEngine
+from ra_ner.recipe import EvaluateConfig
 from ra_ner.rendering import prompt_ids
 
 WORDING = WORDINGS["ra_it", "en"]
-PASSAGES, TYPES, K = 4, 12, 2
+PASSAGES, TYPES, K, NEW_TOKENS = 2, 12, 2, 12  # asked at once
 ROUNDS = 3
 
 
-def requests(passages: list[Passage], pool: list[Passage], types: list[str], k: int) -> list[Request]:
-    """Questions for each type about each passage; the examples are the next k of the pool."""
-    questions = [WORDING.question.format(type=type_) for type_ in types]
-    return [
+def batches(types: int = TYPES, k: int = K) -> list[list[Request]]:
+    """A batch for each round, with passages and examples of its own."""
+    passages, pool = read_corpus("data/sample/en_test.jsonl"), read_corpus("data/sample/en.jsonl")
+    names = list(dict.fromkeys(type_ for passage in pool for type_ in passage.types))[:types]
+    questions = [WORDING.question.format(type=type_) for type_ in names]
+    requests = [
         Request(passage.text, opening(passage.text, pool[k * i : k * (i + 1)], WORDING), questions)
-        for i, passage in enumerate(passages)
+        for i, passage in enumerate(passages[: ROUNDS * PASSAGES])
     ]
+    return [requests[i : i + PASSAGES] for i in range(0, len(requests), PASSAGES)]
 
 
-def generate(engine: TransformersEngine, asked: list[Request]) -> None:
+def prompts(engine: TransformersEngine, request: Request) -> list[list[int]]:
+    return [prompt_ids(engine.tokenizer, messages) for messages in request.queries]
+
+
+def ask(engine: Engine, batch: list[Request]) -> list[tuple[int, int, str]]:
+    return sorted(engine.answer(batch))
+
+
+def generate(engine: TransformersEngine, batch: list[Request]) -> None:
     """The baseline: all queries as one batch, nothing shared."""
-    prompts = [prompt_ids(engine.tokenizer, messages) for request in asked for messages in request.queries]
-    batch = engine.tokenizer.pad({"input_ids": prompts}, padding_side="left", return_tensors="pt")
-    engine.model.generate(**batch, do_sample=False, max_new_tokens=engine.max_new_tokens)
+    ids = [prompt for request in batch for prompt in prompts(engine, request)]
+    inputs = engine.tokenizer.pad({"input_ids": ids}, padding_side="left", return_tensors="pt")
+    engine.model.generate(**inputs, do_sample=False, max_new_tokens=engine.max_new_tokens)
 
 
 @torch.inference_mode()
-def bare(engine: TransformersEngine, asked: list[Request]) -> None:
+def bare(engine: TransformersEngine, batch: list[Request]) -> None:
     """Forward passes over the same number of tokens, of no meaning."""
-    whole = [[len(prompt_ids(engine.tokenizer, messages)) for messages in request.queries] for request in asked]
-    shared = [len(prompt_ids(engine.tokenizer, request.opening)) for request in asked]
-    steps = [max(shared), max(sum(n) - len(n) * s for n, s in zip(whole, shared, strict=True))]
-    steps += [max(map(len, whole))] * (engine.max_new_tokens - 1)
+    asked = [prompts(engine, request) for request in batch]
+    shared = [len(os.path.commonprefix(whole)) for whole in asked]  # noqa: RUF071 - lists, not paths
+    rest = [sum(len(prompt) - n for prompt in whole) for whole, n in zip(asked, shared, strict=True)]
+    steps = [round(statistics.mean(shared)), round(statistics.mean(rest))]
+    steps += [len(batch[0].questions)] * (engine.max_new_tokens - 1)
     cache = DynamicCache()
     for tokens in steps:
-        ids = torch.zeros(len(asked), tokens, dtype=torch.long)
+        ids = torch.zeros(len(batch), tokens, dtype=torch.long)
         engine.model(input_ids=ids, past_key_values=cache, logits_to_keep=1)
 
 
-def seconds(*arms: Callable[[], object]) -> list[float]:
-    """The median time of each arm, run in turns."""
-    times: list[list[float]] = [[] for _ in arms]
-    for _ in range(ROUNDS):
-        for taken, arm in zip(times, arms, strict=True):
+def in_turns(rounds: list[list[Request]], *arms: Callable[[list[Request]], object]) -> list[list[float]]:
+    """The seconds that each arm takes in each round."""
+    seconds: list[list[float]] = [[] for _ in arms]
+    for batch in rounds:
+        for taken, arm in zip(seconds, arms, strict=True):
             start = time.perf_counter()
-            arm()
+            arm(batch)
             taken.append(time.perf_counter() - start)
-    return [statistics.median(taken) for taken in times]
+    return seconds
+
+
+def ratio(seconds: list[float], of: list[float]) -> float:
+    return statistics.median(a / b for a, b in zip(seconds, of, strict=True))
 
 
 def show(**figures: object) -> None:
@@ -77,36 +98,67 @@ def show(**figures: object) -> None:
 
 
 def measure(engine: TransformersEngine, dtype: str) -> None:
-    passages, pool = read_corpus("data/sample/en_test.jsonl")[:PASSAGES], read_corpus("data/sample/en.jsonl")
-    types = list(dict.fromkeys(type_ for passage in pool for type_ in passage.types))[: 2 * TYPES]
-    asked = requests(passages, pool, types[:TYPES], K)
-    queries = [messages for request in asked for messages in request.queries]
-    setting = {"dtype": dtype, "prompt_tokens": statistics.mean(len(prompt_ids(engine.tokenizer, q)) for q in queries)}
-
-    def ask(requests: list[Request]) -> None:
-        list(engine.answer(requests))
-
-    ask(asked[:1])  # the first call sets things up
-    taken = {}
-    for new in (1, 12):
+    rounds, queries, taken = batches(), PASSAGES * TYPES, {}
+    lengths = [len(prompt) for batch in rounds for request in batch for prompt in prompts(engine, request)]
+    setting = {"dtype": dtype, "prompt_tokens": statistics.mean(lengths), "queries_at_once": queries}
+    arms = [lambda batch, arm=arm: arm(engine, batch) for arm in (ask, generate, bare)]
+    for new in (1, NEW_TOKENS):
         engine.max_new_tokens = new
-        ours, theirs, least = seconds(lambda: ask(asked), lambda: generate(engine, asked), lambda: bare(engine, asked))
+        ours, theirs, least = in_turns(rounds, *arms)
         taken[new] = ours
-        figures = {"times_faster_than_generate": theirs / ours, "times_slower_than_bare": ours / least}
-        show(**setting, max_new_tokens=new, queries_per_second=len(queries) / ours, **figures)
-    show(**setting, share_of_time_in_prefill=taken[1] / taken[12], share_in_decode=1 - taken[1] / taken[12])
-    for count, k in [(1, K), (6, K), (12, K), (24, K), (12, 0), (12, 1), (12, 4)]:
-        (ours,) = seconds(lambda count=count, k=k: ask(requests(passages, pool, types[:count], k)))
-        show(dtype=dtype, types=count, k=k, seconds=ours, seconds_per_query=ours / count / PASSAGES)
+        show(
+            **setting,
+            max_new_tokens=new,
+            queries_per_second=queries / statistics.median(ours),
+            times_faster_than_generate=ratio(theirs, ours),
+            times_slower_than_bare=ratio(ours, least),
+        )
+    prefill = ratio(taken[1], taken[NEW_TOKENS])
+    show(**setting, share_of_time_in_prefill=prefill, share_in_decode=1 - prefill)
+    for types, k in [(1, K), (6, K), (12, K), (24, K), (12, 0), (12, 1), (12, 4)]:
+        (ours,) = in_turns(batches(types, k), lambda batch: ask(engine, batch))
+        seconds = statistics.median(ours)
+        show(dtype=dtype, types=types, k=k, seconds=seconds, seconds_per_query=seconds / types / PASSAGES)
+
+
+def measure_server(engine: TransformersEngine, dtype: str, server: ServerEngine) -> None:
+    answers: dict[Engine, list] = {engine: [], server: []}
+    arms = [lambda batch, arm=arm: answers[arm].extend(ask(arm, batch)) for arm in (engine, server)]
+    # vLLM's worker spins for a second after its last answer, which would slow us down.
+    ours, theirs, _ = in_turns(batches(), *arms, lambda batch: time.sleep(2))
+    show(
+        dtype=dtype,
+        server=server.name,
+        max_new_tokens=engine.max_new_tokens,
+        queries_per_second=PASSAGES * TYPES / statistics.median(ours),
+        of_server=PASSAGES * TYPES / statistics.median(theirs),
+        times_faster_than_server=ratio(theirs, ours),
+        answers=len(answers[server]),
+        equal=sum(a == b for a, b in zip(answers[engine], answers[server], strict=True)),
+    )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", default="models/smollm2-135m-instruct")
+    parser.add_argument("--model", default="models/smollm2-135m-instruct", type=Path)
+    parser.add_argument("--adapter", type=Path)
     parser.add_argument("--dtype", nargs="+", default=["float32", "bfloat16"])
+    parser.add_argument("--server_url", help="Compare with this server of the model or adapter instead.")
+    parser.add_argument("--server_model", help="What the server calls it.")
     args = parser.parse_args()
+    if args.server_url and len(args.dtype) > 1:
+        parser.error("a server answers in one number format: give its --dtype")
+    config = EvaluateConfig(server_url=args.server_url, max_new_tokens=NEW_TOKENS, server_concurrency=PASSAGES * TYPES)
     for dtype in args.dtype:
-        measure(TransformersEngine(Path(args.model), dtype=dtype), dtype)
+        engine = TransformersEngine(args.model, args.adapter, dtype=dtype, max_new_tokens=NEW_TOKENS)
+        warm_up = [Request("In Bonn.", [{"role": "user", "content": "Text: In Bonn."}], ["Which city?"])]
+        ask(engine, warm_up)  # the first call sets things up
+        if args.server_url:
+            server = ServerEngine(args.server_model or str(args.model), config, args.adapter or args.model)
+            ask(server, warm_up)
+            measure_server(engine, dtype, server)
+        else:
+            measure(engine, dtype)
 
 
 if __name__ == "__main__":
