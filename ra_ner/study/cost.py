@@ -30,7 +30,7 @@ from ..readers import read_source
 from ..recipe import EvaluateConfig, OutputConfig, PushScoresConfig, Recipe, RecipeParser, TrainConfig
 from ..rendering import load_training_tokenizer, prompt_ids, training_length
 from ..settings import Pools
-from .grid import TOKENIZER_KEYS, Grid
+from .grid import TOKENIZER_KEYS, Grid, show
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -91,7 +91,7 @@ def estimate(grid: Grid) -> str:
         costs[group] = of_training + of_evaluation
         missing |= left_out
     total = sum((cost.times(seeds[group]) for group, cost in costs.items()), Cost())
-    rows = [[" ".join(map(_word, group)), seeds[group], *cost.row] for group, cost in costs.items()]
+    rows = [[" ".join(map(show, group)), seeds[group], *cost.row] for group, cost in costs.items()]
     return "\n\n".join(
         [
             f"{grid.name}: {len(grid.cells)} cells. Each row tells what one cell costs, the last what all cost.",
@@ -106,10 +106,6 @@ def estimate(grid: Grid) -> str:
             *(f"Not counted: {name}: {reason}" for name, reason in missing.items()),
         ]
     )
-
-
-def _word(value: object) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 class _Key:

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from .results import Group, best_example_quarters, combined, count_kinds, kinds_f1, passages_in, quarter_of, show
+from .grid import show
+from .results import Group, best_example_quarters, combined, count_kinds, kinds_f1, passages_in, quarter_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

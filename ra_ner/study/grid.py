@@ -242,7 +242,11 @@ def _sections(keys: Mapping[str, object]) -> Sections:
     return sections
 
 
+def show(value: object) -> str:
+    """An axis' value as text."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
 def _safe(value: object) -> str:
     """A value as part of a file's name."""
-    word = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    return re.sub(r"[^\w.-]+", "_", word).strip("_")
+    return re.sub(r"[^\w.-]+", "_", show(value)).strip("_")

@@ -19,7 +19,7 @@ from ..markdown import cell as escape
 from ..report import Rate, Table, html_page, markdown_parts, sample_mark
 from ..scoring import RATES
 from . import figures
-from .grid import SETTINGS_AXIS, Cell
+from .grid import SETTINGS_AXIS, Cell, show
 from .results import (
     COSTS,
     Evaluation,
@@ -37,7 +37,6 @@ from .results import (
     quarters,
     read_evaluation,
     results_csv,
-    show,
 )
 
 NONE = "–"

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..scoring import ERRORS, RATES, SCORES, Run, compare, interval, judge, mean, score
-from .grid import Cell, find_vanilla
+from .grid import Cell, find_vanilla, show
 
 Key = tuple[str, str]  # benchmark, setting
 Kind = tuple[str, bool]  # outcome of a verdict, and whether it is one on a gold entity
@@ -209,11 +209,6 @@ def best_example_quarters(groups: Sequence[Group], setting: str) -> list[tuple[f
     passages = [passage for group in groups for passage in passages_in(group.evaluations, setting)]
     ranges = quarters(passage.best_example for passage in passages if passage.best_example is not None)
     return ranges if len(ranges) > 1 else []
-
-
-def show(value: object) -> str:
-    """An axis' value as text."""
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def results_csv(

@@ -224,14 +224,17 @@ class Study:
     def _report(self) -> None:
         from .report import write  # which imports more than a refused grid has to wait for
 
+        known = {
+            "train_tokens": ("train", "tokens"),
+            "build_seconds": ("dataset", "seconds"),
+            "train_seconds": ("train", "seconds"),
+            "evaluate_seconds": ("evaluate", "seconds"),
+        }
         costs = {}
         for cell in self.grid.cells:
             stages = self.state.get(cell.name, {})
             costs[cell.name] = {
-                "train_tokens": stages.get("train", {}).get("tokens", 0),
-                "build_seconds": stages.get("dataset", {}).get("seconds", 0),
-                "train_seconds": stages.get("train", {}).get("seconds", 0),
-                "evaluate_seconds": stages.get("evaluate", {}).get("seconds", 0),
+                cost: stages[stage][key] for cost, (stage, key) in known.items() if key in stages.get(stage, {})
             }
         write(self.grid.output_dir, self.grid.cells, costs, self.grid.axes)
         print(f"{self.grid.output_dir}: report.md, report.html, results.csv, figures")
