@@ -197,3 +197,30 @@ def test_the_base_model_must_be_named(here, tmp_path):
     recipe = write_recipe(tmp_path / "r.yaml", language="en", train={"use_peft": True})
     with pytest.raises(UserError, match="no `model_name_or_path`"):
         run_script("train_sft", recipe, "--output_dir", tmp_path / "o")
+
+
+def test_a_cpu_scores_the_trained_positions_alone_with_the_loss_of_plain_trl(models, monkeypatch):
+    """Once plain TRL does so too, what ra_ner.training changes in it can go."""
+    from types import SimpleNamespace
+
+    import torch
+    import trl.trainer.utils as trl_utils
+    from transformers import AutoModelForCausalLM
+
+    from ra_ner import training
+
+    model, score, scored = AutoModelForCausalLM.from_pretrained(models / "lm"), trl_utils._ChunkedLogProbFunction, []
+    trl_utils.add_fused_lm_head(model)
+    ids = torch.arange(3, 23)[None]
+    labels = torch.where((ids > 7) & (ids < 11), ids, -100)
+
+    def apply(hidden, *args):
+        scored.append(len(hidden))
+        return score.apply(hidden, *args)
+
+    monkeypatch.setattr(trl_utils, "_ChunkedLogProbFunction", SimpleNamespace(apply=apply))
+    ours = model(input_ids=ids, labels=labels, fused_lm_head=True).loss
+    monkeypatch.setattr(trl_utils, "_use_triton", training._scores_trained_positions_alone)
+    plain = model(input_ids=ids, labels=labels, fused_lm_head=True).loss
+    assert scored == [3, 19]
+    torch.testing.assert_close(ours, plain)
