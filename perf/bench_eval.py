@@ -5,9 +5,10 @@
 
 One JSON line a figure. Passages are those of the English sample corpus, with 12 types each and k = 2 examples. All arms
 are given the same queries, the same number of them at once, and are timed in turns, each round with other passages;
-ratios are medians over rounds. `bare` is what cannot be saved: forward passes over as many tokens (what a passage's
-prompts share once, the rest of them, the answers at full length), without padding, a mask or meaning. A server must
-be freshly started with the same model and dtype: it is asked nothing twice, so its prefix cache holds no whole prompt.
+ratios are medians over rounds. `bare` is what cannot be saved: forward passes of the engine's own model over as many
+tokens (what a passage's prompts share once, the rest of them, the answers at full length), without padding, a mask or
+meaning. A server must be freshly started with the same model and dtype: it is asked nothing twice, so its prefix cache
+holds no whole prompt.
 """
 
 import argparse
@@ -17,16 +18,18 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import torch
-from transformers import DynamicCache
+from transformers import DynamicCache, PreTrainedModel
 
 from ra_ner.conversation import WORDINGS, opening
 from ra_ner.corpus import read_corpus
 from ra_ner.inference import Engine, Request
+from ra_ner.inference.cpu import prepare_for_cpu
 from ra_ner.inference.server import ServerEngine
 from ra_ner.inference.transformers import TransformersEngine
 from ra_ner.recipe import EvaluateConfig
@@ -34,7 +37,7 @@ from ra_ner.rendering import prompt_ids
 
 WORDING = WORDINGS["ra_it", "en"]
 PASSAGES, TYPES, K, NEW_TOKENS = 2, 12, 2, 12  # asked at once
-ROUNDS = 3
+ROUNDS = 9
 
 
 def batches(types: int = TYPES, k: int = K) -> list[list[Request]]:
@@ -57,11 +60,11 @@ def ask(engine: Engine, batch: list[Request]) -> list[tuple[int, int, str]]:
     return sorted(engine.answer(batch))
 
 
-def generate(engine: TransformersEngine, batch: list[Request]) -> None:
-    """The baseline: all queries as one batch, nothing shared."""
+def generate(model: PreTrainedModel, engine: TransformersEngine, batch: list[Request]) -> None:
+    """The baseline: all queries as one batch, nothing shared, with the model as transformers loads it."""
     ids = [prompt for request in batch for prompt in prompts(engine, request)]
     inputs = engine.tokenizer.pad({"input_ids": ids}, padding_side="left", return_tensors="pt")
-    engine.model.generate(**inputs, do_sample=False, max_new_tokens=engine.max_new_tokens)
+    model.generate(**inputs, do_sample=False, max_new_tokens=engine.max_new_tokens)
 
 
 @torch.inference_mode()
@@ -97,11 +100,11 @@ def show(**figures: object) -> None:
     print(json.dumps({key: round(v, 3) if isinstance(v, float) else v for key, v in figures.items()}), flush=True)
 
 
-def measure(engine: TransformersEngine, dtype: str) -> None:
+def measure(engine: TransformersEngine, dtype: str, model: PreTrainedModel) -> None:
     rounds, queries, taken = batches(), PASSAGES * TYPES, {}
     lengths = [len(prompt) for batch in rounds for request in batch for prompt in prompts(engine, request)]
     setting = {"dtype": dtype, "prompt_tokens": statistics.mean(lengths), "queries_at_once": queries}
-    arms = [lambda batch, arm=arm: arm(engine, batch) for arm in (ask, generate, bare)]
+    arms = [partial(ask, engine), partial(generate, model, engine), partial(bare, engine)]
     for new in (1, NEW_TOKENS):
         engine.max_new_tokens = new
         ours, theirs, least = in_turns(rounds, *arms)
@@ -151,6 +154,7 @@ def main() -> None:
     config = EvaluateConfig(server_url=args.server_url, max_new_tokens=NEW_TOKENS, server_concurrency=PASSAGES * TYPES)
     for dtype in args.dtype:
         engine = TransformersEngine(args.model, args.adapter, dtype=dtype, max_new_tokens=NEW_TOKENS)
+        prepare_for_cpu(engine.model)  # as evaluation does
         warm_up = [Request("In Bonn.", [{"role": "user", "content": "Text: In Bonn."}], ["Which city?"])]
         ask(engine, warm_up)  # the first call sets things up
         if args.server_url:
@@ -158,7 +162,7 @@ def main() -> None:
             ask(server, warm_up)
             measure_server(engine, dtype, server)
         else:
-            measure(engine, dtype)
+            measure(engine, dtype, TransformersEngine(args.model, args.adapter, dtype=dtype).model)
 
 
 if __name__ == "__main__":

@@ -125,11 +125,14 @@ def _load_engine(model: Model, config: EvaluateConfig) -> Engine:
 
         return ServerEngine(model.server_name, config, model.local.path, template)
 
+    from .inference.cpu import prepare_for_cpu
     from .inference.transformers import TransformersEngine
 
     adapter = model.local.path if model.base else None
     path = model.base.path if model.base else model.local.path
-    return TransformersEngine(path, adapter, template, config.dtype, config.max_new_tokens, config.load_in_4bit)
+    engine = TransformersEngine(path, adapter, template, config.dtype, config.max_new_tokens, config.load_in_4bit)
+    prepare_for_cpu(engine.model)
+    return engine
 
 
 def _chat_template(model: Model) -> str | None:

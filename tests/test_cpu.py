@@ -1,0 +1,49 @@
+"""What is done to a model for a CPU: the logits stay those of the model as transformers loads it."""
+
+import pytest
+import torch
+from conftest import byte_level_tokenizer, save_tiny_model
+from peft import LoraConfig, PeftModel, get_peft_model
+from torch import nn
+from transformers import AutoModelForCausalLM
+
+from ra_ner.inference.cpu import prepare_for_cpu
+
+pytestmark = pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="this build of torch has no oneDNN")
+
+IDS = torch.arange(3 * 40).reshape(3, 40) % 250
+
+
+@torch.inference_mode()
+def logits(model, **arguments):
+    return model(IDS, **arguments).logits.float()
+
+
+@pytest.mark.parametrize(
+    "architecture", ["llama", "qwen2", "qwen3", "gemma3_text"]
+)  # qwen2's linear layers have biases
+@pytest.mark.parametrize("dtype, rounding", [(torch.float32, 1e-5), (torch.bfloat16, 2e-2)])
+def test_logits_differ_by_rounding_alone(tmp_path, architecture, dtype, rounding):
+    save_tiny_model(architecture, byte_level_tokenizer(), tmp_path)
+    model = AutoModelForCausalLM.from_pretrained(tmp_path, dtype=dtype)
+    for module in model.modules():
+        if getattr(module, "bias", None) is not None:
+            nn.init.normal_(module.bias)  # zero in a new model
+    mask = (torch.rand(3, 1, 40, 40, generator=torch.Generator().manual_seed(0)) < 0.5) | torch.eye(40).bool()
+    expected = logits(model, attention_mask=mask)
+    prepare_for_cpu(model)
+    assert torch.allclose(logits(model, attention_mask=mask), expected, rtol=0, atol=rounding * expected.abs().max())
+
+
+def test_an_adapter_keeps_its_effect(tmp_path):
+    save_tiny_model("llama", byte_level_tokenizer(), tmp_path / "base")
+    base = AutoModelForCausalLM.from_pretrained(tmp_path / "base")
+    without = logits(base)
+    torch.manual_seed(0)
+    get_peft_model(base, LoraConfig(target_modules="all-linear", init_lora_weights=False)).save_pretrained(tmp_path)
+    model = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(tmp_path / "base"), tmp_path).eval()
+    expected = logits(model)
+    prepare_for_cpu(model)
+    assert not any(type(module) is nn.Linear for module in model.modules())
+    assert torch.allclose(logits(model), expected, atol=1e-5)
+    assert not torch.allclose(expected, without, atol=1e-2), "an adapter without effect proves nothing"
