@@ -11,6 +11,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from ra_ner.conversation import find_wording, opening, query
 from ra_ner.corpus import read_corpus
 from ra_ner.inference import Request
+from ra_ner.inference.cpu import prepare_for_cpu
 from ra_ner.inference.transformers import TransformersEngine
 from ra_ner.rendering import prompt_ids
 
@@ -51,6 +52,7 @@ def test_the_evaluation_prompt_is_a_token_prefix_of_the_training_row():
 def test_shared_prefill_gives_the_answers_of_plain_generation():
     wording = find_wording("ra_it", "en")
     engine = TransformersEngine(BASE, RUN / "adapter", dtype="float32", max_new_tokens=32)
+    prepare_for_cpu(engine.model)
     plain = AutoModelForCausalLM.from_pretrained(RUN / "adapter", dtype=torch.float32)
     examples = read_corpus(REPO / "data" / "sample" / "en.jsonl")[:2]
     for passage in read_corpus(REPO / "data" / "sample" / "en_test.jsonl")[:3]:
