@@ -19,9 +19,8 @@ def logits(model, **arguments):
     return model(IDS, **arguments).logits.float()
 
 
-@pytest.mark.parametrize(
-    "architecture", ["llama", "qwen2", "qwen3", "gemma3_text"]
-)  # qwen2's linear layers have biases
+# qwen2's linear layers have biases.
+@pytest.mark.parametrize("architecture", ["llama", "qwen2", "qwen3", "gemma3_text"])
 @pytest.mark.parametrize("dtype, rounding", [(torch.float32, 1e-5), (torch.bfloat16, 2e-2)])
 def test_logits_differ_by_rounding_alone(tmp_path, architecture, dtype, rounding):
     save_tiny_model(architecture, byte_level_tokenizer(), tmp_path)
