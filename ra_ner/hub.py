@@ -127,12 +127,12 @@ def fetch_model(name: str, revision: str | None = None, files: list[str] = MODEL
 
 
 def _digest(folder: Path) -> str:
-    """A digest of a folder's files: of their content, of those over 256 MB their size and time."""
+    """A digest of the names and the content of a folder's files, so that a copy of a model is the same model."""
     digest = hashlib.sha256()
     for file in sorted(file for file in folder.iterdir() if file.is_file() and file.name != "README.md"):
-        stat = file.stat()
-        digest.update(f"{file.name} {stat.st_size} ".encode())
-        digest.update(file.read_bytes() if stat.st_size < 2**28 else str(stat.st_mtime_ns).encode())
+        digest.update(file.name.encode())
+        with file.open("rb") as content:
+            digest.update(hashlib.file_digest(content, "sha256").digest())
     return digest.hexdigest()[:16]
 
 

@@ -331,6 +331,21 @@ def test_released_checkpoints_are_asked_in_their_own_words_and_chat_format(
         assert text.startswith(begins) and contains in text and text.endswith(ends)
 
 
+def test_a_copied_model_is_the_same_model(tmp_path):
+    for name in ("one", "copy"):
+        (tmp_path / name).mkdir()
+        with (tmp_path / name / "model.safetensors").open("wb") as weights:
+            weights.truncate(300 * 2**20)  # zeros that take no room
+    copied = tmp_path / "copy" / "model.safetensors"
+    os.utime(copied, (0, 0))
+    one = ra_hub.fetch_model(str(tmp_path / "one")).revision
+    assert ra_hub.fetch_model(str(tmp_path / "copy")).revision == one
+    with copied.open("r+b") as weights:
+        weights.seek(-1, os.SEEK_END)
+        weights.write(b"1")
+    assert ra_hub.fetch_model(str(tmp_path / "copy")).revision != one
+
+
 @pytest.mark.hub_live
 def test_the_real_hub_takes_a_private_dataset_and_gives_it_back(here):
     """Needs HF_TOKEN with write access; makes a private repo in the account's namespace and deletes it again."""
