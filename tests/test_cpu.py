@@ -14,6 +14,13 @@ pytestmark = pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason
 IDS = torch.arange(3 * 40).reshape(3, 40) % 250
 
 
+@pytest.fixture(autouse=True)
+def plain_attention(monkeypatch):
+    """No earlier test has switched grouped queries on, and no later one finds them so."""
+    monkeypatch.setenv("TRANSFORMERS_SDPA_FORCE_GQA", "0")
+    monkeypatch.delenv("TRANSFORMERS_SDPA_FORCE_GQA")
+
+
 @torch.inference_mode()
 def logits(model, **arguments):
     return model(IDS, **arguments).logits.float()
