@@ -5,6 +5,7 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from huggingface_hub import (
@@ -130,10 +131,16 @@ def _digest(folder: Path) -> str:
     """A digest of the names and the content of a folder's files, so that a copy of a model is the same model."""
     digest = hashlib.sha256()
     for file in sorted(file for file in folder.iterdir() if file.is_file() and file.name != "README.md"):
-        digest.update(file.name.encode())
-        with file.open("rb") as content:
-            digest.update(hashlib.file_digest(content, "sha256").digest())
+        stat = file.stat()
+        digest.update(file.name.encode() + _content_digest(file, stat.st_size, stat.st_mtime_ns))
     return digest.hexdigest()[:16]
+
+
+@cache
+def _content_digest(file: Path, size: int, time: int) -> bytes:
+    """Each file is read once, as long as its size and time stay: all adapters of a command may have one base."""
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").digest()
 
 
 def fetch_dataset_facts(source: str, config: str, revision: str | None, way_out: str) -> tuple[dict, str]:
