@@ -16,18 +16,18 @@ from ra_ner.recipe import DatasetConfig, OutputConfig, PushDatasetConfig, Recipe
 
 def main(recipe: Recipe, config: DatasetConfig, push: PushDatasetConfig, output: OutputConfig) -> Path | None:
     """Build the dataset, push it if asked to, and return its folder; None after a dry run, and on other ranks."""
-    from ra_ner import hub
+    from ra_ner.corpora.sources import load_corpus
+    from ra_ner.dataset.build import build, push_to_hub, summary, write
     from ra_ner.distributed import distributed_state
-    from ra_ner.ra_dataset import build, push_to_hub, summary, write
-    from ra_ner.readers import read_source
-    from ra_ner.rendering import load_training_tokenizer, training_length
+    from ra_ner.hub import repos
+    from ra_ner.prompting.chat_template import load_training_tokenizer, training_length
 
     if not config.corpus:
         raise UserError(f"{recipe.path}: section dataset has no `corpus`; name a file or a Hub id")
     is_main = distributed_state().is_main_process
     if push.push_to_hub and is_main and not push.dry_run:
-        hub.prepare_push("dataset", push.hub_dataset_id, push.hub_private_repo, "hub_dataset_id")
-    source = read_source(config.corpus, recipe.language, revision=config.revision, config=config.corpus_config)
+        repos.prepare_push("dataset", push.hub_dataset_id, push.hub_private_repo, "hub_dataset_id")
+    source = load_corpus(config.corpus, recipe.language, revision=config.revision, config=config.corpus_config)
     count_tokens = None
     if config.max_length:
         keys = ("model_name_or_path", "model_revision", "chat_template_path")

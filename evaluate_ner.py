@@ -18,14 +18,14 @@ from ra_ner.recipe import EvaluateConfig, OutputConfig, PushScoresConfig, Recipe
 
 def main(recipe: Recipe, config: EvaluateConfig, push: PushScoresConfig, output: OutputConfig) -> dict | None:
     """Evaluate, print the report, push it if asked to, and return the scores; None on other ranks than the main one."""
-    from ra_ner import hub
     from ra_ner.distributed import distributed_state
-    from ra_ner.evaluation import evaluate, push_to_hub
+    from ra_ner.evaluation.run import evaluate, push_to_hub
+    from ra_ner.hub import repos
 
     if push.push_to_hub and distributed_state().is_main_process:
-        hub.prepare_push("model", push.hub_model_id, push.hub_private_repo, "hub_model_id")
+        repos.prepare_push("model", push.hub_model_id, push.hub_private_repo, "hub_model_id")
         if push.hub_dataset_id:
-            hub.prepare_push("dataset", push.hub_dataset_id, push.hub_private_repo, "hub_dataset_id")
+            repos.prepare_push("dataset", push.hub_dataset_id, push.hub_private_repo, "hub_dataset_id")
     folder = Path(output.output_dir)
     scores = evaluate(recipe, config, folder)
     if scores is None:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def main(recipe: Recipe, config: TrainConfig, model_args: "ModelConfig", training_args: "SFTConfig") -> None:
-    from ra_ner.training import train
+    from ra_ner.training.trainer import train
 
     if config.show_batch:
         train(recipe, config, model_args, training_args)
@@ -28,7 +28,7 @@ def main(recipe: Recipe, config: TrainConfig, model_args: "ModelConfig", trainin
     adapter = run_dir / "adapter"
     is_finished = config.merge and adapter.is_dir()
     if config.merge:
-        from ra_ner.merging import check_merge, merge
+        from ra_ner.training.merge import check_merge, merge
 
         check_merge(training_args, is_finished)
     if is_finished:

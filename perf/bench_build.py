@@ -38,9 +38,9 @@ REPO = Path(__file__).parents[1]
 sys.path.insert(0, str(REPO))
 
 from ra_ner import ra_dataset  # noqa: E402
-from ra_ner.corpus import Entity, Passage, read_corpus  # noqa: E402
-from ra_ner.hub import LocalModel  # noqa: E402
-from ra_ner.readers import Source  # noqa: E402
+from ra_ner.corpora.sources import LoadedCorpus  # noqa: E402
+from ra_ner.hub.repos import LocalModel  # noqa: E402
+from ra_ner.passage import Entity, Passage, read_corpus  # noqa: E402
 from ra_ner.recipe import DatasetConfig  # noqa: E402
 from ra_ner.retrieval import search, select  # noqa: E402
 from ra_ner.retrieval.bm25 import BM25Index, split_words  # noqa: E402
@@ -173,7 +173,7 @@ def build_once(strategy: str, passages: list[Passage], clock: Clock) -> None:
     ra_dataset.hub.fetch_model = lambda name: LocalModel(Path(name), "given")
     select.encode = lambda texts, encoder: dict.fromkeys(texts)
     select.nearest = lambda queries, documents, count: (scores[:, :count], positions[:, :count])
-    source = Source(passages, None, {})
+    source = LoadedCorpus(passages, None, {})
     with tempfile.TemporaryDirectory() as folder:
         clock.time(0, lambda: ra_dataset.write(ra_dataset.build(source, "en", "r", config), Path(folder) / "dataset"))
 

@@ -26,14 +26,14 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import torch
 from transformers import DynamicCache, PreTrainedModel
 
-from ra_ner.conversation import WORDINGS, opening
-from ra_ner.corpus import read_corpus
-from ra_ner.inference import Engine, Request
+from ra_ner.corpora.sources import read_corpus
 from ra_ner.inference.cpu import prepare_for_cpu
+from ra_ner.inference.engine import Engine, Request
 from ra_ner.inference.server import ServerEngine
 from ra_ner.inference.transformers import TransformersEngine
+from ra_ner.prompting.chat_template import prompt_ids
+from ra_ner.prompting.conversation import WORDINGS, opening
 from ra_ner.recipe import EvaluateConfig
-from ra_ner.rendering import prompt_ids
 
 WORDING = WORDINGS["ra_it", "en"]
 PASSAGES, TYPES, K, NEW_TOKENS = 2, 12, 2, 12  # asked at once

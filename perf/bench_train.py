@@ -41,11 +41,11 @@ import trl
 from datasets import Dataset, DatasetDict
 from transformers import PrinterCallback
 
-from ra_ner import training
-from ra_ner.ra_dataset import FEATURES, Row, build
-from ra_ner.readers import read_source
+from ra_ner.corpora.sources import load_corpus
+from ra_ner.dataset.build import FEATURES, Row, build
+from ra_ner.prompting.chat_template import load_training_tokenizer, training_length
 from ra_ner.recipe import DatasetConfig
-from ra_ner.rendering import load_training_tokenizer, training_length
+from ra_ner.training import trainer as training
 from train_sft import make_parser
 
 datasets.disable_progress_bars()
@@ -74,7 +74,7 @@ def spread(items: Sequence[T], count: int, size: Callable[[T], int]) -> list[T]:
 def ra_it_rows(corpus: str) -> list[Row]:
     config = DatasetConfig(size=PASSAGES, encoder=ENCODER, max_length=MAX_LENGTH)
     count_tokens = training_length(load_training_tokenizer(MODEL))
-    return build(read_source(corpus, "en"), "en", "bench", config, count_tokens).splits["train"].to_list()
+    return build(load_corpus(corpus, "en"), "en", "bench", config, count_tokens).splits["train"].to_list()
 
 
 def count_types(row: Row) -> int:

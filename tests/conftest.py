@@ -23,8 +23,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import pytest
 
 REPO = Path(__file__).parents[1]
-from ra_ner.corpus import Entity, Passage
-from ra_ner.rendering import TEMPLATES
+from ra_ner.passage import Entity, Passage
+from ra_ner.prompting.chat_template import TEMPLATES
 
 SHARED = REPO.parent / "shared"
 

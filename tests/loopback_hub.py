@@ -529,7 +529,7 @@ def download(hub: LoopbackHub, request: Request) -> Reply:
         raise HubError(401 if request.user is None else 403, message, "GatedRepo")
     commit = repo.at(request.params["revision"])
     if path not in commit.files:
-        raise HubError(404, "Entry not found", "EntryNotFound", {"X-Repo-Commit": commit.sha})
+        raise HubError(404, "BenchmarkSpec not found", "EntryNotFound", {"X-Repo-Commit": commit.sha})
     data = commit.files[path]
     headers = {
         "Content-Type": "application/octet-stream",

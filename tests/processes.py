@@ -14,7 +14,7 @@ from ra_ner.errors import clear_errors
 
 # Not conftest, which would start a loopback Hub of its own: the scripts talk to the one of the tests.
 SERVER = multiprocessing.get_context("forkserver")
-SERVER.set_forkserver_preload(["ra_ner.training", "ra_ner.evaluation", "sentence_transformers"])
+SERVER.set_forkserver_preload(["ra_ner.training.trainer", "ra_ner.evaluation.run", "sentence_transformers"])
 
 
 def _child(
@@ -115,7 +115,7 @@ def share_out_on_cpus() -> None:
     from accelerate.utils import DistributedType
 
     import train_sft
-    from ra_ner import checkpoints
+    from ra_ner.training import checkpoints
 
     main, mark_last = train_sft.main, checkpoints.mark_last
 
@@ -134,6 +134,6 @@ def share_out_on_cpus() -> None:
 
 def hurry() -> None:
     """Wait for other processes for one second, not ten."""
-    from ra_ner import checkpoints
+    from ra_ner.training import checkpoints
 
     checkpoints.ANSWER_SECONDS = 1

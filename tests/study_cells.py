@@ -4,10 +4,10 @@ import json
 import random
 from pathlib import Path
 
-from ra_ner.answers import parse_answer
-from ra_ner.files import write_text
-from ra_ner.report import scores_json
-from ra_ner.scoring import score_all
+from ra_ner.atomic_files import write_text
+from ra_ner.evaluation.report import scores_json
+from ra_ner.evaluation.scoring import score_all
+from ra_ner.prompting.answers import parse_answer
 from ra_ner.study.grid import Cell
 
 WORDS = [f"w{number}" for number in range(12)]

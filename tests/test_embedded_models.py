@@ -5,10 +5,10 @@ from collections import Counter
 import pytest
 from conftest import REPO
 
-from ra_ner import hub
-from ra_ner.corpus import read_corpus
+from ra_ner.corpora.sources import read_corpus
+from ra_ner.hub import repos as hub
 from ra_ner.recipe import DatasetConfig
-from ra_ner.retrieval.select import Retriever
+from ra_ner.retrieval.retriever import Retriever
 
 MULTILINGUAL, ENGLISH = (REPO / "models" / name for name in ("multilingual-e5-small", "all-minilm-l6-v2"))
 

@@ -12,7 +12,7 @@ import processes
 import pytest
 from conftest import run_script
 
-from ra_ner import files
+from ra_ner import atomic_files as files
 from ra_ner.errors import clear_errors
 
 RECIPE = "recipes/quickstart.yaml"

@@ -8,12 +8,12 @@ from conftest import REPO
 from datasets import load_dataset
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from ra_ner.conversation import find_wording, opening, query
-from ra_ner.corpus import read_corpus
-from ra_ner.inference import Request
+from ra_ner.corpora.sources import read_corpus
 from ra_ner.inference.cpu import prepare_for_cpu
+from ra_ner.inference.engine import Request
 from ra_ner.inference.transformers import TransformersEngine
-from ra_ner.rendering import prompt_ids
+from ra_ner.prompting.chat_template import prompt_ids
+from ra_ner.prompting.conversation import find_wording, opening, query
 
 pytestmark = pytest.mark.slow
 

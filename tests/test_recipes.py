@@ -8,14 +8,14 @@ import pytest
 import trl
 from conftest import HUB, REPO, byte_level_tokenizer, put_folder, run_script, save_tiny_model
 
-from ra_ner.corpus import read_corpus
+from ra_ner.corpora.sources import read_corpus
+from ra_ner.prompting.chat_template import TEMPLATES
 from ra_ner.recipe import load_recipe
-from ra_ner.rendering import TEMPLATES
 
 
 def conversations(language: str) -> bytes:
     """The sample corpus as ShareGPT conversations, the form of Pile-NER-type and Sky-NER."""
-    from ra_ner.conversation import find_wording, training_conversation
+    from ra_ner.prompting.conversation import find_wording, training_conversation
 
     rows = []
     for passage in read_corpus(REPO / "data" / "sample" / f"{language}.jsonl")[:12]:

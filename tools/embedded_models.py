@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from ra_ner.files import new_folder
+from ra_ner.atomic_files import new_folder
 
 if TYPE_CHECKING:
     from transformers import BertModel, PreTrainedTokenizerFast

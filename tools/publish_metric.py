@@ -7,6 +7,7 @@ The scorer is copied beside the metric, as a Space can't import the library.
 """
 
 import argparse
+import re
 import shutil
 import sys
 import tempfile
@@ -17,10 +18,10 @@ from huggingface_hub import HfApi
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from ra_ner.errors import clear_errors
-from ra_ner.hub import hub_errors
+from ra_ner.hub.repos import hub_errors
 
 ROOT = Path(__file__).parents[1]
-METRIC, SCORER = ROOT / "metrics" / "entity_f1", ("answers.py", "scoring.py")
+METRIC, SCORER = ROOT / "metrics" / "entity_f1", ("prompting/answers.py", "evaluation/scoring.py")
 
 
 def publish(namespace: str, private: bool = True) -> str:
@@ -35,7 +36,8 @@ def publish(namespace: str, private: bool = True) -> str:
         for name in SCORER:
             shutil.copy(ROOT / "ra_ner" / name, folder)
         wrapper = folder / f"{METRIC.name}.py"
-        wrapper.write_text(wrapper.read_text(encoding="utf-8").replace("from ra_ner.", "from ."), encoding="utf-8")
+        code = re.sub(r"from ra_ner\.\w+\.", "from .", wrapper.read_text(encoding="utf-8"))
+        wrapper.write_text(code, encoding="utf-8")
         api = HfApi()
         api.create_repo(repo_id, repo_type="space", space_sdk="gradio", private=private, exist_ok=True)
         message = "The metric and its scorer"

@@ -9,11 +9,11 @@ from pathlib import Path
 import openai
 from transformers import AutoTokenizer
 
-from ..conversation import Message
 from ..errors import UserError
+from ..prompting.chat_template import prompt_ids
+from ..prompting.conversation import Message
 from ..recipe import EvaluateConfig
-from ..rendering import prompt_ids
-from . import Request, answer_budget
+from .engine import Request, answer_budget
 
 RETRIES = 6  # the client's own: after 429, 5xx and cut connections, with growing pauses
 ATTEMPTS = 3  # at an answer that is none

@@ -12,9 +12,9 @@ from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 
 from ..errors import UserError
-from ..rendering import prompt_ids
-from . import Request, answer_budget
-from .tree import SHARED, Branch, Tree
+from ..prompting.chat_template import prompt_ids
+from .engine import Request, answer_budget
+from .shared_prefix import SHARED, Branch, Tree
 
 
 class TransformersEngine:

@@ -52,7 +52,7 @@ def split_words(text: str, language: str) -> list[str]:
     return [token for token in _tokens(text, language) if _is_word(token, language)]
 
 
-class _Columns(dict[str, int]):
+class _Vocabulary(dict[str, int]):
     """The column of each word, given out as words are met; -1 for a token that is no word, so it is judged once."""
 
     def __init__(self, language: str) -> None:
@@ -73,7 +73,7 @@ class BM25Index:
     """
 
     def __init__(self, texts: Sequence[str], language: str) -> None:
-        columns = _Columns(language)
+        columns = _Vocabulary(language)
         rows = [_known(map(columns.__getitem__, _tokens(text, language))) for text in texts]
         self._language, self._columns = language, columns
         self._counts = counts = _counts(rows, columns.width)  # of the documents, then of queries

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from accelerate import PartialState
     from sentence_transformers import SentenceTransformer
 
-    from ..hub import LocalModel
+    from ..hub.repos import LocalModel
 
 Role = Literal["query", "document"]
 CACHE = Path("outputs/.embeddings")

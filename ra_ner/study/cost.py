@@ -17,19 +17,19 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING
 
-from .. import hub
-from ..benchmarks import Benchmark, load_benchmark
-from ..conversation import find_wording, opening
-from ..corpus import sample
+from ..corpora.benchmarks import Benchmark, load_benchmark
+from ..corpora.sources import load_corpus
+from ..dataset.build import build, split_passages
 from ..errors import UserError
-from ..evaluation import types_asked
-from ..inference import Request
+from ..evaluation.example_pools import ExamplePools
+from ..evaluation.run import types_asked
+from ..hub import repos
+from ..inference.engine import Request
 from ..markdown import table
-from ..ra_dataset import build, split_passages
-from ..readers import read_source
+from ..passage import sample
+from ..prompting.chat_template import load_training_tokenizer, prompt_ids, training_length
+from ..prompting.conversation import find_wording, opening
 from ..recipe import EvaluateConfig, OutputConfig, PushScoresConfig, Recipe, RecipeParser, TrainConfig
-from ..rendering import load_training_tokenizer, prompt_ids, training_length
-from ..settings import Pools
 from .grid import TOKENIZER_KEYS, Grid, show
 
 if TYPE_CHECKING:
@@ -139,7 +139,7 @@ def _parameters(model: str, revision: str | None) -> int:
     from accelerate import init_empty_weights
     from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, AutoConfig
 
-    config = AutoConfig.from_pretrained(hub.fetch_model(model, revision, ["config.json"]).path)
+    config = AutoConfig.from_pretrained(repos.fetch_model(model, revision, ["config.json"]).path)
     with init_empty_weights():
         empty = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)](config)
     empty.tie_weights()
@@ -150,14 +150,14 @@ def _train_cost(key: _Key) -> Cost:
     import torch
     from trl import ModelConfig, SFTConfig
 
-    from ..preview import training_steps
+    from ..training.preview import training_steps
 
     recipe = key.recipe
     parser = RecipeParser("train", TrainConfig, ModelConfig, SFTConfig)
     parser.set_defaults(use_cpu=not torch.accelerator.is_available())  # else bfloat16 is refused
     _, model, args = parser.parse_section(recipe)[:3]
     keys, language = recipe.dataset, recipe.language
-    source = read_source(keys.corpus, language, revision=keys.revision, config=keys.corpus_config)
+    source = load_corpus(keys.corpus, language, revision=keys.revision, config=keys.corpus_config)
     size = keys.size or len(source.passages)
     config = replace(keys, size=min(size, TRAIN_SAMPLE), exclude=[])
     scale = size / sum(map(len, split_passages(source, language, config)[0].values()))
@@ -181,7 +181,7 @@ def _evaluate_cost(key: _Key) -> tuple[Cost, dict[str, str]]:
     recipe, missing, cost = key.recipe, {}, Cost()
     config = RecipeParser("evaluate", EvaluateConfig, PushScoresConfig, OutputConfig).parse_section(recipe)[0]
     config = replace(config, allow_overlap=True)  # nothing is scored
-    pools, tokenizer = Pools(recipe, config), _tokenizer(recipe)
+    pools, tokenizer = ExamplePools(recipe, config), _tokenizer(recipe)
     model, revision, _ = (recipe.sections["train"].get(key) for key in TOKENIZER_KEYS)
     parameters = _parameters(model, revision)
     weights = parameters * (0.5 if config.load_in_4bit else BYTES[config.dtype])
@@ -203,7 +203,7 @@ def _questions(
     setting: str,
     recipe: Recipe,
     config: EvaluateConfig,
-    pools: Pools,
+    pools: ExamplePools,
     tokenizer: "PreTrainedTokenizerBase",
 ) -> tuple[float, float, float]:
     """Tokens of prompts and of gold answers, and steps of batches, of a benchmark in a setting."""

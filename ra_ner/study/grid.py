@@ -19,8 +19,8 @@ from typing import Any
 
 import yaml
 
+from ..atomic_files import write_text
 from ..errors import UserError
-from ..files import write_text
 from ..recipe import SECTIONS, DatasetConfig, EvaluateConfig, Recipe, load_recipe, nearest_key, parse_yaml, read_yaml
 
 SETTINGS_AXIS = "evaluate.settings"

@@ -14,10 +14,10 @@ from typing import Any, NamedTuple
 
 from tqdm import tqdm
 
-from ..files import new_folder, write_text
+from ..atomic_files import new_folder, write_text
+from ..evaluation.report import Rate, Table, html_page, markdown_parts, sample_mark
+from ..evaluation.scoring import RATES
 from ..markdown import cell as escape
-from ..report import Rate, Table, html_page, markdown_parts, sample_mark
-from ..scoring import RATES
 from . import figures
 from .grid import SETTINGS_AXIS, Cell, show
 from .results import (
@@ -155,12 +155,12 @@ def _range(counts: Iterable[int]) -> str:
 def _tables(groups: Sequence[Group]) -> list[Table]:
     """The main tables of one base recipe."""
     span = "Gold spans that were found; an answer that can't be read is wrong."
-    legacy = "UniversalNER's score, under which an answer that can't be read counts as an empty list."
+    uniner = "UniversalNER's score, under which an answer that can't be read counts as an empty list."
     return [
         _f1(groups, "span", span),
-        _f1(groups, "legacy", legacy),
-        *(_to_vanilla(groups, score) for score in ("span", "legacy")),
-        *(_to_zero_shot(groups, score) for score in ("span", "legacy")),
+        _f1(groups, "uniner", uniner),
+        *(_to_vanilla(groups, score) for score in ("span", "uniner")),
+        *(_to_zero_shot(groups, score) for score in ("span", "uniner")),
         _answers(groups),
         *_errors(groups),
     ]
@@ -317,7 +317,7 @@ ones."""
 
 
 def _rates(groups: Sequence[Group]) -> Table:
-    columns = [(score, rate) for score in ("span", "legacy") for rate in RATES]
+    columns = [(score, rate) for score in ("span", "uniner") for rate in RATES]
     rows = []
     for group, setting, names in _asked(groups):
         for benchmark in group.benchmarks:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ..scoring import ERRORS, RATES, SCORES, Run, compare, interval, judge, mean, score
+from ..evaluation.scoring import ERRORS, RATES, SCORES, Run, compare, interval, judge, mean, score
 from .grid import Cell, find_vanilla, show
 
 Key = tuple[str, str]  # benchmark, setting
@@ -215,7 +215,7 @@ def results_csv(
     cells: Sequence[Cell], evaluations: Mapping[str, Evaluation], costs: Mapping[str, Mapping[str, float]]
 ) -> str:
     """One row for each cell, benchmark and setting; costs are the cell's and stand in each of its rows."""
-    scores = [(score_, name) for score_ in ("span", "legacy") for name in (*RATES, "tp", "fp", "fn")]
+    scores = [(score_, name) for score_ in ("span", "uniner") for name in (*RATES, "tp", "fp", "fn")]
     sides = [(kind, side) for kind in ERRORS for side in ("fp", "fn")]
     header = ["cell", "base", *cells[0].values, "seed", "benchmark", "setting", "passages", "queries", "unparsed"]
     header += ["mentions", "copied", *("_".join(pair) for pair in [*scores, *sides]), *COSTS]

@@ -24,8 +24,8 @@ from typing import Any, TextIO
 from tqdm import tqdm
 
 from .. import __version__
+from ..atomic_files import write_text
 from ..errors import UserError
-from ..files import write_text
 from ..recipe import EvaluateConfig, OutputConfig, PushScoresConfig, Recipe, RecipeParser
 from .grid import TOKENIZER_KEYS, Cell, Grid
 
@@ -64,8 +64,8 @@ def check(recipes: Iterable[Recipe]) -> None:
     Raises:
         UserError: see above.
     """
-    from ..benchmarks import load_benchmark
-    from ..settings import Pools, check_settings
+    from ..corpora.benchmarks import load_benchmark
+    from ..evaluation.example_pools import ExamplePools, check_settings
 
     parser = RecipeParser("evaluate", EvaluateConfig, PushScoresConfig, OutputConfig)
     asked = {}
@@ -75,7 +75,7 @@ def check(recipes: Iterable[Recipe]) -> None:
         config = parser.parse_section(recipe)[0]
         check_settings(config.settings)
         key = (recipe.language, tuple(config.benchmarks), tuple(config.settings), config.pool, config.allow_overlap)
-        asked.setdefault(key, Pools(recipe, config))
+        asked.setdefault(key, ExamplePools(recipe, config))
     for pools in asked.values():
         for name in pools.config.benchmarks:
             benchmark = load_benchmark(name, pools.recipe.language)

@@ -1,0 +1,240 @@
+"""Corpora in the forms that others publish them in, from a file or the Hub, read into passages.
+
+Whatever the form, a source is first a list of rows; the form is then found by looking at the rows, and its reader turns
+each row into one of our own corpus.
+"""
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow
+import pyarrow.parquet
+from datasets import ClassLabel, Dataset
+from datasets.exceptions import DatasetsError
+from huggingface_hub import HfApi, hf_hub_download
+
+from ..errors import UserError
+from ..hub.repos import hub_errors, load_dataset_at
+from ..passage import Passage, to_passage
+from .formats import CORPUS, SKIPPED, TAG_COLUMNS, Format, is_tagged, recognise, tagged_rows, unknown_form
+
+SHOWN = 3  # malformed rows that are printed
+PARQUET_COPY = "refs/convert/parquet"  # the branch where the Hub keeps what it made of a loading script
+_IN_PARQUET_COPY = re.compile(r"[^/]+/[^/]+/\d+\.parquet")
+
+LABEL_FILE = "dataset/label.json"
+
+
+@dataclass(frozen=True)
+class LoadedCorpus:
+    """What was read: passages, the commit and license if the Hub knows them, and how many rows had which fault."""
+
+    passages: list[Passage]
+    commit: str | None
+    counts: dict[str, int]
+    license: str | None = None
+
+
+def load_corpus(
+    source: str, language: str, split: str = "train", revision: str | None = None, config: str | None = None
+) -> LoadedCorpus:
+    """Read a file, or a split of a Hub dataset or of one of its configs, at a revision; `FORMATS` says in which forms.
+
+    Malformed rows are skipped, the first of them shown. A mention that is not in its text has no offsets. Ids are those
+    of the source if every row has its own, else made of the source's name and the row's number, from 0.
+
+    Raises:
+        UserError: the source can't be read, is in no known form, or holds no passage or no entity.
+    """
+    path, commit, license = Path(source), None, None
+    if path.is_dir():
+        raise UserError(f"{source} is a folder; name a file in it")
+    if path.is_file():
+        rows, stem = _read_file(path), path.stem
+    else:
+        dataset, commit, license = _load_from_hub(source, split, revision, config)
+        rows, stem = _dataset_rows(dataset, source), f"{source.rpartition('/')[2]}-{split}"
+    if not rows:
+        raise UserError(f"{source}: it is empty; a corpus with at least one passage is needed")
+    form = recognise(rows, source)
+    if form is CORPUS and commit is None and path.suffix == ".jsonl":
+        return LoadedCorpus(read_corpus(path), None, {})
+    counts: Counter[str] = Counter()
+    passages = list(_read_rows(rows, form, language, source, stem, counts))
+    if not passages:
+        raise UserError(f"{source}: none of its {len(rows)} rows is a good {form.name} row; see those printed above")
+    if not any(passage.entities for passage in passages):
+        raise UserError(f"{source}: no entities in any passage, so there is nothing to learn or to score")
+    return LoadedCorpus(passages, commit, dict(counts), license)
+
+
+def _read_rows(
+    rows: list[object], form: Format, language: str, source: str, stem: str, counts: Counter[str]
+) -> Iterator[Passage]:
+    for number, (row, id_) in enumerate(zip(rows, _ids(rows, stem), strict=True), 1):
+        row_counts: Counter[str] = Counter()
+        try:
+            passage = to_passage({"id": id_, **form.read(row, language, row_counts)})
+        except UserError as error:
+            raise UserError(f"{source}: row {number}: {error}") from None
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            counts[SKIPPED] += 1
+            if counts[SKIPPED] <= SHOWN:
+                # Only a ValueError has words; the others say that the row is built otherwise.
+                reason = error if type(error) is ValueError else f"unlike {form.name} ({error!r})"
+                print(f"{source}: row {number} skipped: {reason}")
+        else:
+            counts.update(row_counts)
+            yield passage
+
+
+def _ids(rows: list[object], stem: str) -> list[str]:
+    ids = [row["id"] for row in rows if isinstance(row, dict) and isinstance(row.get("id"), str | int)]
+    unique = list(dict.fromkeys(map(str, ids)))
+    return unique if len(unique) == len(rows) else [f"{stem}-{number}" for number in range(len(rows))]
+
+
+def _read_file(path: Path) -> list[object]:
+    try:
+        if path.suffix == ".parquet":
+            return _dataset_rows(Dataset(pyarrow.parquet.read_table(path)))  # load_dataset would cache by name
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError, pyarrow.ArrowException) as error:
+        raise UserError(f"{path}: can't be read ({error}); save it as UTF-8 text or as Parquet") from None
+    if not text.strip():
+        return []
+    # A tagged file may begin with a bracket too, as a token.
+    if re.match(r"\s*(\[\s*)?\{\s*[\"}]", text):
+        return _json_rows(text, path)
+    lines = text.split("\n")
+    if is_tagged(lines):
+        return list(tagged_rows(lines, path))
+    raise unknown_form(str(path))
+
+
+def _json_rows(text: str, path: Path) -> list[object]:
+    """The objects of a JSON array, or of JSON Lines."""
+    is_array = text.lstrip().startswith("[")
+    documents = [text] if is_array else text.split("\n")  # not splitlines: a string may hold U+2028
+    rows = []
+    for number, document in enumerate(documents, 1):
+        if document.strip():
+            try:
+                rows.append(json.loads(document))
+            except (ValueError, RecursionError) as error:
+                line, reason = number + getattr(error, "lineno", 1) - 1, getattr(error, "msg", error)
+                raise UserError(
+                    f"{path}: line {line}: not JSON ({reason}); a JSON array or an object a line is needed"
+                ) from None
+    return rows[0] if is_array else rows
+
+
+def _dataset_rows(dataset: Dataset, hub_id: str | None = None) -> list[object]:
+    """The rows of a dataset, with label names in the place of their numbers."""
+    rows = dataset.to_list()
+    for column in TAG_COLUMNS:
+        label = getattr(dataset.features.get(column), "feature", None)
+        names = {}
+        if isinstance(label, ClassLabel):
+            names = dict(enumerate(label.names))
+        elif hub_id and label and label.dtype.startswith("int"):
+            names = _label_file(hub_id)
+        if names:
+            for row in rows:
+                row[column] = [names.get(tag, tag) for tag in row[column] or []]
+    return rows
+
+
+def _load_from_hub(
+    source: str, split: str, revision: str | None, config: str | None
+) -> tuple[Dataset, str, str | None]:
+    """A split of a Hub dataset, the commit it was read at, and the license that its card names."""
+    with hub_errors(f"{source!r} is no file here, and as a dataset of the Hub it can't be read"):
+        info = HfApi().dataset_info(source, revision=revision)
+    license = info.card_data.license if info.card_data else None
+    files = [sibling.rfilename for sibling in info.siblings or []]
+    if f"{source.rpartition('/')[2]}.py" in files:
+        if revision:
+            raise UserError(
+                f"dataset {source!r} is a loading script at {revision}, which is not run; name no revision, to read "
+                "the Hub's Parquet copy"
+            )
+        with hub_errors(f"dataset {source!r} is a loading script, and its Parquet copy {PARQUET_COPY} can't be read"):
+            info = HfApi().dataset_info(source, revision=PARQUET_COPY)
+        files = [sibling.rfilename for sibling in info.siblings or []]
+    files = [file for file in files if file != ".gitattributes"]
+    if files and all(map(_IN_PARQUET_COPY.fullmatch, files)):
+        return _read_parquet_copy(source, info.sha, files, split, config), info.sha, license
+    return _load_split(source, split, info.sha, config), info.sha, license
+
+
+def _label_file(source: str) -> dict[int, str]:
+    """The names of tags by their numbers, from the file where the datasets of tner have them; empty if there is none.
+
+    It is read from the main branch: the Hub's Parquet copy does not have it.
+    """
+    with hub_errors(f"{LABEL_FILE} of dataset {source!r} can't be read"):
+        if not HfApi().file_exists(source, LABEL_FILE, repo_type="dataset"):
+            return {}
+        file = hf_hub_download(source, LABEL_FILE, repo_type="dataset")
+    try:
+        return {number: name for name, number in json.loads(Path(file).read_text(encoding="utf-8")).items()}
+    except (ValueError, AttributeError):
+        raise UserError(f"{LABEL_FILE} of dataset {source!r} is no JSON object of names and their numbers") from None
+
+
+def _load_split(source: str, split: str, commit: str, config: str | None) -> Dataset:
+    try:
+        return load_dataset_at(source, commit, config, split)
+    except (DatasetsError, FileNotFoundError, ValueError) as error:  # no such split, several configs, broken files
+        reason = " ".join(str(error.__cause__ or error).split())
+        raise UserError(
+            f"split {split!r} of dataset {source!r} can't be read ({reason}); name another split or config, or "
+            "download a file of it and name that"
+        ) from None
+
+
+def _read_parquet_copy(source: str, commit: str, files: list[str], split: str, config: str | None) -> Dataset:
+    """A split from files called config/split/0000.parquet; load_dataset would put all configs together."""
+    configs = sorted({file.split("/")[0] for file in files if "/" in file})
+    if config is None and len(configs) > 1:
+        raise UserError(f"dataset {source!r} has several configs; choose one of {', '.join(configs)}")
+    wanted = sorted(file for file in files if file.startswith(f"{config or configs[0]}/{split}/"))
+    if not wanted:
+        splits = sorted({"/".join(file.split("/")[:2]) for file in files if "/" in file})
+        raise UserError(f"dataset {source!r} has no {config or configs[0]}/{split}, only {', '.join(splits)}")
+    with hub_errors(f"dataset {source!r} can't be read"):
+        paths = [hf_hub_download(source, file, repo_type="dataset", revision=commit) for file in wanted]
+    return Dataset(pyarrow.concat_tables([pyarrow.parquet.read_table(path) for path in paths]))
+
+
+def read_corpus(path: str | Path) -> list[Passage]:
+    """Read a JSON Lines corpus, one `{"id", "text", "entities": [{"text", "type", "start", "end"}]}` a line.
+
+    Raises:
+        UserError: the file is missing, a line is no such passage, offsets do not slice to the mention, an id stands
+            twice, or the corpus has no passage or no entity at all.
+    """
+    path = Path(path)
+    passages: dict[str, Passage] = {}
+    try:
+        with path.open(encoding="utf-8") as file:
+            for number, line in enumerate(file, 1):
+                try:
+                    passage = to_passage(json.loads(line))
+                except (ValueError, RecursionError) as error:
+                    raise UserError(f"{path}: line {number}: {error}") from None
+                if passage.id in passages:
+                    raise UserError(f"{path}: line {number}: id {passage.id!r} stands twice; ids must be unique")
+                passages[passage.id] = passage
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: can't be read as a JSON Lines corpus ({error})") from None
+    if not passages:
+        raise UserError(f"{path}: no passages; one JSON object a line is needed")
+    if not any(passage.entities for passage in passages.values()):
+        raise UserError(f"{path}: no entities in any passage, so there is nothing to learn or to score")
+    return list(passages.values())

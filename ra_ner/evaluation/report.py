@@ -1,0 +1,299 @@
+"""Scores as pages for people: the main tables in Markdown, all tables and some passages in one HTML file.
+
+Both render the same tables, and escape all text of data and models.
+"""
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import NamedTuple
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from ..markdown import cell, table
+from .scoring import ERRORS, SCORES, Counts, Verdict, judge
+
+SHOWN = 3  # passages at either end
+LONGEST_ANSWER = 200  # characters shown of an answer that can't be read
+
+
+class Rate(NamedTuple):
+    """A share and perhaps its 95% interval, shown in percent. In HTML it has a bar."""
+
+    value: float
+    interval: Sequence[float] | None = None
+
+    def __str__(self) -> str:
+        if self.interval is None:
+            return f"{100 * self.value:.1f}"
+        low, high = self.interval
+        return f"{100 * self.value:.1f} ({100 * low:.1f}, {100 * high:.1f})"
+
+
+@dataclass(frozen=True)
+class Table:
+    title: str
+    header: Sequence[str]
+    rows: Sequence[Sequence[object]]
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class PassageView:
+    """A passage with the verdicts on it. A segment is (text, classes, title); together they are the text."""
+
+    id: str
+    f1: Rate
+    segments: list[tuple[str, str, str]]
+    outcomes: dict[str, list[str]]
+
+
+def scores_json(value: object, indent: str = "") -> str:
+    """JSON in which what holds no objects stands on one line, so that the file can be read like a table."""
+    inner = indent + "  "
+    if isinstance(value, dict) and any(isinstance(part, dict) or _holds_objects(part) for part in value.values()):
+        lines = [f"{inner}{_json(key)}: {scores_json(part, inner)}" for key, part in value.items()]
+        return "{\n" + ",\n".join(lines) + f"\n{indent}}}"
+    if _holds_objects(value):
+        return "[\n" + ",\n".join(inner + scores_json(part, inner) for part in value) + f"\n{indent}]"
+    return _json(value)
+
+
+def _holds_objects(value: object) -> bool:
+    return isinstance(value, list) and any(isinstance(part, dict) for part in value)
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False)
+
+
+def report(scores: dict) -> str:
+    """The report of one evaluation in Markdown; `scores` is what scores.json holds."""
+    mark = sample_mark(scores)
+    return "\n\n".join([f"# {cell(scores['recipe'])}{mark}", *markdown_parts(_main_tables(scores), mark)]) + "\n"
+
+
+def markdown_parts(tables: Iterable[Table], mark: str) -> list[str]:
+    """Titles, tables and notes in Markdown."""
+    parts = []
+    for part in tables:
+        parts += [f"## {cell(part.title)}{mark}"] if part.title else []
+        parts += [table(part.header, part.rows), cell(part.note)]
+    return parts
+
+
+def report_html(scores: dict, rows: Iterable[Mapping], texts: Mapping[str, Mapping[str, str]]) -> str:
+    """The report of one evaluation as one HTML file, which needs no other.
+
+    Args:
+        scores: what scores.json holds.
+        rows: those of predictions.jsonl.
+        texts: benchmark -> passage id -> text.
+    """
+    return html_page(
+        name=scores["recipe"],
+        mark=sample_mark(scores),
+        tables=[*_main_tables(scores, every_difference=True), *_detail_tables(scores)],
+        runs=_runs(rows, texts),
+        settings={key: value for key, value in scores.items() if key not in ("results", "means", "comparisons")},
+        lines=[],
+        figures={},
+    )
+
+
+def html_page(
+    name: str,
+    mark: str,
+    tables: Sequence[Table],
+    runs: Mapping[tuple, Mapping[str, Sequence[PassageView]]],
+    settings: Mapping[str, object],
+    lines: Sequence[str],
+    figures: Mapping[str, str],
+) -> str:
+    """Fill the template: `lines` are paragraphs at the top, `figures` images as data URIs, by title."""
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.tests["rate"] = lambda value: isinstance(value, Rate)
+    page = environment.get_template("report.html.jinja").render(
+        name=name, mark=mark, tables=tables, runs=runs, settings=settings, lines=lines, figures=figures
+    )
+    return page.encode("utf-8", "replace").decode()  # half a surrogate pair fits into no file
+
+
+def sample_mark(scores: dict) -> str:
+    return " (sample)" if scores["limit"] else ""
+
+
+def _name(result: dict) -> list[str]:
+    return [result["model"], result["benchmark"], result["setting"]]
+
+
+def _f1(figures: dict) -> Rate:
+    return Rate(figures["f1"], figures["f1_interval"])
+
+
+def _main_tables(scores: dict, every_difference: bool = False) -> list[Table]:
+    tables = [_results(scores), _means(scores), _differences(scores, every_difference), _errors(scores)]
+    return [table for table in tables if table.rows]
+
+
+def _results(scores: dict) -> Table:
+    rows = []
+    for result in scores["results"]:
+        rates = []
+        for figures in (result["span"], result["uniner"]):
+            rates += [Rate(figures["precision"]), Rate(figures["recall"]), _f1(figures)]
+        rows.append(
+            [
+                *_name(result),
+                *rates,
+                f"{result['passages']}{sample_mark(scores)}",
+                result["queries"],
+                result["unparsed"],
+            ]
+        )
+    header = ["model", "benchmark", "setting"]
+    header += [f"{score} {key}" for score in ("span", "uniner") for key in ("P", "R", "F1")]
+    taken = f"a sample of {scores['limit']} passages (seed {scores['seed']})" if scores["limit"] else "all passages"
+    note = f"""Micro-averaged over queries, one for each passage and type; of each benchmark {taken}; in brackets 95%
+intervals over passages. Span counts gold spans, and an answer that can't be read is wrong; uniner is UniversalNER's
+score, under which it counts as an empty list. In-context settings show {scores["k"]} examples. {_conditions(scores)}"""
+    return Table("", [*header, "passages", "queries", "unparsed"], rows, note)
+
+
+def _conditions(scores: dict) -> str:
+    """What else moves scores: number format, form of the questions, and label words."""
+    model = scores["dtype"] + (", weights in 4 bits" if scores["load_in_4bit"] else "")
+    answers = "of a server" if scores["engine"] == "server" else f"in {model}"
+    asked = "all in one conversation" if scores["mode"] == "conversation" else "each on its own"
+    labels = ", ".join(f"{labels} for {benchmark}" for benchmark, labels in scores["labels"].items())
+    return (
+        f"Answers {answers}, at most {scores['max_new_tokens']} tokens; a passage's types are asked {asked}; "
+        f"label words: {labels}."
+    )
+
+
+def _means(scores: dict) -> Table:
+    rows = [[m["model"], m["setting"], _f1(m["span"]), _f1(m["uniner"]), m["benchmarks"]] for m in scores["means"]]
+    note = "The mean F1 over benchmarks, each counting the same."
+    return Table("Means over benchmarks", ["model", "setting", "span F1", "uniner F1", "benchmarks"], rows, note)
+
+
+def _differences(scores: dict, every: bool) -> Table:
+    """Of several benchmarks their means alone are compared, unless `every` difference is wanted."""
+    rows = []
+    for entry in scores["comparisons"]:
+        if every or entry["benchmark"] is None or not scores["means"]:
+            runs = [" ".join(entry[side].values()) for side in ("run", "baseline")]
+            figures = []
+            for score in (entry["span"], entry["uniner"]):
+                figures += [str(Rate(score["difference"], score["interval"])), f"{score['p']:.3f}"]
+            rows.append([*runs, "mean" if entry["benchmark"] is None else entry["benchmark"], *figures])
+    note = "Differences in F1 with 95% intervals, and two-sided p-values: paired bootstrap over passages."
+    return Table("Differences", ["run", "minus", "benchmark", "span", "p", "uniner", "p"], rows, note)
+
+
+def _errors(scores: dict) -> Table:
+    def count(kind: str, sides: dict[str, int]) -> str:
+        one_sided = kind in ("spurious", "hallucinated", "missed")
+        return str(sum(sides.values())) if one_sided else f"{sides['fp']} / {sides['fn']}"
+
+    rows = [[*_name(r), *(count(kind, r["errors"][kind]) for kind in ERRORS)] for r in scores["results"]]
+    header = ["model", "benchmark", "setting", *(kind.replace("_", " ") for kind in ERRORS)]
+    note = """Of span, each error of one kind. Spurious and hallucinated are wrong mentions, missed are gold entities;
+of the other kinds both are counted: wrong mentions / gold entities not found."""
+    return Table("Errors", header, rows, note)
+
+
+def _detail_tables(scores: dict) -> list[Table]:
+    results, header = scores["results"], ["model", "benchmark", "setting"]
+    macro = [[*_name(result), *(_f1(result[score]["macro"]) for score in SCORES)] for result in results]
+    tables = [Table("Means over types", [*header, *(f"{score} F1" for score in SCORES)], macro)]
+    groups = defaultdict(list)
+    for result in results:
+        groups[result["benchmark"], result["setting"]].append(result)
+    tables += [_types(f"F1 by type: {' '.join(group)}", members) for group, members in groups.items()]
+    for key, title, value in (
+        ("by_gold_entities", "F1 by number of gold entities", "gold entities"),
+        ("by_best_example", "F1 by the score of the best example", "best example"),
+    ):
+        rows = [
+            [
+                *_name(result),
+                " to ".join(f"{end:.4g}" for end in dict.fromkeys((part["from"], part["to"]))),
+                part["passages"],
+                part["fp"],
+                Rate(part["f1"]) if part["tp"] + part["fn"] else "–",
+            ]
+            for result in results
+            for part in result.get(key, [])
+        ]
+        tables.append(Table(title, [*header, value, "passages", "wrong mentions", "span F1"], rows))
+    return [table for table in tables if table.rows]
+
+
+def _types(title: str, results: Sequence[dict]) -> Table:
+    """Types with the most gold entities first; a dash where nothing of the type was to be found, nor predicted."""
+    found = [result["span"]["types"] for result in results]
+    gold = {type_: figures["tp"] + figures["fn"] for types in found for type_, figures in types.items()}
+    rows = [
+        [type_, gold[type_], *(_f1(types[type_]) if type_ in types else "–" for types in found)]
+        for type_ in sorted(gold, key=lambda type_: (-gold[type_], type_))
+    ]
+    return Table(title, ["type", "gold", *(result["model"] for result in results)], rows)
+
+
+def _runs(rows: Iterable[Mapping], texts: Mapping[str, Mapping[str, str]]) -> dict[tuple, dict[str, list[PassageView]]]:
+    """The worst and the best passages of each run, by span F1."""
+    groups = defaultdict(lambda: defaultdict(list))
+    for row in rows:
+        groups[row["model"], row["benchmark"], row["setting"]][row["passage_id"]].append(row)
+    runs = {}
+    for name, passages in groups.items():
+        judged = [(id_, texts[name[1]][id_], judge(group, texts[name[1]][id_])) for id_, group in passages.items()]
+        judged = sorted((entry for entry in judged if entry[2]), key=lambda entry: _rank(entry[2]))
+        worst, rest = judged[:SHOWN], judged[SHOWN:]
+        views = {"Worst": worst, "Best": rest[::-1][:SHOWN]}
+        runs[name] = {title: [_passage(*entry) for entry in part] for title, part in views.items()}
+    return runs
+
+
+def _rank(verdicts: Sequence[Verdict]) -> tuple[float, int]:
+    """By F1; of equals, the one with the most errors is the worst, the one with the most found entities the best."""
+    counts = sum((verdict.counts for verdict in verdicts), Counts())
+    return _passage_f1(counts), counts.tp or -(counts.fp + counts.fn)
+
+
+def _passage_f1(counts: Counts) -> float:
+    return 2 * counts.tp / (2 * counts.tp + counts.fp + counts.fn)
+
+
+def _passage(id_: str, text: str, verdicts: Sequence[Verdict]) -> PassageView:
+    outcomes = defaultdict(list)
+    for verdict in sorted(verdicts, key=lambda verdict: ("found", *ERRORS).index(verdict.outcome)):
+        side = " (gold)" if verdict.is_gold and verdict.outcome != "found" else ""
+        mention = f"{verdict.mention[:LONGEST_ANSWER]} [{verdict.type}]"
+        outcomes[verdict.outcome.replace("_", " ") + side].append(mention)
+    counts = sum((verdict.counts for verdict in verdicts), Counts())
+    return PassageView(id_, Rate(_passage_f1(counts)), _segments(text, verdicts), dict(outcomes))
+
+
+def _segments(text: str, verdicts: Sequence[Verdict]) -> list[tuple[str, str, str]]:
+    """Cut the text wherever a mention begins or ends, so that nested and crossing ones need no nested markup."""
+    marked = [(start, end, verdict) for verdict in verdicts for start, end in verdict.spans]
+    edges = sorted({0, len(text), *(edge for start, end, _ in marked for edge in (start, end))})
+    segments = []
+    for start, end in pairwise(edges):
+        here = [verdict for first, last, verdict in marked if first <= start and end <= last]
+        classes = {"wrong" if not v.is_gold else "found" if v.outcome == "found" else "missed" for v in here}
+        titles = dict.fromkeys(f"{verdict.type}: {verdict.outcome.replace('_', ' ')}" for verdict in here)
+        segments.append((text[start:end], " ".join(sorted(classes)), ", ".join(titles)))
+    return segments

@@ -1,0 +1,390 @@
+"""Entity-level precision, recall and F1 as plain functions on plain types (docs/scores.md defines what they count).
+
+Imports nothing of the library, so that it can stand beside a metric on the Hub. A row is one query, a mapping that
+holds `passage_id`, `type`, `gold` (entities: `text`, and `start` and `end`, which may be None), `raw_answer`, `parsed`
+(whether it could be read) and `predicted` (its mentions), and perhaps `example_scores` and `copied` (mentions that
+stand in an example only), as predictions.jsonl does. Three scores:
+
+- `span`: on gold spans; repeats count, answers that can't be read are wrong, and nothing is normalised.
+- `uniner`: UniversalNER's (arXiv 2308.03279), as the RA-IT release computes it, flaws included, for comparison.
+- `legacy_start`: the same, but the list has to stand at the very start of an answer, as in UniversalNER's own code.
+"""
+
+import json
+import re
+import string
+import zlib
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import NamedTuple
+
+import numpy as np
+
+SCORES = ("span", "uniner", "legacy_start")
+ERRORS = ("spurious", "missed", "boundary", "wrong_type", "hallucinated", "unparsed")
+RATES = ("precision", "recall", "f1")
+BLOCK = 32  # resamples at a time: bounds memory
+
+Row = Mapping
+Span = tuple[int, int]
+Cells = dict[tuple[str, int], "Counts"]  # by type and the passage's position
+
+
+class Counts(NamedTuple):
+    """True positives, false positives and false negatives; they add up over queries."""
+
+    tp: int = 0
+    fp: int = 0
+    fn: int = 0
+
+    def __add__(self, other: "Counts") -> "Counts":
+        return Counts(self.tp + other.tp, self.fp + other.fp, self.fn + other.fn)
+
+
+_PUNCTUATION = str.maketrans("", "", string.punctuation)
+# The first match of r"\[(.*?)\]", found in linear time in an answer of brackets alone too.
+_FIRST_LIST = re.compile(r"^[^\[\n]*(\[[^\]\n]*\])", re.MULTILINE)
+_LIST_AT_START = re.compile(r"(\[[^\]\n]*\])")
+
+
+def normalise(mention: str) -> str:
+    """Lower case, no ASCII punctuation, no articles, single spaces (UniversalNER)."""
+    text = mention.lower().translate(_PUNCTUATION)
+    return " ".join(re.sub(r"\b(a|an|the)\b", " ", text).split())
+
+
+def uniner_items(answer: str, at_start: bool = False) -> list[str]:
+    """The normalised distinct items of an answer, read as the RA-IT release (`at_start`: UniversalNER) reads it.
+
+    The first `[...]` without a newline, wherever it stands, is parsed as JSON. Where there is none, or anything fails,
+    the answer counts as the empty list. The list ends at the first `]`, so it never holds lists.
+    """
+    match = _LIST_AT_START.match(answer) if at_start else _FIRST_LIST.search(answer)
+    try:
+        return list(dict.fromkeys(normalise(item) for item in json.loads(match[1]))) if match else []
+    except (ValueError, RecursionError, AttributeError):  # not JSON, or an item that is no string
+        return []
+
+
+def uniner_counts(gold_answer: str, answer: str, at_start: bool = False) -> Counts:
+    """Compare two answers as sets of normalised mentions."""
+    gold, predicted = uniner_items(gold_answer, at_start), uniner_items(answer, at_start)
+    tp = len(set(gold) & set(predicted))
+    return Counts(tp, len(predicted) - tp, len(gold) - tp)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What `span` says of a gold entity, or of a predicted mention that is none.
+
+    `outcome` is "found" or one of ERRORS; `spans` are the places in the text where it stands.
+    """
+
+    type: str
+    mention: str
+    outcome: str
+    is_gold: bool
+    spans: tuple[Span, ...] = ()
+
+    @property
+    def counts(self) -> Counts:
+        if not self.is_gold:
+            return Counts(fp=1)
+        return Counts(tp=1) if self.outcome == "found" else Counts(fn=1)
+
+
+def judge(rows: Sequence[Row], text: str) -> list[Verdict]:
+    """Compare the answers to all queries of one passage with its gold entities.
+
+    A mention takes all gold entities of the type it was predicted for that have its text. Other mentions are wrong
+    once, and so is an answer that can't be read. Kinds of errors are tried in the order of docs/scores.md.
+    """
+    gold_types, wrong_types = defaultdict(set), defaultdict(set)
+    for row in rows:
+        for entity in row["gold"]:
+            gold_types[entity["text"]].add(row["type"])
+    for row in rows:
+        for mention in _mentions(row):
+            if row["type"] not in gold_types[mention]:
+                wrong_types[mention].add(row["type"])
+
+    verdicts = []
+    for row in rows:
+        type_, mentions = row["type"], _mentions(row)
+        gold = [(entity["text"], _gold_spans(entity, text)) for entity in _distinct(row["gold"])]
+        wrong = [(m, _occurrences(m, text)) for m in mentions if type_ in wrong_types[m]]
+        if not row["parsed"]:
+            verdicts.append(Verdict(type_, row["raw_answer"], "unparsed", False))
+        for mention, spans in wrong:
+            if not spans:
+                kind = "hallucinated"
+            elif gold_types[mention]:
+                kind = "wrong_type"
+            else:
+                kind = "boundary" if any(_overlap(spans, others) for _, others in gold) else "spurious"
+            verdicts.append(Verdict(type_, mention, kind, False, spans))
+        for mention, spans in gold:
+            if mention in mentions:
+                kind = "found"
+            elif not row["parsed"]:
+                kind = "unparsed"
+            elif wrong_types[mention]:
+                kind = "wrong_type"
+            else:
+                kind = "boundary" if any(_overlap(spans, others) for _, others in wrong) else "missed"
+            verdicts.append(Verdict(type_, mention, kind, True, spans))
+    return verdicts
+
+
+def _mentions(row: Row) -> dict[str, None]:
+    return dict.fromkeys(row["predicted"] if row["parsed"] else ())
+
+
+def _distinct(gold: Sequence[Mapping]) -> Iterable[Mapping]:
+    """One entity a span; those without offsets can't be told apart and all stay."""
+    return {number if e["start"] is None else (e["start"], e["end"]): e for number, e in enumerate(gold)}.values()
+
+
+def _gold_spans(entity: Mapping, text: str) -> tuple[Span, ...]:
+    return _occurrences(entity["text"], text) if entity["start"] is None else ((entity["start"], entity["end"]),)
+
+
+def _occurrences(mention: str, text: str) -> tuple[Span, ...]:
+    spans = []
+    start = text.find(mention) if mention else -1
+    while start >= 0:
+        spans.append((start, start + len(mention)))
+        start = text.find(mention, start + len(mention))
+    return tuple(spans)
+
+
+def _overlap(spans: Sequence[Span], others: Sequence[Span]) -> bool:
+    return any(start < other_end and other_start < end for start, end in spans for other_start, other_end in others)
+
+
+@dataclass(frozen=True)
+class Run:
+    """The scores of one model on one benchmark in one setting.
+
+    `figures` is what scores.json holds of it; `f1` gives for each score the micro F1 of each resample, float64 of shape
+    (samples,). Runs on the same passages are resampled alike.
+    """
+
+    figures: dict
+    f1: dict[str, np.ndarray]
+    passages: tuple[str, ...]
+
+
+def score(rows: Iterable[Row], texts: Mapping[str, str], seed: int = 42, samples: int = 1000) -> Run:
+    """Score the queries of one model on one benchmark in one setting.
+
+    Args:
+        texts: passage id -> text.
+        samples: how often passages are resampled for the 95% intervals (percentile bootstrap), at least once.
+
+    Raises:
+        ValueError: there are no rows.
+    """
+    passages: dict[str, list[Row]] = defaultdict(list)
+    for row in rows:
+        passages[row["passage_id"]].append(row)
+    if not passages:
+        raise ValueError("there is no query to score")
+    ids = sorted(passages)
+    cells: dict[str, Cells] = {name: defaultdict(Counts) for name in SCORES}
+    errors = Counter()
+    for position, id_ in enumerate(ids):
+        for verdict in judge(passages[id_], texts[id_]):
+            cells["span"][verdict.type, position] += verdict.counts
+            errors[verdict.outcome, verdict.is_gold] += 1
+        for row in passages[id_]:
+            gold = json.dumps([entity["text"] for entity in row["gold"]])
+            for name, at_start in (("uniner", False), ("legacy_start", True)):
+                cells[name][row["type"], position] += uniner_counts(gold, row["raw_answer"], at_start)
+
+    queries = [row for id_ in ids for row in passages[id_]]
+    figures = {
+        "passages": len(ids),
+        "queries": len(queries),
+        "unparsed": sum(not row["parsed"] for row in queries),
+        "copied": sum(len(row.get("copied", ())) for row in queries),
+    }
+    # Seeded by content too: benchmarks that were resampled alike would make the interval of their mean too wide.
+    content = "\n".join([str(seed), *(texts[id_] for id_ in ids)])
+    draws = zlib.crc32(content.encode("utf-8", "surrogatepass"))
+    f1 = {}
+    for name in SCORES:
+        figures[name], f1[name] = _summary(cells[name], len(ids), samples, np.random.default_rng(draws))
+    figures["errors"] = {kind: {"fp": errors[kind, False], "fn": errors[kind, True]} for kind in ERRORS}
+    figures |= _slices(cells["span"], [passages[id_] for id_ in ids])
+    return Run(figures, f1, tuple(ids))
+
+
+def _summary(cells: Cells, passages: int, samples: int, rng: np.random.Generator) -> tuple[dict, np.ndarray]:
+    """Figures over all queries, as means over types and for each type; and the micro F1 of each resample."""
+    entries = sorted((*cell, *counts) for cell, counts in cells.items() if any(counts))
+    sizes = Counter(entry[0] for entry in entries)
+    starts = np.cumsum([0, *sizes.values()])[:-1]  # where each type's entries begin
+    table = np.array([entry[1:] for entry in entries], dtype=np.int64).reshape(-1, 4)
+    positions, counts = table[:, 0], table[:, 1:]
+    totals = np.add.reduceat(counts, starts, axis=0)
+    resampled, macro = np.empty((samples, len(sizes), 3), dtype=np.int32), np.empty((3, samples))
+    for start in range(0, samples, BLOCK):
+        block = resampled[start : start + BLOCK]
+        drawn = rng.integers(passages, size=(len(block), passages)) + passages * np.arange(len(block))[:, None]
+        weights = np.bincount(drawn.ravel(), minlength=drawn.size).reshape(drawn.shape)[:, positions]
+        for kind in range(3):
+            block[..., kind] = np.add.reduceat(weights * counts[:, kind], starts, axis=1)
+        macro[:, start : start + BLOCK] = _macro(block)
+    micro = resampled.sum(axis=1)
+    figures = _figures(totals.sum(axis=0), micro, RATES)
+    figures["macro"] = {"types": len(sizes), **_named(_macro(totals), macro)}
+    # A resample that has lost all passages of a type says nothing about the type.
+    there = resampled.any(axis=2)
+    figures["types"] = {type_: _figures(totals[i], resampled[there[:, i], i]) for i, type_ in enumerate(sizes)}
+    return figures, _rates(micro)[2]
+
+
+def _rates(counts: np.ndarray) -> np.ndarray:
+    """Precision, recall and F1, (3, ...), of counts (..., 3); 0 where there is nothing to divide by."""
+    tp, fp, fn = np.moveaxis(counts, -1, 0)
+    return _ratio(np.stack([tp, tp, 2 * tp]), np.stack([tp + fp, tp + fn, 2 * tp + fp + fn]))
+
+
+def _macro(counts: np.ndarray) -> np.ndarray:
+    """Means of precision, recall and F1, (3, ...), over the types of counts (..., types, 3) that have any."""
+    there = counts.any(axis=-1)
+    return _ratio((_rates(counts) * there).sum(axis=-1), there.sum(axis=-1))
+
+
+def _ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
+    return numerator / np.maximum(denominator, 1)  # where the denominator is 0, so is the numerator
+
+
+def _named(rates: np.ndarray, resampled: np.ndarray | None = None, intervals: Sequence[str] = ("f1",)) -> dict:
+    """Rates (3,) by name, some with the intervals that the resamples (3, samples) give."""
+    figures = {}
+    for i, name in enumerate(RATES):
+        figures[name] = _round(rates[i])
+        if resampled is not None and name in intervals:
+            figures[f"{name}_interval"] = interval(resampled[i])
+    return figures
+
+
+def _figures(counts: np.ndarray, resampled: np.ndarray | None = None, intervals: Sequence[str] = ("f1",)) -> dict:
+    """Rates with intervals, and the counts (3,) themselves."""
+    if resampled is not None:
+        resampled = _rates(resampled if len(resampled) else counts[None])
+    named = _named(_rates(counts), resampled, intervals)
+    return named | dict(zip(("tp", "fp", "fn"), counts.tolist(), strict=True))
+
+
+def interval(resampled: np.ndarray) -> list[float]:
+    """The 95% percentile interval of resampled values, (samples,)."""
+    low, high = np.quantile(resampled, (0.025, 0.975))
+    return [_round(low), _round(high)]
+
+
+def _round(value: np.number) -> int | float:
+    return round(value.item(), 6)
+
+
+def _slices(cells: Cells, passages: Sequence[Sequence[Row]]) -> dict[str, list[dict]]:
+    """Span figures of passages by their number of gold entities, and, in quarters, by their best example's score."""
+    counts = np.zeros((len(passages), 3), dtype=np.int64)
+    for (_, position), cell in cells.items():
+        counts[position] += cell
+    gold = counts[:, 0] + counts[:, 2]
+    slices = {"by_gold_entities": _binned(gold, (1, 3, 6, 11), counts)}
+    scores = [max(rows[0].get("example_scores") or [np.nan]) for rows in passages]
+    shown = ~np.isnan(scores)
+    if len(set(best := np.array(scores)[shown])) > 1:
+        slices["by_best_example"] = _binned(best, np.quantile(best, (0.25, 0.5, 0.75)), counts[shown])
+    return slices
+
+
+def _binned(values: np.ndarray, edges: Sequence[float], counts: np.ndarray) -> list[dict]:
+    bins = np.searchsorted(edges, values, side="right")
+    parts = [(values[bins == bin_], counts[bins == bin_].sum(axis=0)) for bin_ in np.unique(bins)]
+    return [
+        {
+            "from": _round(part.min()),
+            "to": _round(part.max()),
+            "passages": len(part),
+            **_figures(total),
+        }
+        for part, total in parts
+    ]
+
+
+def mean(runs: Sequence[Run]) -> Run:
+    """The mean micro F1 of one model in one setting over benchmarks, each resampled by itself."""
+    f1 = {name: np.mean([run.f1[name] for run in runs], axis=0) for name in SCORES}
+    figures: dict = {"benchmarks": len(runs)}
+    for name in SCORES:
+        figures[name] = {
+            "f1": _round(np.mean([run.figures[name]["f1"] for run in runs])),
+            "f1_interval": interval(f1[name]),
+        }
+    return Run(figures, f1, tuple(id_ for run in runs for id_ in run.passages))
+
+
+def compare(run: Run, baseline: Run) -> dict[str, dict]:
+    """How much higher the micro F1 of a run is than that of another on the same passages (paired bootstrap).
+
+    `p` is two-sided: twice the share of resamples in which the difference has the other sign or is zero.
+
+    Raises:
+        ValueError: the runs are not on the same passages.
+    """
+    if run.passages != baseline.passages:
+        raise ValueError("runs can only be compared on the same passages")
+    result = {}
+    for name in SCORES:
+        differences = run.f1[name] - baseline.f1[name]
+        other = 1 + min((differences <= 0).sum(), (differences >= 0).sum())  # the run itself is counted as a resample
+        result[name] = {
+            "difference": round(run.figures[name]["f1"] - baseline.figures[name]["f1"], 6),
+            "interval": interval(differences),
+            "p": round(min(1.0, 2 * int(other) / (len(differences) + 1)), 6),
+        }
+    return result
+
+
+def score_all(
+    rows: Iterable[Row], texts: Mapping[str, Mapping[str, str]], seed: int = 42, samples: int = 1000
+) -> dict[str, list[dict]]:
+    """Score all rows of predictions.jsonl: each model on each benchmark in each setting, in the order they come.
+
+    Args:
+        texts: benchmark -> passage id -> text.
+
+    Returns:
+        `results`; `means` over benchmarks, where there are several; and `comparisons` of runs that differ only in the
+        model or only in the setting, on each benchmark and, under the name None, on the mean.
+    """
+    groups: dict[tuple[str, str, str], list[Row]] = defaultdict(list)
+    for row in rows:
+        groups[row["model"], row["benchmark"], row["setting"]].append(row)
+    runs: dict[tuple[str, str | None, str], Run] = {}
+    results, means, comparisons = [], [], []
+    for (model, benchmark, setting), group in groups.items():
+        run = runs[model, benchmark, setting] = score(group, texts[benchmark], seed, samples)
+        names = {"model": model, "revision": group[0]["revision"], "benchmark": benchmark, "setting": setting}
+        results.append(names | run.figures)
+    if len({benchmark for _, benchmark, _ in groups}) > 1:
+        for model, setting in dict.fromkeys((model, setting) for model, _, setting in groups):
+            run = mean([run for (m, _, s), run in runs.items() if (m, s) == (model, setting)])
+            runs[model, None, setting] = run
+            means.append({"model": model, "setting": setting} | run.figures)
+    for ((model_a, on_a, setting_a), a), ((model_b, on_b, setting_b), b) in combinations(runs.items(), 2):
+        if on_a == on_b and (model_a == model_b) != (setting_a == setting_b):
+            names = {
+                "benchmark": on_a,
+                "run": {"model": model_b, "setting": setting_b},
+                "baseline": {"model": model_a, "setting": setting_a},
+            }
+            comparisons.append(names | compare(b, a))
+    return {"results": results, "means": means, "comparisons": comparisons}

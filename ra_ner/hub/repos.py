@@ -1,0 +1,225 @@
+"""To and from the Hub. Every failure is one line with a way out, and what lies on this machine is kept."""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from huggingface_hub import (
+    CommitOperationAdd,
+    CommitOperationDelete,
+    HfApi,
+    hf_hub_download,
+    is_offline_mode,
+    snapshot_download,
+)
+from huggingface_hub.errors import (
+    EntryNotFoundError,
+    GatedRepoError,
+    HfHubHTTPError,
+    HFValidationError,
+    LocalEntryNotFoundError,
+    OfflineModeIsEnabled,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
+from huggingface_hub.utils import httpx
+
+from ..errors import UserError
+from .card import merge
+
+# What a model folder is loaded from; weights in other formats, pickles among them, are never fetched.
+TOKENIZER_FILES = ["*.json", "*.jinja", "*.model", "*.txt"]
+MODEL_FILES = [*TOKENIZER_FILES, "*.safetensors"]
+SAME_WEIGHTS = ["consolidated*", "original/*"]  # once more, as Mistral's and Llama's repos hold them
+
+_LOG_IN = "log in by `hf auth login` or set the environment variable HF_TOKEN"
+
+
+def _explain(error: BaseException) -> str | None:
+    """What went wrong and the way out, None if it is no failure of the Hub."""
+    status = error.response.status_code if isinstance(error, HfHubHTTPError) else None
+    if isinstance(error, GatedRepoError):
+        return "it is gated: ask for access on its page on the Hub, then run this again"
+    if isinstance(error, RepositoryNotFoundError):
+        return f"there is no such repo, or it is private and the token can't see it: check the id, or {_LOG_IN}"
+    if isinstance(error, RevisionNotFoundError):
+        return "it has no such revision: name a branch, a tag or a full commit"
+    if isinstance(error, OfflineModeIsEnabled):
+        return "HF_HUB_OFFLINE is set, so nothing is fetched or pushed: unset it"
+    if isinstance(error, LocalEntryNotFoundError) and is_offline_mode():
+        return "HF_HUB_OFFLINE is set, and there is no copy in the cache: unset it"
+    if isinstance(error, LocalEntryNotFoundError):
+        return "the Hub could not be reached and there is no copy in the cache: run this again later"
+    if isinstance(error, EntryNotFoundError):
+        return "a file that is needed is not in it"
+    if isinstance(error, HFValidationError):
+        return "that is neither a folder that exists nor a repo id (namespace/name)"
+    if status == 401:
+        return f"the token is wrong or expired: {_LOG_IN}"
+    if status == 403:
+        return "the token may not write there: use your own namespace, or a token with write access"
+    if status == 412:
+        return "somebody else has pushed in the meantime: run this again"
+    if status == 429:
+        return "the Hub limits how often it is asked (429): wait a few minutes, then run this again"
+    if status is not None:
+        return f"the Hub answered with an error ({status}): run this again later"
+    if isinstance(error, httpx.HTTPError | ConnectionError):
+        return "the connection broke off: run this again"
+    # A failed upload is a RuntimeError around its cause; load_dataset puts a FileNotFoundError around it.
+    cause = error.__cause__ or error.__context__
+    return _explain(cause) if cause else None
+
+
+@contextmanager
+def hub_errors(what: str, keep: str = "") -> Iterator[None]:
+    """Turn any failure of the Hub into a `UserError`: `what` could not be done, why, the way out, and what is kept."""
+    try:
+        yield
+    except Exception as error:
+        reason = _explain(error)
+        if reason is None:
+            raise
+        raise UserError(f"{what}: {reason}{keep and f'; {keep}'}") from None
+
+
+@dataclass(frozen=True)
+class LocalModel:
+    """A model or adapter on this machine. `revision` is a commit of the Hub, or a digest of a folder of the user's."""
+
+    path: Path
+    revision: str
+
+    @property
+    def adapter_config(self) -> dict | None:
+        """The adapter's config, None for a full model."""
+        file = self.path / "adapter_config.json"
+        return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
+
+    @property
+    def facts(self) -> dict:
+        """What ra_it.json says of how it was trained; empty for models of others."""
+        file = self.path / "ra_it.json"
+        return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+
+
+def fetch_model(name: str, revision: str | None = None, files: list[str] = MODEL_FILES) -> LocalModel:
+    """A folder as it is, or files of a Hub id at a revision: the whole model, or what the patterns name.
+
+    Raises:
+        UserError: it does not exist, can't be fetched, or the whole model is wanted and its weights are pickles.
+    """
+    if Path(name).is_dir():
+        local = LocalModel(Path(name), _digest(Path(name)))
+    else:
+        with hub_errors(f"model {name!r} can't be fetched"):
+            path = Path(snapshot_download(name, revision=revision, allow_patterns=files, ignore_patterns=SAME_WEIGHTS))
+        local = LocalModel(path, path.name)  # the folder of a snapshot is named by its commit
+    if files == MODEL_FILES and not any(local.path.rglob("*.safetensors")):
+        raise UserError(
+            f"model {name!r} has no weights in safetensors, and pickles are not read: convert them, or name the "
+            "revision of a pull request that does (https://huggingface.co/spaces/safetensors/convert opens one)"
+        )
+    return local
+
+
+def _digest(folder: Path) -> str:
+    """A digest of the names and the content of a folder's files, so that a copy of a model is the same model."""
+    digest = hashlib.sha256()
+    for file in sorted(file for file in folder.iterdir() if file.is_file() and file.name != "README.md"):
+        stat = file.stat()
+        digest.update(file.name.encode() + _content_digest(file, stat.st_size, stat.st_mtime_ns))
+    return digest.hexdigest()[:16]
+
+
+@cache
+def _content_digest(file: Path, size: int, time: int) -> bytes:
+    """Each file is read once, as long as its size and time stay: all adapters of a command may have one base."""
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").digest()
+
+
+def fetch_dataset_facts(source: str, config: str, revision: str | None, way_out: str) -> tuple[dict, str]:
+    """What ra_it.json says of a config of an RA-IT dataset, and the dataset's commit (of a folder: a digest).
+
+    Raises:
+        UserError: there is no such dataset or config, or it can't be fetched.
+    """
+    missing = f"{source} holds no RA-IT dataset {config!r}; {way_out}"
+    if Path(source).is_dir():
+        file = Path(source) / config / "ra_it.json"
+        if not file.is_file():
+            raise UserError(missing)
+        return json.loads(file.read_text(encoding="utf-8")), _digest(file.parent)
+    with hub_errors(f"dataset {source!r} can't be fetched"):
+        try:
+            file = Path(hf_hub_download(source, f"{config}/ra_it.json", repo_type="dataset", revision=revision))
+        except LocalEntryNotFoundError:
+            raise
+        except EntryNotFoundError:
+            raise UserError(missing) from None
+    return json.loads(file.read_text(encoding="utf-8")), file.parents[1].name
+
+
+def load_dataset_at(source: str, commit: str, config: str | None = None, split: str | None = None):
+    """Rows of a Hub dataset at a commit: a Dataset if a split is named, else a DatasetDict.
+
+    Raises:
+        UserError: the Hub failed.
+        DatasetsError, FileNotFoundError, ValueError: no such config or split, or broken files.
+    """
+    from datasets import load_dataset_builder
+
+    with hub_errors(f"dataset {source!r} can't be read"):
+        builder = load_dataset_builder(source, config, revision=commit)
+        # Where the Hub fails, datasets 5.2 silently takes whatever commit it has in its cache.
+        if builder.hash != commit:
+            raise UserError(f"dataset {source!r} can't be read at {commit}: the Hub failed; run this again later")
+        builder.download_and_prepare()
+        return builder.as_dataset(split)
+
+
+def prepare_push(repo_type: str, repo_id: str | None, private: bool, flag: str) -> None:
+    """Make the repo before the work begins, so that a wrong token costs nothing but a second.
+
+    Raises:
+        UserError: no id was given, or the repo can't be made.
+    """
+    if not repo_id:
+        raise UserError(f"`push_to_hub` needs to know where to: give `{flag}: namespace/name`")
+    with hub_errors(f"{repo_type} repo {repo_id!r} can't be made"):
+        HfApi().create_repo(repo_id, repo_type=repo_type, private=private, exist_ok=True)
+
+
+def push(
+    repo_type: str, repo_id: str, files: dict[str, Path], card: str, message: str, keep: str, folder: str | None = None
+) -> str:
+    """Push files and a card in one commit, and return its id.
+
+    The card is merged into the repo's. A re-run after a failure uploads only what is missing.
+
+    Args:
+        files: path in the repo -> file on this machine.
+        card: README.md with metadata, see `hub.card.merge`.
+        keep: what to tell the user is kept when the push fails.
+        folder: a folder of the repo from which all that `files` does not name is deleted.
+    """
+    api = HfApi()
+    with hub_errors(f"push to {repo_type} {repo_id!r} failed", keep):
+        head = api.repo_info(repo_id, repo_type=repo_type)
+        there = {sibling.rfilename for sibling in head.siblings or []}
+        if "README.md" in there:
+            readme = hf_hub_download(repo_id, "README.md", repo_type=repo_type, revision=head.sha)
+            card = merge(Path(readme).read_text(encoding="utf-8"), card)
+        operations = [CommitOperationAdd(path, str(file)) for path, file in files.items()]
+        operations.append(CommitOperationAdd("README.md", card.encode()))
+        stale = {path for path in there if folder and path.startswith(f"{folder}/")} - files.keys()
+        operations += [CommitOperationDelete(path) for path in sorted(stale)]
+        commit = api.create_commit(
+            repo_id, operations, repo_type=repo_type, commit_message=message, parent_commit=head.sha
+        )
+    return commit.oid

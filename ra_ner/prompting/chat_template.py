@@ -1,0 +1,115 @@
+"""Messages to token ids: the chat template that is trained, and the prompts of evaluation, which it renders too."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..errors import UserError
+from .conversation import Message
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+TEMPLATES = Path(__file__).parent / "chat_templates"
+
+_PROBE = [
+    {"role": "user", "content": " Text: a 'b' \"c\" \n"},
+    {"role": "assistant", "content": "I've read this text."},
+    {"role": "user", "content": "What describes d in the text?"},
+    {"role": "assistant", "content": '["a", "b"]'},
+]
+
+
+def training_chat_template(tokenizer: "PreTrainedTokenizerBase") -> str:
+    """The template that renders what the tokenizer's own does, with `{% generation %}` marks around assistant turns.
+
+    The tokenizer's own if it has marks, else TRL's training twin of it, else the file of ours that renders the same.
+
+    Raises:
+        UserError: the tokenizer has no chat template, or none of the three exists.
+    """
+    from trl.chat_template_utils import get_training_chat_template
+
+    if not tokenizer.chat_template:
+        raise UserError(
+            f"the tokenizer of {tokenizer.name_or_path} has no chat template; name one by `chat_template_path`, such "
+            "as ra_ner/prompting/chat_templates/chatml.jinja, and its end-of-turn token by `eos_token`"
+        )
+    if "{% generation" in tokenizer.chat_template or "{%- generation" in tokenizer.chat_template:
+        return tokenizer.chat_template
+    try:
+        if twin := get_training_chat_template(tokenizer):
+            return twin
+    except ValueError:  # TRL has no twin of this template
+        pass
+    for file in sorted(TEMPLATES.glob("*.jinja")):
+        twin = file.read_text(encoding="utf-8")
+        if _renders_the_same(tokenizer, twin):
+            return twin
+    raise UserError(
+        f"no training template is known for the chat template of {tokenizer.name_or_path}; copy it, put "
+        "{% generation %} ... {% endgeneration %} around the assistant's content and its end-of-turn token, and name "
+        "the file by `chat_template_path`"
+    )
+
+
+def _renders_the_same(tokenizer: "PreTrainedTokenizerBase", twin: str) -> bool:
+    cases = [(_PROBE, False), (_PROBE[:3], True), ([{"role": "system", "content": "s"}, *_PROBE], False)]
+
+    def render(messages: list[Message], add: bool, template: str | None = None) -> str:
+        return tokenizer.apply_chat_template(
+            messages,
+            chat_template=template,
+            add_generation_prompt=add,
+            tokenize=False,
+            date_string="26 Jul 2024",  # Llama 3.2 would write today's
+        )
+
+    return all(render(*case) == render(*case, twin) for case in cases)
+
+
+def prompt_ids(tokenizer: "PreTrainedTokenizerBase", messages: list[Message]) -> list[int]:
+    """Token ids of a query, ready for the model's answer. Control tokens inside the messages are encoded as text."""
+    return tokenizer.apply_chat_template(
+        messages, add_generation_prompt=True, sanitize_control_tokens=True, return_dict=False
+    )
+
+
+def load_training_tokenizer(
+    model: str, revision: str | None = None, chat_template_path: str | None = None, trust_remote_code: bool = False
+) -> "PreTrainedTokenizerBase":
+    """A model's tokenizer with the chat template that is trained: the given file, or the training twin of its own.
+
+    Raises:
+        UserError: the tokenizer or the file can't be read, or there is no training template.
+    """
+    from transformers import AutoTokenizer
+
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(
+            model, revision=revision or "main", trust_remote_code=trust_remote_code
+        )
+        if chat_template_path:
+            tokenizer.chat_template = Path(chat_template_path).read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise UserError(f"tokenizer of {model!r} can't be loaded: {error}") from None
+    tokenizer.chat_template = training_chat_template(tokenizer)
+    return tokenizer
+
+
+def training_length(tokenizer: "PreTrainedTokenizerBase") -> Callable[[list[Message]], int]:
+    """A function that counts the tokens of a training conversation."""
+    return lambda messages: len(tokenizer.apply_chat_template(messages, return_dict=False))
+
+
+def control_tokens(tokenizer: "PreTrainedTokenizerBase") -> list[str]:
+    """Strings that the tokenizer reads as control tokens wherever they stand, inside a text too."""
+    return [token.content for token in tokenizer.added_tokens_decoder.values() if token.special]
+
+
+def end_of_turn(tokenizer: "PreTrainedTokenizerBase") -> str:
+    """The token that ends an assistant's turn under a training template, at which generation has to stop."""
+    rendered = tokenizer.apply_chat_template(_PROBE, return_dict=True, return_assistant_tokens_mask=True)
+    trained = [id for id, mask in zip(rendered["input_ids"], rendered["assistant_masks"], strict=True) if mask]
+    control = set(tokenizer.all_special_ids) | set(tokenizer.added_tokens_decoder)
+    return tokenizer.convert_ids_to_tokens(next((id for id in reversed(trained) if id in control), trained[-1]))

@@ -1,0 +1,133 @@
+"""The cards of an adapter and of a merged model."""
+
+import json
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import yaml
+from huggingface_hub import RepoCard
+
+from .. import markdown
+from ..hub.card import CITATION, REPO, merge, new_card, part
+from ..passage import Entity, Passage
+from ..prompting.chat_template import end_of_turn
+from ..prompting.conversation import find_wording, query
+from ..recipe import Recipe
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+LIBRARIES = ("transformers", "trl", "peft", "datasets", "accelerate", "bitsandbytes", "torch", "sentence-transformers")
+
+
+def model_card(
+    facts: dict,
+    recipe: Recipe,
+    tokenizer: "PreTrainedTokenizerBase",
+    settings: dict,
+    measured: Sequence[tuple[str, object]],
+    curves: str | None,
+) -> str:
+    """The card of an adapter. Metadata names only what the Hub knows.
+
+    Args:
+        facts: those of ra_it.json.
+        tokenizer: with the chat template that was trained.
+        settings: of section train, as the run had them.
+        measured: rows for the table of what the run was.
+        curves: file name of the image of the losses, if there is one.
+    """
+    on_hub = not Path(facts["base"]).is_dir()
+    base_license, data_licence = facts.get("base_license"), facts.get("dataset_license")
+    metadata = {
+        "library_name": "peft",
+        "license": base_license if base_license == data_licence else base_license and data_licence and "other",
+        "base_model": facts["base"] if on_hub else None,
+        "base_model_relation": "adapter" if on_hub else None,
+        "datasets": None if Path(facts["dataset"]).is_dir() else [facts["dataset"]],
+        "language": [facts["language"]],
+        "pipeline_tag": "text-generation",
+        "tags": ["named-entity-recognition", "open-ner", "ra-it", "lora", "sft", "trl"],
+    }
+    made = [
+        ("base model", f"{facts['base']} at {facts['base_revision']}"),
+        ("its license", base_license or "unknown, see its own page"),
+        ("dataset", f"{facts['dataset']}, config {facts['dataset_config']}, at {facts['dataset_revision']}"),
+        ("license of its corpus", data_licence or "unknown, ask who made it"),
+        ("examples a passage in training", f"{facts['k']} by strategy {facts['strategy']}"),
+        ("wording", f"{facts['wording']}, {facts['language']}"),
+        ("effective batch size", facts["effective_batch_size"]),
+        *measured,
+        *((library, version(library)) for library in LIBRARIES),
+    ]
+    used = yaml.safe_dump({"language": recipe.language, "train": settings}, sort_keys=False, allow_unicode=True)
+    method = "RA-IT" if facts["k"] else "vanilla instruction tuning"
+    kind = "A QLoRA adapter" if settings.get("load_in_4bit") else "A LoRA adapter"
+    usage = f"""{kind} for open named entity recognition, trained with {method}. It is asked for one entity type
+a turn and answers with a JSON list of mentions.
+
+{_usage(facts, tokenizer, "peft", "AutoPeftModelForCausalLM")}"""
+    training = f"""## Training
+
+{markdown.table(["", ""], made)}
+
+{f"![Training and validation loss over steps]({curves})" if curves else "No loss was logged."}
+
+The recipe, {markdown.cell(recipe.name)}, as it was run, flags included:
+
+{markdown.fence(used.rstrip(), "yaml")}
+
+{CITATION}"""
+    return new_card(metadata, recipe.name, "adapter", usage) + f"\n{part('training', training)}\n"
+
+
+def merged_card(adapter_card: str, facts: dict, tokenizer: "PreTrainedTokenizerBase", findings: Sequence[str]) -> str:
+    """The card of an adapter, made that of the model that the adapter was merged into.
+
+    Args:
+        findings: sentences on how the merged model compares with the adapter.
+    """
+    metadata = {"library_name": "transformers"}
+    if "base_model" in RepoCard(adapter_card).data:
+        metadata["base_model_relation"] = "finetune"
+    usage = f"""A model for open named entity recognition in bfloat16: an adapter merged into its base. It is asked
+for one entity type a turn and answers with a JSON list of mentions.
+
+{_usage(facts, tokenizer, "transformers", "AutoModelForCausalLM")}
+
+## The merge
+
+{chr(10).join(f"- {markdown.cell(finding)}" for finding in findings)}"""
+    return merge(adapter_card, new_card(metadata, facts["recipe"], "adapter", usage))
+
+
+def _usage(facts: dict, tokenizer: "PreTrainedTokenizerBase", package: str, loader: str) -> str:
+    """How the model is asked: code that runs, and the prompt as the model reads it."""
+    wording = find_wording(facts["wording"], facts["language"])
+    text, asked, mentions, example = {
+        "en": ("Ada Lovelace lived in London.", "city", ["London"], ("The Rhine flows past Basel.", "Basel", "city")),
+        "zh": ("鲁迅生于绍兴。", "城市", ["绍兴"], ("莱茵河流经巴塞尔。", "巴塞尔", "城市")),
+    }[facts["language"]]
+    messages = query(text, asked, [], wording)
+    stop = end_of_turn(tokenizer)
+    shown = [Passage("", example[0], (Entity(*example[1:], None, None),))] if facts["k"] else []
+    asked_with_examples = query(text, asked, shown, wording)
+    answered = [*asked_with_examples, {"role": "assistant", "content": wording.format_answer(mentions)}]
+    code = f"""from {package} import {loader}
+from transformers import AutoTokenizer
+
+tokenizer = AutoTokenizer.from_pretrained("{REPO}")
+model = {loader}.from_pretrained("{REPO}", dtype="bfloat16", device_map="auto")
+messages = {json.dumps(messages, indent=4, ensure_ascii=False)}
+prompt = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_tensors="pt", return_dict=True)
+stop = tokenizer.convert_tokens_to_ids({json.dumps(stop)})  # ends a turn
+answer = model.generate(**prompt.to(model.device), max_new_tokens=64, do_sample=False, eos_token_id=stop)
+print(tokenizer.decode(answer[0, prompt["input_ids"].shape[1] :], skip_special_tokens=True))"""
+    examples = "; a turn with examples may come before the text" if facts["k"] else ""
+    return f"""{markdown.fence(code, "python")}
+
+The chat template comes with the tokenizer. What the model reads and, at the end, writes{examples}:
+
+{markdown.fence(tokenizer.apply_chat_template(answered, tokenize=False).rstrip())}"""

@@ -1,0 +1,192 @@
+"""An adapter merged into its base: one model that servers load without PEFT, checked against the adapter.
+
+The base is loaded again in bfloat16, never in the 4 bits that it may have been trained on: merging into those would
+round the adapter away (peft#2321). So a merged model is not quite the model that was trained; how far the two differ
+is measured, printed, and stands in the card.
+"""
+
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from accelerate.utils.memory import clear_device_cache
+from datasets import Dataset, load_dataset
+from datasets.exceptions import DatasetsError
+from transformers import GenerationConfig
+from trl import SFTConfig
+
+from ..atomic_files import new_folder
+from ..errors import UserError
+from ..evaluation.run import Model, find_model
+from ..hub import repos
+from ..inference.engine import Request
+from ..inference.transformers import TransformersEngine
+from ..prompting.chat_template import end_of_turn
+from ..recipe import EvaluateConfig, Recipe
+from .card import merged_card
+from .run_record import CURVES
+
+ROWS = 8  # of the dataset that models are compared on
+POSITIONS = 128  # the last of each row, where the answers stand
+MAX_NEW_TOKENS = 64
+
+
+def check_merge(args: SFTConfig, is_finished: bool) -> None:
+    """Refuse at once what can't be merged later.
+
+    Raises:
+        UserError: there are several processes, or a push is wanted of an adapter that is finished.
+    """
+    if args.world_size > 1:
+        raise UserError(
+            "`--merge` is the work of one process: train first, then run `python train_sft.py RECIPE --merge`"
+        )
+    if args.push_to_hub and is_finished:
+        raise UserError("`--merge` of a finished adapter pushes nothing: leave out `push_to_hub`, and push the folder "
+                        "`merged` by `hf upload NAMESPACE/NAME FOLDER`")  # fmt: skip
+
+
+def merge(adapter: Path, output: Path, recipe: Recipe, trained_in_4bit: bool) -> list[str]:
+    """Write the merged model to `output`, whole or not at all, and return what was found in comparing it.
+
+    The folder holds safetensors in bfloat16, the tokenizer with the chat template that was trained, a generation config
+    that answers greedily and stops at the end of a turn, ra_it.json, and a card.
+
+    Raises:
+        UserError: the base is missing, not the one of training, or quantised; the dataset of training is missing; or
+            the merged model does not agree with the adapter.
+    """
+    model = find_model(str(adapter), recipe, EvaluateConfig(models=[str(adapter)]))
+    facts = model.local.facts
+    if model.base is None or not facts:
+        raise UserError(f"{adapter} lacks adapter_config.json or ra_it.json, so it is no adapter of this project")
+    if "quantization_config" in json.loads((model.base.path / "config.json").read_text(encoding="utf-8")):
+        raise UserError(
+            f"base {facts['base']} is quantised, and merging would round the adapter away: use the adapter as it is, "
+            "or train it on the base from which this one was quantised"
+        )
+    rows = _rows(facts)
+    with new_folder(output) as new:
+        expected, without = _write_model(new, model, rows)
+        engine = TransformersEngine(new)
+        agreement = compare(expected, _logits(engine, rows))
+        rounding = tolerance(engine.model.config.get_text_config().num_hidden_layers)
+        if not agreement.relative <= rounding:
+            raise UserError(
+                f"the merged model does not agree with {adapter}: {agreement}; rounding to bfloat16 explains "
+                f"{rounding:.1%}. Nothing was written; use the adapter as it is"
+            )
+        findings = [
+            f"Against the adapter on the same base in bfloat16, on {len(rows)} rows: {agreement}. "
+            f"(The base without the adapter: {compare(expected, without)}.)"
+        ]
+        tokenizer = engine.tokenizer
+        if trained_in_4bit:
+            requests = [_request(row) for row in rows]
+            answers = _answers(engine, requests)
+            del engine
+            clear_device_cache(garbage_collection=True)
+            trained = _answers(TransformersEngine(model.base.path, adapter, load_in_4bit=True), requests)
+            same = sum(ours == theirs for ours, theirs in zip(answers, trained, strict=True))
+            findings.append(
+                f"Against the adapter on its base in 4 bits, as trained: {same} of {len(answers)} greedy answers are "
+                "equal. The base in 16 bits is not quite what the adapter saw in training, so measure the scores of "
+                "the form that you use."
+            )
+        for name in ("ra_it.json", CURVES):
+            if (adapter / name).is_file():
+                shutil.copyfile(adapter / name, new / name)
+        card = (adapter / "README.md").read_text(encoding="utf-8")
+        (new / "README.md").write_text(merged_card(card, facts, tokenizer, findings), encoding="utf-8")
+    print(f"{output}: merged model, tokenizer and chat template", *findings, sep="\n")
+    return findings
+
+
+def _write_model(folder: Path, model: Model, rows: Dataset) -> tuple[torch.Tensor, torch.Tensor]:
+    """Write merged weights, tokenizer and generation config; return the logits of before, with and without adapter."""
+    engine = TransformersEngine(model.base.path, model.local.path)
+    tokenizer, logits = engine.tokenizer, _logits(engine, rows)
+    with engine.model.disable_adapter():
+        without = _logits(engine, rows)
+    try:
+        merged = engine.model.merge_and_unload(safe_merge=True)
+    except ValueError as error:  # NaNs in the merged weights
+        raise UserError(f"{model.local.path} can't be merged: {error}") from None
+    merged.generation_config = GenerationConfig(
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.convert_tokens_to_ids(end_of_turn(tokenizer)),
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    merged.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    del engine, merged
+    clear_device_cache(garbage_collection=True)
+    return logits, without
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How logits of two models differ at the same places: at most, relative to their size, in the likeliest token."""
+
+    largest: float
+    relative: float
+    same_token: float
+
+    def __str__(self) -> str:
+        return (
+            f"logits differ by {self.largest:.3g} at most, by {self.relative:.2%} in the root mean square, and the "
+            f"likeliest token is the same at {self.same_token:.1%} of positions"
+        )
+
+
+def compare(expected: torch.Tensor, got: torch.Tensor) -> Agreement:
+    """Compare logits of shape (positions, vocabulary), up to what softmax does not see. NaN makes `relative` NaN."""
+    expected, got = (logits - logits.mean(-1, keepdim=True) for logits in (expected, got))
+    difference = got - expected
+    return Agreement(
+        largest=difference.abs().max().item(),
+        relative=(difference.norm() / expected.norm()).item(),
+        same_token=(expected.argmax(-1) == got.argmax(-1)).float().mean().item(),
+    )
+
+
+def tolerance(layers: int) -> float:
+    """The relative difference that rounding explains: bfloat16 keeps 8 bits, and the errors of about 8 operations in
+    each layer add up like a random walk."""
+    return 2**-8 * (8 * layers) ** 0.5
+
+
+def _rows(facts: dict) -> Dataset:
+    """Validation rows of the dataset that the adapter was trained on; of its train split if it has no other."""
+    name, config, revision = (facts[key] for key in ("dataset", "dataset_config", "dataset_revision"))
+    try:
+        splits = load_dataset(name, config) if Path(name).is_dir() else repos.load_dataset_at(name, revision, config)
+    except (DatasetsError, FileNotFoundError, ValueError) as error:
+        raise UserError(f"dataset {name}, which the merged model is checked on, can't be loaded: {error}") from None
+    rows = splits["validation" if len(splits.get("validation", [])) else "train"]
+    return rows.select(range(min(ROWS, len(rows))))
+
+
+def _request(row: dict) -> Request:
+    """The questions of a row of training, as evaluation asks them."""
+    *opening, first = row["prompt"]
+    asked = [first, *(message for message in row["completion"] if message["role"] == "user")]
+    return Request(opening[-2]["content"], opening, [message["content"] for message in asked])
+
+
+@torch.inference_mode()
+def _logits(engine: TransformersEngine, rows: Dataset) -> torch.Tensor:
+    """Logits at the last positions of each row, in float32, of shape (positions, vocabulary)."""
+    logits = []
+    for row in rows:
+        ids = engine.tokenizer.apply_chat_template(row["prompt"] + row["completion"], return_dict=False)
+        output = engine.model(torch.tensor([ids], device=engine.model.device), use_cache=False)
+        logits.append(output.logits[0, -POSITIONS:].float().cpu())
+    return torch.cat(logits)
+
+
+def _answers(engine: TransformersEngine, requests: list[Request]) -> list[str]:
+    engine.max_new_tokens = MAX_NEW_TOKENS
+    return [answer for _, _, answer in sorted(engine.answer(requests))]

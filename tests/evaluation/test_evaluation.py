@@ -1,0 +1,216 @@
+"""Evaluation: what is asked, what is kept, and that it resumes."""
+
+import json
+import shutil
+
+import pytest
+from conftest import passage as make_passage
+from conftest import run_script
+
+from ra_ner.corpora.benchmarks import load_benchmark
+from ra_ner.errors import UserError
+from ra_ner.evaluation.run import Task, _copied, types_asked
+from ra_ner.evaluation.scoring import score_all
+from ra_ner.retrieval.retriever import Example
+
+RECIPE = "recipes/quickstart.yaml"
+
+
+def predictions(folder) -> list[dict]:
+    return [json.loads(line) for line in (folder / "predictions.jsonl").read_text(encoding="utf-8").splitlines()]
+
+
+def outputs(folder) -> dict[str, bytes]:
+    names = ("predictions.jsonl", "scores.json", "report.md", "report.html")
+    return {name: (folder / name).read_bytes() for name in names}
+
+
+def test_every_model_is_asked_every_query_in_every_setting(here):
+    rows = predictions(here / "outputs" / "quickstart" / "evaluation")
+    groups = {(row["model"], row["setting"]) for row in rows}
+    assert groups == {
+        (m, s) for m in ("base", "quickstart_vanilla", "quickstart") for s in ("zero_shot", "in_domain-nn")
+    }
+    asked = [{(r["passage_id"], r["type"]) for r in rows if (r["model"], r["setting"]) == group} for group in groups]
+    assert all(queries == asked[0] for queries in asked)
+    assert all(bool(row["example_ids"]) == (row["setting"] != "zero_shot") for row in rows)
+    assert all(len(row["example_scores"]) == len(row["example_ids"]) for row in rows)
+
+
+def test_scores_and_report_agree_with_the_predictions(here):
+    folder = here / "outputs" / "quickstart" / "evaluation"
+    rows, scores = predictions(folder), json.loads((folder / "scores.json").read_text())
+    report = (folder / "report.md").read_text()
+    assert len(scores["results"]) == 6
+    for result in scores["results"]:
+        group = [r for r in rows if (r["model"], r["setting"]) == (result["model"], result["setting"])]
+        assert result["queries"] == len(group) and result["unparsed"] == sum(not row["parsed"] for row in group)
+        assert (
+            f"| {result['model']} | sample_en | {result['setting']} | {100 * result['span']['precision']:.1f} |"
+            in report
+        )
+    assert "sample of 3 passages" in report
+    assert "in_domain-nn (sample)" in (folder / "report.html").read_text(encoding="utf-8")
+
+
+def test_predictions_and_texts_are_all_that_the_scorer_needs(here):
+    folder = here / "outputs" / "quickstart" / "evaluation"
+    scores, texts = (json.loads((folder / name).read_text(encoding="utf-8")) for name in ("scores.json", "texts.json"))
+    assert score_all(predictions(folder), texts, scores["seed"])["results"] == scores["results"]
+
+
+def test_a_mention_is_copied_that_stands_in_an_example_but_not_in_the_text():
+    shown = Example(make_passage("Carl met Bob in Rome.", ("Carl", "person")), 0.5)
+    asked = Task("b", "open", "in_domain-nn", make_passage("Ada met Bob."), ["person"], [shown])
+    assert _copied(["Ada", "Bob", "Carl", "Rome", "Dora", ""], asked) == ["Carl", "Rome"]
+    assert _copied(["Carl"], Task("b", "open", "zero_shot", asked.passage, ["person"], [])) == []
+
+
+def test_of_open_types_the_passages_own_and_as_many_others_are_asked():
+    benchmark = load_benchmark("sample_en", "en")
+    for passage, types in zip(benchmark.test, types_asked(benchmark, benchmark.test, 42), strict=True):
+        assert len(set(types)) == len(types) == 2 * len(passage.types)
+        assert set(passage.types) <= set(types)
+
+
+def write_benchmark(folder, labels):
+    rows = [
+        {"id": "1", "text": "Ada", "entities": [{"text": "Ada", "type": "PER", "start": 0, "end": 3}]},
+        {"id": "2", "text": "none here", "entities": []},
+    ]
+    folder.mkdir()
+    (folder / "test.jsonl").write_text("\n".join(json.dumps(row) for row in rows))
+    (folder / "labels.json").write_text(json.dumps(labels))
+    return folder
+
+
+def test_of_a_benchmark_with_labels_the_whole_set_is_asked_of_every_passage_but_misc(tmp_path):
+    folder = write_benchmark(tmp_path / "mine", {"PER": "person", "LOC": "location", "MISC": "misc"})
+    benchmark = load_benchmark(str(folder), "en")
+    assert benchmark.test[0].types == ["person"]
+    assert types_asked(benchmark, benchmark.test, 42) == [["person", "location"]] * 2
+
+
+def test_queries_equal_those_of_the_released_benchmark(shared):
+    """CrossNER music as UniversalNER evaluates it: same text, types and gold, but for two rows of its own."""
+    released = json.loads((shared / "golden" / "crossner_music_uniner.json").read_text(encoding="utf-8"))
+    benchmark = load_benchmark(str(shared / "data" / "en" / "crossner_music"), "en")
+    ours = {
+        (
+            passage.text,
+            f"What describes {type_} in the text?",
+            tuple(e.text for e in passage.entities if e.type == type_),
+        )
+        for passage in benchmark.test
+        for type_ in benchmark.types
+    }
+    theirs = [[turn["value"] for turn in row["conversations"]] for row in released]
+    equal = sum((t[0].removeprefix("Text: "), t[2], tuple(json.loads(t[3]))) in ours for t in theirs)
+    assert equal >= 5578
+
+
+@pytest.mark.parametrize(
+    "args, message",
+    [
+        (["--benchmarks", "sample_em"], "unknown benchmark sample_em; did you mean sample_en"),
+        (["--benchmarks", "sample_zh"], "is in zh, the recipe's language is en"),
+        (["--benchmarks", "sample_en", "sample_en"], "benchmark sample_en stands twice"),
+        (["--settings", "zeroshot"], "unknown setting 'zeroshot'"),
+        (["--settings", "zero_shot", "zero_shot"], "setting zero_shot stands twice"),
+        (["--limit", "0"], "section evaluate: `limit: 0`: at least 1 is needed"),
+        (["--models", "nowhere"], "nowhere.*there is no such repo"),
+        (["--dtype", "int8"], "invalid choice"),
+    ],
+)
+def test_bad_input_is_one_line(here, tmp_path, args, message):
+    with pytest.raises(UserError, match=message):
+        run_script("evaluate_ner", RECIPE, "--output_dir", tmp_path, *args)
+
+
+def test_a_label_without_words_and_a_missing_adapter(here, tmp_path):
+    folder = write_benchmark(tmp_path / "mine", {"LOC": "location"})
+    with pytest.raises(UserError, match="label 'PER' has no words"):
+        run_script("evaluate_ner", RECIPE, "--output_dir", tmp_path / "o", "--benchmarks", folder)
+    (tmp_path / "untrained.yaml").write_text(f"extends: {here / RECIPE}")
+    with pytest.raises(UserError, match=r"does not exist; train it by `accelerate launch"):
+        run_script("evaluate_ner", tmp_path / "untrained.yaml", "--models", "adapter", "--output_dir", tmp_path / "o")
+
+
+def entries(folder) -> int:
+    return len((folder / "answers.jsonl").read_bytes().splitlines())
+
+
+def test_a_run_cut_short_resumes_to_the_same_bytes_and_asks_only_what_is_missing(here, tmp_path, monkeypatch):
+    from ra_ner.inference.transformers import TransformersEngine
+
+    args = [RECIPE, "--models", "base", "--settings", "zero_shot", "--output_dir", tmp_path]
+    run_script("evaluate_ner", *args)
+    whole, lines = outputs(tmp_path), (tmp_path / "answers.jsonl").read_bytes().splitlines(keepends=True)
+    assert len(lines) == len(predictions(tmp_path)) > 5
+
+    asked, answer = [], TransformersEngine.answer
+    monkeypatch.setattr(
+        TransformersEngine, "answer", lambda self, requests: asked.extend(requests) or answer(self, requests)
+    )
+    (tmp_path / "answers.jsonl").write_bytes(b"".join(lines[:3]) + lines[3][:-5])  # the fourth line is torn
+    run_script("evaluate_ner", *args)
+    assert outputs(tmp_path) == whole and entries(tmp_path) == len(lines)
+    assert sum(len(request.questions) for request in asked) == len(lines) - 3
+
+    monkeypatch.setattr(TransformersEngine, "__init__", None)  # a run with nothing left to ask loads no model
+    run_script("evaluate_ner", *args)
+    assert outputs(tmp_path) == whole
+
+
+def test_answers_do_not_depend_on_how_many_passages_are_asked_at_once(here, tmp_path):
+    for size in (1, 3):
+        args = [
+            "--models",
+            "adapter",
+            "--settings",
+            "in_domain-nn",
+            "--batch_size",
+            size,
+            "--output_dir",
+            tmp_path / str(size),
+        ]
+        run_script("evaluate_ner", RECIPE, *args)
+    assert predictions(tmp_path / "1") == predictions(tmp_path / "3")
+
+
+def test_all_types_in_one_conversation(here, tmp_path):
+    args = [RECIPE, "--models", "base", "--settings", "zero_shot", "--mode", "conversation", "--output_dir", tmp_path]
+    run_script("evaluate_ner", *args)
+    rows, whole = predictions(tmp_path), outputs(tmp_path)
+    alone = predictions(here / "outputs" / "quickstart" / "evaluation")[: len(rows)]
+    assert [(r["passage_id"], r["type"]) for r in rows] == [(r["passage_id"], r["type"]) for r in alone]
+    journal = (tmp_path / "answers.jsonl").read_bytes()
+    (tmp_path / "answers.jsonl").write_bytes(journal[: len(journal) // 2])
+    run_script("evaluate_ner", *args)
+    assert outputs(tmp_path) == whole, "a conversation that was cut short is asked again from its start"
+
+
+def test_changed_weights_or_prompts_never_reuse_old_answers(here, tmp_path):
+    args = ["--settings", "in_domain-nn", "--output_dir", tmp_path]
+    run_script("evaluate_ner", RECIPE, "--models", "base", *args)
+    each = entries(tmp_path)
+    changes = (["--k", "1"], ["--max_new_tokens", "3"], ["--load_in_4bit", "true"], ["--mode", "conversation"])
+    for number, change in enumerate(changes, 2):
+        run_script("evaluate_ner", RECIPE, "--models", "base", *args, *change)
+        assert entries(tmp_path) == number * each, change
+    adapter = here / "outputs" / "quickstart" / "adapter"
+    before = entries(tmp_path)
+    run_script("evaluate_ner", RECIPE, "--models", "adapter", *args)
+    config = adapter / "adapter_config.json"
+    original = config.read_bytes()
+    config.write_bytes(original + b"\n")
+    run_script("evaluate_ner", RECIPE, "--models", "adapter", *args)
+    config.write_bytes(original)
+    assert entries(tmp_path) == before + 2 * each
+
+
+def test_two_adapters_of_one_recipe_are_told_apart(here, tmp_path):
+    copy = shutil.copytree(here / "outputs" / "quickstart" / "adapter", tmp_path / "copy")
+    args = ["--models", "adapter", copy, "--settings", "zero_shot", "--output_dir", tmp_path / "o"]
+    scores = run_script("evaluate_ner", RECIPE, *args)
+    assert [(result["model"], result["passages"]) for result in scores["results"]] == [("adapter", 3), (str(copy), 3)]

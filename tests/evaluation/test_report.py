@@ -1,0 +1,228 @@
+"""The report: what it shows, that it needs nothing else, and that text of data and models stays text."""
+
+import functools
+import json
+import re
+from html.parser import HTMLParser
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ra_ner.evaluation.report import _segments, report, report_html, scores_json
+from ra_ner.evaluation.scoring import Verdict, score_all
+from ra_ner.prompting.answers import parse_answer
+
+TEXT = "Ada Lovelace met Bob in Basel."
+CONFIG = {
+    **{"recipe": "mine", "limit": None, "seed": 42, "k": 2, "engine": "transformers", "dtype": "float32"},
+    **{"load_in_4bit": False, "mode": "query", "max_new_tokens": 32, "labels": {"one": "labels.json"}},
+}
+ANSWERS = {  # by model; of types person and city
+    "base": ("I found none.", '["Bob"]'),
+    "tuned": ('["Ada Lovelace", "Bob"]', '["Basel", "Bern"]'),
+}
+
+
+def entity(mention: str, text: str = TEXT) -> dict:
+    return {"text": mention, "start": text.index(mention), "end": text.index(mention) + len(mention)}
+
+
+def make_row(model: str, benchmark: str, passage_id: str, type_: str, gold: list[dict], answer: str) -> dict:
+    read = parse_answer(answer)
+    return {
+        "model": model,
+        "revision": "0",
+        "benchmark": benchmark,
+        "setting": "zero_shot",
+        "passage_id": passage_id,
+        "type": type_,
+        "gold": gold,
+        "raw_answer": answer,
+        "parsed": read.error is None,
+        "predicted": list(read.mentions),
+        "example_scores": [],
+    }
+
+
+def evaluation(benchmarks=("one",), **changes) -> tuple[dict, list[dict], dict]:
+    rows = [
+        make_row(model, benchmark, "p1", type_, gold, answer)
+        for benchmark in benchmarks
+        for model, answers in ANSWERS.items()
+        for type_, gold, answer in zip(
+            ("person", "city"), ([entity("Ada Lovelace"), entity("Bob")], [entity("Basel")]), answers, strict=True
+        )
+    ]
+    texts = {benchmark: {"p1": TEXT} for benchmark in benchmarks}
+    return {**CONFIG, **changes, **score_all(rows, texts, samples=20)}, rows, texts
+
+
+class Page(HTMLParser):
+    """Tags with their attributes, and the text between them."""
+
+    def __init__(self, page: str):
+        super().__init__()
+        self.tags, self.content = [], ""
+        self.feed(page)
+        self.close()
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data):
+        self.content += data
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.text(),
+        lambda part: st.lists(part, max_size=3) | st.dictionaries(st.text(), part, max_size=3),
+        max_leaves=8,
+    )
+)
+def test_scores_json_is_json(value):
+    assert json.loads(scores_json(value)) == value
+
+
+def test_scores_json_reads_like_a_table():
+    scores, _, _ = evaluation()
+    lines = [line.strip() for line in scores_json(scores).splitlines()]
+    figures = re.compile(r'"person": \{.*"f1_interval": \[.*\], "tp": \d, "fp": \d, "fn": \d\}')
+    assert len([line for line in lines if figures.fullmatch(line.removesuffix(","))]) == 6, "two models, three scores"
+
+
+def test_markdown_compares_models_with_intervals_differences_and_errors():
+    page = report(evaluation()[0])
+    assert "| tuned | one | zero_shot | 75.0 | 100.0 | 85.7 (85.7, 85.7) |" in page
+    assert "| tuned zero_shot | base zero_shot | one | 85.7 (85.7, 85.7) | 0.095 |" in page
+    assert "| base | one | zero_shot | 0 | 1 | 0 / 0 | 1 / 0 | 0 | 1 / 2 |" in page
+    assert "all passages" in page and "sample" not in page and "Means over benchmarks" not in page
+
+
+def test_the_report_tells_what_else_moves_scores():
+    page = report(evaluation()[0])
+    assert "Answers in float32, at most 32 tokens; a passage's types are asked each on its own" in page
+    assert "label words: labels.json for one." in page
+    page = report(evaluation(load_in_4bit=True, mode="conversation")[0])
+    assert "float32, weights in 4 bits" in page and "all in one conversation" in page
+    assert "Answers of a server, at most" in report(evaluation(engine="server")[0])
+
+
+def test_of_several_benchmarks_markdown_compares_the_means_and_html_each_too():
+    scores, rows, texts = evaluation(("one", "two"))
+    page = report(scores)
+    assert "| tuned | zero_shot | 85.7 (85.7, 85.7) |" in page.split("## Means over benchmarks")[1]
+    assert "| tuned zero_shot | base zero_shot | mean |" in page
+    assert "| tuned zero_shot | base zero_shot | one |" not in page
+    assert report_html(scores, rows, texts).count("<td>tuned zero_shot</td>") == 3
+
+
+def test_a_sample_is_marked_everywhere():
+    scores, rows, texts = evaluation(limit=1)
+    markdown = report(scores)
+    assert all(
+        "(sample)" in line for line in markdown.splitlines() if line.startswith(("#", "| base | one | zero_shot | 0.0"))
+    )
+    assert "a sample of 1 passages (seed 42)" in markdown
+    html = report_html(scores, rows, texts)
+    titles = re.findall(r"<(?:title|h1|h2|summary)>(.*?)</", html)
+    assert len(titles) > 8 and all("(sample)" in title for title in titles if title != "Settings")
+    assert "not of whole benchmarks" in html and "1 (sample)" in html
+    assert "sample" not in report_html(*evaluation()).split("<h2>Settings")[0]
+
+
+def test_html_needs_nothing_else_and_runs_nothing():
+    page = Page(report_html(*evaluation()))
+    assert not {"script", "link", "img", "iframe", "object", "embed"} & {tag for tag, _ in page.tags}
+    assert not {"src", "href", "srcset"} & {name for _, attributes in page.tags for name in attributes}
+    policy = next(a["content"] for tag, a in page.tags if tag == "meta" and "http-equiv" in a)
+    assert policy == "default-src 'none'; style-src 'unsafe-inline'"
+
+
+def test_html_shows_passages_with_their_entities_and_bars():
+    page = report_html(*evaluation())
+    assert '<mark class="found" title="person: found">Ada Lovelace</mark>' in page
+    assert '<mark class="missed wrong" title="person: unparsed, city: wrong type">Bob</mark>' in page
+    assert "<li>hallucinated: Bern [city]</li>" in page and "<li>unparsed: I found none. [person]</li>" in page
+    bars = re.search(r"<td>city</td>\s*<td>1</td>\s*<td>.*?width: (.*?)%.*?</td>\s*<td>.*?width: (.*?)%", page).groups()
+    assert bars == ("0.0", "66.7")
+
+
+spans = st.tuples(st.integers(0, 8), st.integers(1, 4)).map(lambda pair: (pair[0], min(9, sum(pair))))
+
+
+@given(st.lists(st.tuples(st.lists(spans, max_size=3), st.booleans())))
+def test_nested_and_crossing_mentions_keep_the_text(marked):
+    verdicts = [Verdict("t", "m", "found" if gold else "spurious", gold, tuple(places)) for places, gold in marked]
+    segments = _segments("abcdefghi", verdicts)
+    assert "".join(text for text, _, _ in segments) == "abcdefghi"
+    position = 0
+    for text, classes, _ in segments:
+        inside = {gold for places, gold in marked for start, end in places if start <= position < end}
+        assert classes == " ".join(["found"] * (True in inside) + ["wrong"] * (False in inside))
+        position += len(text)
+
+
+HOSTILE = [
+    "<script>alert(1)</script>",
+    '"',
+    "'",
+    "</td></table>",
+    "<!--",
+    "&lt;",
+    "<img src=x onerror=y>",
+    "]]>",
+    "|",
+    "\n",
+]
+HOSTILE += [
+    "</title></style>",
+    "{{ 7 * 7 }}",
+    "{% raw %}",
+    "`",
+    "<b",
+    "javascript:",
+    "x y",
+    "\x00",
+    "\ud800",
+    "![](http://x)",
+]
+hostile = st.lists(st.sampled_from(HOSTILE), min_size=1, max_size=4).map("".join)
+
+
+def evaluation_of(name: str, mention: str) -> tuple[dict, list[dict], dict]:
+    """Every text of data and model is hostile, or in another run as harmless as can be."""
+    text = f"{mention} and {mention}"
+    rows = []
+    for model in (name, name + "2"):
+        rows.append(make_row(model, name, name, name, [entity(mention, text)], json.dumps([mention, mention + "!"])))
+        rows.append(make_row(model, name, name, name + "3", [], mention + "no list"))
+    scores = score_all(rows, {name: {name: text}}, samples=2)
+    return {**CONFIG, "recipe": name, "models": [name], **scores}, rows, {name: {name: text}}
+
+
+@functools.cache
+def harmless_markup() -> list[tuple[str, list[str]]]:
+    return [(tag, list(attributes)) for tag, attributes in Page(report_html(*evaluation_of("n", "m"))).tags]
+
+
+@settings(max_examples=30, deadline=None)
+@given(hostile, hostile.filter(lambda mention: "[" not in mention))
+def test_no_markup_of_data_or_models_survives(name, mention):
+    page = Page(report_html(*evaluation_of(name, mention)))
+    assert [(tag, list(attributes)) for tag, attributes in page.tags] == harmless_markup()
+    for shown in (name, mention):
+        assert shown.replace("\ud800", "?") in page.content
+    table = [line for line in report(evaluation_of(name, mention)[0]).splitlines() if line.startswith("|")]
+    columns = [len(re.findall(r"(?<!\\)\|", line)) for line in table]
+    assert columns == [13] * 4 + [8] * 3 + [10] * 4
+    assert not any(re.search(r"(?<!\\)[<`]", line) for line in table)
+
+
+def test_half_a_surrogate_pair_can_be_written(tmp_path):
+    (tmp_path / "report.html").write_text(report_html(*evaluation_of("\ud800", "m")), encoding="utf-8")
+
+
+def test_without_queries_there_is_still_a_report():
+    scores = {**CONFIG, **score_all([], {})}
+    assert report(scores).startswith("# mine") and "Settings" in report_html(scores, [], {})

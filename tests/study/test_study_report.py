@@ -1,0 +1,207 @@
+"""The report of a study: what it shows of which cells, what it says it can't say, and that text stays text."""
+
+import base64
+import csv
+import re
+from pathlib import Path
+
+import pytest
+from matplotlib.image import imread
+from study_cells import make_cell, write_evaluation
+from test_report import HOSTILE, Page
+
+from ra_ner.study import report
+from ra_ner.study.grid import Cell
+
+AXES = {"dataset.strategy": ["none", "nn"], "evaluate.settings": ["zero_shot", "in_domain-nn"]}
+CELLS = [make_cell(strategy, seed) for seed in (42, 43) for strategy in ("none", "nn")]
+FINISHED = CELLS[:3]
+COSTS = {cell.name: {"train_tokens": 51234, "train_seconds": 600.4} for cell in FINISHED}
+
+
+def read(folder: Path) -> tuple[str, str, list[dict]]:
+    """report.md, report.html and the rows of results.csv."""
+    with (folder / "results.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    return *((folder / f"report.{form}").read_text(encoding="utf-8") for form in ("md", "html")), rows
+
+
+def section(page: str, title: str) -> list[list[str]]:
+    """The rows of one table in Markdown."""
+    lines = page.split(f"## {title}\n")[1].split("\n## ")[0].splitlines()
+    return [re.split(r" ?\| ?", line)[1:-1] for line in lines if line.startswith("|")][2:]
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory) -> Path:
+    """A study of two seeds, of which one cell of four is not evaluated."""
+    folder = tmp_path_factory.mktemp("study")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        for cell in FINISHED:
+            skill = 0.4 if cell.is_vanilla else 0.8
+            write_evaluation(cell.output_dir / "evaluation", cell.seed, skill)
+        report.write(Path("outputs/mine"), CELLS, COSTS, AXES)
+    return folder / "outputs" / "mine"
+
+
+def test_every_group_setting_and_benchmark_and_their_mean_are_shown(written):
+    page, _, rows = read(written)
+    table = section(page, "Span F1")
+    assert [row[:2] for row in table] == [[s, t] for s in ("none", "nn") for t in ("zero_shot", "in_domain-nn")]
+    assert [row[-1] for row in table] == ["2", "2", "1", "1"], "seeds"
+    for row in table:
+        for column, benchmark in ((2, "politics"), (3, "movie")):
+            f1 = [
+                float(r["span_f1"])
+                for r in rows
+                if [r["dataset.strategy"], r["setting"], r["benchmark"]] == [*row[:2], benchmark]
+            ]
+            assert row[column].startswith(f"{100 * sum(f1) / len(f1):.1f} (")
+        middle, politics, movie = (float(row[column].split()[0]) for column in (4, 2, 3))
+        assert middle == pytest.approx((politics + movie) / 2, abs=0.11)
+
+
+def test_differences_are_shown_to_vanilla_and_to_zero_shot(written):
+    page = read(written)[0]
+    table = section(page, "Difference to vanilla, span F1")
+    assert [row[:2] for row in table] == [["nn", "zero_shot"], ["nn", "in_domain-nn"]]
+    assert all(re.fullmatch(r"\+\d+\.\d \(\+\d.*, \+\d.*\) p 0\.0\d\d", row[4]) for row in table)
+    table = section(page, "Difference to zero-shot, uniner F1")
+    assert [row[:2] for row in table] == [["none", "in_domain-nn"], ["nn", "in_domain-nn"]]
+
+
+def test_it_says_what_is_missing_and_what_it_cannot_say(written):
+    for page in read(written)[:2]:
+        text = Page(page).content
+        assert "3 of 4 cells are evaluated. Left out, as they are not: grid-en-nn-seed43." in text
+        # 2 rows x 2 scores to vanilla, 2 x 2 to zero-shot, each on two benchmarks and their mean
+        assert "seeds a cell: 1 to 2; passages a benchmark: 12." in text and "24 differences are tested" in text
+        assert "about 1 would have p below 0.05 by chance" in text
+    assert "(sample)" not in page
+
+
+def test_csv_has_a_row_for_each_cell_benchmark_and_setting(written):
+    rows = read(written)[2]
+    assert len(rows) == 3 * 2 * 2
+    first = rows[0]
+    assert [first[key] for key in ("cell", "base", "dataset.strategy", "seed", "benchmark", "setting")] == [
+        *("grid-en-none-seed42", "en", "none", "42", "politics", "zero_shot")
+    ]
+    for key in ("span_precision", "span_recall", "span_f1", "uniner_f1", "span_tp", "boundary_fp", "missed_fn"):
+        assert float(first[key]) >= 0
+    assert (first["passages"], first["queries"]) == ("12", "24") and int(first["mentions"]) > 0
+    assert (first["train_tokens"], first["train_seconds"], first["build_seconds"]) == ("51234", "600.4", "")
+    assert {row["copied"] != "0" for row in rows if row["setting"] == "in_domain-nn"} == {True}
+    assert {row["copied"] for row in rows if row["setting"] == "zero_shot"} == {"0"}
+
+
+def test_errors_are_compared_with_vanilla_by_benchmark_length_and_best_example(written):
+    page, html, rows = read(written)
+    seen = section(page, "Errors")
+    assert not any("(" in value for row in seen if row[0] == "none" for value in row[3:])
+    row = next(row for row in seen if row[:3] == ["nn", "zero_shot", "politics"])
+    missed = {
+        r["dataset.strategy"]: int(r["missed_fn"])
+        for r in rows
+        if (r["seed"], r["benchmark"], r["setting"]) == ("42", "politics", "zero_shot")
+    }
+    assert row[5] == f"{missed['nn']:.1f} ({missed['nn'] - missed['none']:+.1f})"
+    assert len(section(page, "Errors by the length of the text")) > 8
+    by_best = section(page, "Errors by the score of the best example")
+    assert len(by_best) == 8 and {row[1] for row in by_best} == {"in_domain-nn"}
+    assert "<h2>Errors by type</h2>" in html and "<td>person</td>" in html
+
+
+def test_answers_and_costs_are_shown(written):
+    page = read(written)[0]
+    copied = {(row[0], row[1]): float(row[6]) for row in section(page, "Answers")}
+    assert copied["nn", "zero_shot"] == 0 < copied["nn", "in_domain-nn"]
+    costs = section(page, "Costs")
+    assert costs[0] == ["grid-en-none-seed42", "51,234", "–", "600", "–"]
+    assert costs[3][1:] == ["–"] * 4 and costs[4][:2] == ["all", "153,702"]
+
+
+def test_figures_show_something_and_stand_in_html_too(written):
+    page, html, _ = read(written)
+    names = re.findall(r"!\[.*?\]\(figures/(.*?)\)", page)
+    assert names == ["span_f1_by_dataset.strategy.png", "span_f1_by_the_score_of_the_best_example.png"]
+    for name in names:
+        pixels = imread(written / "figures" / name)[..., :3]
+        colourful = (pixels.max(axis=2) - pixels.min(axis=2) > 0.3).sum()
+        assert colourful > 300, "a plot without data is grey"
+        assert base64.b64encode((written / "figures" / name).read_bytes()).decode() in html
+    tags = Page(html).tags
+    assert not {"script", "link", "iframe"} & {tag for tag, _ in tags}
+    assert all(attributes["src"].startswith("data:image/png;base64,") for tag, attributes in tags if tag == "img")
+    assert "default-src 'none'; style-src 'unsafe-inline'; img-src data:" in str(tags)
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_written_again_it_is_the_same(written, monkeypatch):
+    monkeypatch.chdir(written.parents[1])
+    before = files(written)
+    (written / "figures" / "of_an_older_grid.png").write_bytes(b"")
+    report.write(Path("outputs/mine"), CELLS, COSTS, AXES)
+    assert files(written) == before
+
+
+def test_before_any_cell_is_evaluated_it_says_so(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    report.write(Path("outputs/mine"), CELLS, {}, AXES)
+    page, html, rows = read(Path("outputs/mine"))
+    assert "0 of 4 cells are evaluated" in page and "grid-en-nn-seed43" in html and rows == []
+
+
+def test_numbers_two_bases_and_no_vanilla(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    axis = "dataset.size"
+    cells = [make_cell(size, 1, base, axis) for base in ("en", "zh") for size in (5000, 50000)]
+    for cell in cells:
+        folder = cell.output_dir / "evaluation"
+        write_evaluation(folder, 1, 0.5, benchmarks=(f"only_{cell.base}",), settings=("zero_shot",), limit=12)
+    report.write(Path("outputs/mine"), cells, {}, {axis: [5000, 50000]})
+    page = read(Path("outputs/mine"))[0]
+    assert "as no evaluated vanilla cell fits: en 5000; en 50000; zh 5000; zh 50000." in page
+    assert [row[0] for row in section(page, "Span F1, zh (sample)")] == ["5000", "50000"]
+    assert "differences are tested" not in page and "Nothing is said of other models" in page
+    assert "Difference" not in page.split("## ", 1)[1] and "| mean |" not in page
+    assert Path("outputs/mine/figures/span_f1_by_dataset.size_zh.png").is_file()
+
+
+def test_a_grid_without_axes_compares_its_settings(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    cell = Cell("mine-seed1", "en", {}, 1, False)
+    write_evaluation(cell.output_dir / "evaluation", 1, 0.5)
+    report.write(Path("outputs/mine"), [cell], {}, {"evaluate.settings": AXES["evaluate.settings"]})
+    page = read(Path("outputs/mine"))[0]
+    assert [row[0] for row in section(page, "Span F1")] == ["zero_shot", "in_domain-nn"]
+    assert "span_f1_by_setting.png" in page
+
+
+def hostile_report(name: str) -> tuple[str, str]:
+    cells = [
+        Cell(f"c{number}", name, {name: value}, 1, value is None) for number, value in enumerate((None, name, [name]))
+    ]
+    for cell in cells:
+        write_evaluation(cell.output_dir / "evaluation", 1, 0.5, benchmarks=(name, name + "2"), models=[name])
+    report.write(Path("outputs/mine"), cells, {}, {name: [None, name, [name]]})
+    return read(Path("outputs/mine"))[:2]
+
+
+def test_no_markup_of_names_survives(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    harmless = [(tag, list(attributes)) for tag, attributes in Page(hostile_report("n")[1]).tags]
+    name = "$x_{$" + "".join(part for part in HOSTILE if part not in ("\ud800", "\x00", "\n"))
+    markdown, html = hostile_report(name)
+    page = Page(html)
+    assert [(tag, list(attributes)) for tag, attributes in page.tags] == harmless
+    assert name in page.content
+    tables = [line for line in markdown.splitlines() if line.startswith("|")]
+    assert not any(re.search(r"(?<!\\)[<`]", line) for line in tables)
+    first = markdown.split("## Span F1")[1].split("\n## ")[0].splitlines()
+    columns = [len(re.findall(r"(?<!\\)\|", line)) for line in first if line.startswith("|")]
+    assert columns == [7] * 8, "a header, a rule, and three cells in two settings"

@@ -1,0 +1,138 @@
+"""Numbers over a study's cells: they are the scorer's own of one seed, and of several they are paired seed by seed."""
+
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from study_cells import answered, make_cell, write_evaluation
+
+from ra_ner.evaluation.scoring import ERRORS, SCORES, Run, compare, score
+from ra_ner.study.results import (
+    combined,
+    count_kinds,
+    difference,
+    group_cells,
+    kinds_f1,
+    over_seeds,
+    quarter_of,
+    quarters,
+    read_evaluation,
+)
+
+
+def evaluated(folder: Path, cell, skill: float, **more):
+    """A cell's evaluation, and what its scores.json holds."""
+    scores = write_evaluation(folder / cell.name, cell.seed, skill, **more)
+    return read_evaluation(cell, folder / cell.name), scores
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory) -> list[tuple]:
+    """The vanilla cell and a better one, each with its scores."""
+    folder = tmp_path_factory.mktemp("cells")
+    return [evaluated(folder, make_cell(strategy, 42), skill) for strategy, skill in (("none", 0.4), ("nn", 0.8))]
+
+
+def made_run(f1) -> Run:
+    """A run of which only the resamples matter."""
+    resampled = np.asarray(f1, dtype=float)
+    figures = {name: dict.fromkeys(("precision", "recall", "f1"), resampled.mean()) for name in SCORES}
+    return Run(figures, dict.fromkeys(SCORES, resampled), ("p",))
+
+
+def test_of_one_seed_all_figures_are_those_of_scores_json(two):
+    for evaluation, scores in two:
+        for result in scores["results"]:
+            run = combined([evaluation], result["benchmark"], result["setting"])
+            for name in SCORES:
+                assert run.figures[name] == {key: result[name][key] for key in run.figures[name]}
+        for entry in scores["means"]:
+            run = combined([evaluation], None, entry["setting"])
+            assert all(run.figures[name] == entry[name] for name in SCORES)
+
+
+def test_a_difference_of_one_seed_is_that_of_compare_and_of_a_cell_to_itself_zero(two):
+    (vanilla, _), (better, _) = two
+    found = difference([(better, vanilla)], "politics", "zero_shot", "zero_shot")
+    key = ("politics", "zero_shot")
+    assert found == compare(better.runs[key], vanilla.runs[key])
+    assert found["span"]["difference"] > 0.1 and found["span"]["p"] < 0.05
+    for benchmark in ("politics", None):
+        itself = difference([(better, better)] * 3, benchmark, "zero_shot", "zero_shot")
+        assert all(figures == {"difference": 0, "interval": [0, 0], "p": 1} for figures in itself.values())
+    assert difference([], None, "zero_shot", "zero_shot") is None
+
+
+def test_seeds_are_resampled_with_repetition():
+    run = over_seeds([made_run([0.0] * 1000), made_run([1.0] * 1000)])
+    values, times = np.unique(run.f1["span"], return_counts=True)
+    assert values.tolist() == [0, 0.5, 1] and times.tolist() == pytest.approx([250, 500, 250], abs=60)
+    assert run.figures["span"]["f1"] == 0.5 and run.figures["span"]["f1_interval"] == [0, 1]
+
+
+@given(st.lists(st.floats(0, 1), min_size=4, max_size=4), st.integers(1, 5))
+def test_a_run_many_times_over_is_that_run(f1, times):
+    assert over_seeds([made_run(f1)] * times).f1["span"] == pytest.approx(np.array(f1))
+
+
+def test_what_a_seed_does_to_both_cells_alike_is_no_part_of_their_difference():
+    rng = np.random.default_rng(1)
+    vanilla = [made_run(level + 0.01 * rng.random(1000)) for level in (0.2, 0.5, 0.8)]
+    better = [made_run(run.f1["span"] + 0.1) for run in vanilla]
+    found = compare(over_seeds(better), over_seeds(vanilla))["span"]
+    assert (found["difference"], *found["interval"]) == pytest.approx((0.1, 0.1, 0.1))
+    low, high = over_seeds(better).figures["span"]["f1_interval"]
+    assert high - low > 0.3, "while F1 itself is as unsure as the seeds differ"
+
+
+def test_seeds_on_other_passages_are_refused():
+    with pytest.raises(ValueError, match="same passages"):
+        over_seeds([score(*answered(1, 0.5, passages=count), samples=2) for count in (3, 4)])
+
+
+def test_cells_are_grouped_over_seeds_and_paired_with_the_vanilla_cell_of_their_seed(two, tmp_path):
+    cells = [make_cell(strategy, seed, base) for base in ("en", "zh") for seed in (1, 2) for strategy in ("none", "nn")]
+    left_out = {"grid-en-none-seed2", "grid-zh-none-seed1", "grid-zh-none-seed2"}
+    evaluations = {
+        cell.name: evaluated(tmp_path, cell, 0.5, benchmarks=("b",))[0] for cell in cells if cell.name not in left_out
+    }
+    groups = group_cells(cells, evaluations)
+    assert [(g.base, *g.values.values(), len(g.evaluations), len(g.pairs)) for g in groups] == [
+        ("en", "none", 1, 0),
+        ("en", "nn", 2, 1),
+        ("zh", "nn", 2, 0),
+    ]
+    assert [[e.cell.name for e in pair] for pair in groups[1].pairs] == [["grid-en-nn-seed1", "grid-en-none-seed1"]]
+
+
+def test_an_evaluation_that_is_not_finished_is_none(tmp_path):
+    assert read_evaluation(make_cell("nn", 1), tmp_path) is None
+    write_evaluation(tmp_path, 1, 0.5, benchmarks=("b",), settings=("zero_shot",))
+    (tmp_path / "scores.json").unlink()
+    assert read_evaluation(make_cell("nn", 1), tmp_path) is None
+
+
+def test_kinds_of_errors_add_up_to_those_of_scores_json_however_they_are_sliced(two):
+    evaluation, scores = two[0]
+    result = next(r for r in scores["results"] if (r["benchmark"], r["setting"]) == ("politics", "in_domain-nn"))
+    counts = count_kinds([evaluation], "in_domain-nn", lambda setting, passage, type_: passage.benchmark)["politics"]
+    for kind in ERRORS:
+        assert [counts[kind, False], counts[kind, True]] == [result["errors"][kind][side] for side in ("fp", "fn")]
+    assert kinds_f1(counts) == pytest.approx(result["span"]["f1"], abs=1e-6)
+    by_type = count_kinds(
+        [evaluation] * 2, "in_domain-nn", lambda s, p, type_: type_ if p.benchmark == "politics" else None
+    )
+    assert set(by_type) == {"person", "city"}
+    assert by_type["person"] + by_type["city"] == counts, "a mean over seeds, not a sum"
+
+
+@given(st.lists(st.integers(0, 9) | st.floats(0, 1), max_size=30))
+def test_each_value_lies_in_one_quarter(values):
+    ranges = quarters(values)
+    assert len(ranges) <= 4 and all(low <= high for low, high in ranges)
+    assert all(high < low for (_, high), (low, _) in pairwise(ranges))
+    assert all(quarter_of(value, ranges) is not None for value in values)
+    assert quarter_of(None, ranges) is None

@@ -1,0 +1,135 @@
+"""From where a run goes on: the pointer to the last whole checkpoint, folders, Hub repos, and what is refused."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from conftest import HUB, put_folder, run_script
+from processes import losses
+from transformers import TrainingArguments
+
+from ra_ner.errors import UserError
+from ra_ner.training import checkpoints
+
+RECIPE = "recipes/quickstart.yaml"
+FACTS = {"base_revision": "a" * 40, "dataset_revision": "d", "effective_batch_size": 8}
+STEPS = ["--max_steps", 4, "--save_steps", 1, "--logging_steps", 1, "--save_total_limit", 9]
+
+
+def arguments(wanted: str | None, folder: Path) -> TrainingArguments:
+    return TrainingArguments(str(folder), resume_from_checkpoint=wanted, use_cpu=True)
+
+
+def find(wanted: str | None, folder: Path, facts: dict) -> str | None:
+    return checkpoints.find(arguments(wanted, folder), facts)
+
+
+def checkpoint(folder: Path, step: int, facts: dict = FACTS) -> Path:
+    path = folder / f"checkpoint-{step}"
+    path.mkdir(parents=True)
+    (path / "trainer_state.json").write_text("{}")
+    (path / "ra_it.json").write_text(json.dumps(facts))
+    return path
+
+
+def test_last_is_the_newest_whole_checkpoint_and_later_ones_are_skipped_with_a_word(tmp_path, capsys):
+    for step in (2, 10, 12):
+        checkpoint(tmp_path, step)
+    (tmp_path / "last").write_text("checkpoint-10\n")
+    for wanted in ("last", "true", "True"):
+        assert find(wanted, tmp_path, FACTS) == str(tmp_path / "checkpoint-10")
+    assert "checkpoint-12: skipped, it was not written to its end" in capsys.readouterr().out
+    shutil.rmtree(tmp_path / "checkpoint-10")  # as `save_total_limit: 1` does when another one was the best
+    assert find("last", tmp_path, FACTS) == str(tmp_path / "checkpoint-2")
+
+
+def test_without_a_pointer_the_newest_whole_checkpoint_of_a_copied_folder_is_taken(tmp_path, capsys):
+    checkpoint(tmp_path, 2)
+    checkpoint(tmp_path, 10)
+    (checkpoint(tmp_path, 12) / "ra_it.json").unlink()
+    assert find("last", tmp_path, FACTS) == str(tmp_path / "checkpoint-10")
+    assert "checkpoint-12: skipped" in capsys.readouterr().out
+
+
+def test_a_run_that_starts_afresh_forgets_the_checkpoints_of_an_earlier_one(tmp_path, capsys):
+    checkpoint(tmp_path, 10)
+    (tmp_path / "last").write_text("checkpoint-10\n")
+    assert find("last", tmp_path, FACTS) == str(tmp_path / "checkpoint-10")
+    assert find(None, tmp_path, FACTS) is None
+    checkpoints.begin(arguments(None, tmp_path), None)
+    assert find("last", tmp_path, FACTS) is None
+    assert "checkpoint-10: skipped" in capsys.readouterr().out
+
+
+def test_a_run_that_goes_back_to_an_earlier_checkpoint_forgets_later_ones(tmp_path):
+    checkpoint(tmp_path, 10)
+    checkpoint(tmp_path, 20)
+    checkpoints.begin(arguments(None, tmp_path), find(str(tmp_path / "checkpoint-10"), tmp_path, FACTS))
+    assert find("last", tmp_path, FACTS) == str(tmp_path / "checkpoint-10")
+
+
+@pytest.mark.parametrize(
+    "key, way_out",
+    [
+        ("base_revision", "`model_revision`"),
+        ("dataset_revision", "`dataset_revision`"),
+        ("effective_batch_size", "`gradient_accumulation_steps`"),
+    ],
+)
+def test_a_checkpoint_of_another_run_is_refused(tmp_path, key, way_out):
+    path = checkpoint(tmp_path, 2, {**FACTS, key: "other"})
+    with pytest.raises(UserError, match=f"was trained with {key} other, this run has .*{way_out}"):
+        find(str(path), tmp_path, FACTS)
+
+
+def test_a_checkpoint_that_others_wrote_tells_its_base_by_the_adapters_config(tmp_path):
+    path = checkpoint(tmp_path, 2)
+    (path / "ra_it.json").unlink()
+    assert find(str(path), tmp_path, FACTS) == str(path)
+    for revision, refused in ((None, False), ("main", False), ("a" * 40, False), ("b" * 40, True)):
+        (path / "adapter_config.json").write_text(json.dumps({"revision": revision}))
+        if refused:
+            with pytest.raises(UserError, match="was trained with base_revision bbbb"):
+                find(str(path), tmp_path, FACTS)
+        else:
+            assert find(str(path), tmp_path, FACTS) == str(path)
+
+
+def test_a_folder_that_is_no_checkpoint_is_refused(here, tmp_path):
+    with pytest.raises(UserError, match=r"adapter holds no trainer_state.json, so it is no checkpoint"):
+        find("outputs/quickstart/adapter", tmp_path, FACTS)
+
+
+def test_a_run_goes_on_from_a_checkpoint_on_the_hub_without_its_pickles_being_trusted(here, hub, tmp_path):
+    run_script("train_sft", RECIPE, "--output_dir", tmp_path / "whole", *STEPS)
+    on_hub = tmp_path / "repo"
+    for step, name in ((1, "checkpoint-1"), (3, "checkpoint-3"), (2, "last-checkpoint")):
+        shutil.copytree(tmp_path / "whole" / "checkpoints" / f"checkpoint-{step}", on_hub / name)
+    put_folder("model", "me/run", on_hub)
+    run_script("train_sft", RECIPE, "--output_dir", tmp_path / "cut", *STEPS, "--resume_from_checkpoint", "me/run")
+    assert not (tmp_path / "cut" / "checkpoints" / "checkpoint-2").exists(), "it went on from step 2"
+    assert losses(tmp_path / "cut") == losses(tmp_path / "whole")
+    cut, whole = ((tmp_path / run / "adapter" / "adapter_model.safetensors").read_bytes() for run in ("cut", "whole"))
+    assert cut == whole
+    fetched = checkpoints._fetch("me/run@main")
+    assert (fetched / "optimizer.pt").is_file() and not (fetched / "training_args.bin").exists()
+
+    shutil.rmtree(on_hub / "last-checkpoint")
+    put_folder("model", "me/numbered", on_hub)
+    assert checkpoints._fetch("me/numbered").name == "checkpoint-3"
+
+
+def test_hub_repos_that_cannot_be_resumed_are_refused(hub, here, tmp_path):
+    put_folder("model", "me/adapter", Path("outputs/quickstart/adapter"))
+    with pytest.raises(UserError, match="me/adapter holds no checkpoint .* its optimizer was not kept"):
+        find("me/adapter", tmp_path, FACTS)
+    HUB.create("model", "me/pickles")
+    names = ("trainer_state.json", "adapter_model.bin", "optimizer.pt", "scheduler.pt")
+    HUB.put("model", "me/pickles", {f"checkpoint-2/{name}": b"{}" for name in names})
+    with pytest.raises(UserError, match="checkpoint-2 can't be resumed from the Hub.*copy the folder"):
+        find("me/pickles", tmp_path, FACTS)
+    with pytest.raises(UserError, match="'me/none' can't be fetched: there is no such repo"):
+        find("me/none", tmp_path, FACTS)
+    with pytest.raises(UserError, match="neither a folder that exists nor a repo id"):
+        find("outputs/quickstart/checkpoints/checkpoint-99", tmp_path, FACTS)

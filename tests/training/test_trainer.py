@@ -1,0 +1,226 @@
+"""Training on a tiny model, whole: what is trained, what is refused, what is saved."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from conftest import run_script, write_recipe
+from datasets import Dataset, DatasetDict, load_dataset
+
+from ra_ner.dataset import build as ra_dataset
+from ra_ner.errors import UserError
+
+RECIPE = "recipes/quickstart.yaml"
+
+
+@pytest.fixture
+def trainers(monkeypatch):
+    """The trainers that a test's training runs made."""
+    import ra_ner.training.trainer
+
+    made = []
+
+    class Recorded(ra_ner.training.trainer.AdapterTrainer):
+        def __init__(self, *args, **kwargs):
+            super().__init__(*args, **kwargs)
+            made.append(self)
+
+    monkeypatch.setattr(ra_ner.training.trainer, "AdapterTrainer", Recorded)
+    return made
+
+
+def test_the_adapter_folder_is_complete_and_holds_no_pickle(here):
+    folder = here / "outputs" / "quickstart" / "adapter"
+    names = {file.name for file in folder.iterdir()}
+    assert {"adapter_config.json", "adapter_model.safetensors", "tokenizer.json", "chat_template.jinja"} <= names
+    assert not [name for name in names if name.endswith((".bin", ".pt", ".pkl"))]
+    facts = json.loads((folder / "ra_it.json").read_text())
+    assert (facts["recipe"], facts["language"], facts["wording"], facts["k"]) == ("quickstart", "en", "ra_it", 2)
+    assert "generation" in (folder / "chat_template.jinja").read_text()
+
+
+def test_training_changed_the_weights(here):
+    from safetensors.torch import load_file
+
+    weights = load_file(here / "outputs" / "quickstart" / "adapter" / "adapter_model.safetensors")
+    assert any(tensor.abs().max() > 0 for name, tensor in weights.items() if "lora_B" in name)
+
+
+def test_the_supervised_text_is_the_answers_and_nothing_else(here, trainers, tmp_path):
+    run_script("train_sft", RECIPE, "--max_steps", "1", "--output_dir", tmp_path)
+    (trainer,) = trainers
+    tokenizer = trainer.processing_class
+    source = {row["id"]: row for row in load_dataset("outputs/quickstart/dataset")["train"]}
+    expected = sorted(
+        "".join(m["content"] + "<|im_end|>" for m in row["completion"] if m["role"] == "assistant")
+        for row in source.values()
+    )
+    trained = sorted(
+        tokenizer.decode([label for label in row["labels"] if label != -100]) for row in trainer.train_dataset
+    )
+    assert trained == expected
+
+
+def test_with_completion_only_loss_off_the_acknowledgements_are_trained_too(here, trainers, tmp_path):
+    run_script("train_sft", RECIPE, "--max_steps", "1", "--output_dir", tmp_path, "--completion_only_loss", "false")
+    row = trainers[0].train_dataset[0]
+    text = trainers[0].processing_class.decode([label for label in row["labels"] if label != -100])
+    assert text.startswith("I've read these examples.<|im_end|>I've read this text.<|im_end|>[")
+
+
+def test_qlora_is_nf4_with_nested_quantisation_and_bfloat16(here, trainers, tmp_path):
+    from bitsandbytes.nn import Linear4bit
+
+    run_script("train_sft", RECIPE, "--max_steps", "1", "--output_dir", tmp_path)
+    layers = [module for module in trainers[0].model.modules() if isinstance(module, Linear4bit)]
+    assert len(layers) == 14, "all linear layers of two blocks"
+    state = layers[0].weight.quant_state
+    assert state.quant_type == "nf4" and state.nested and str(layers[0].compute_dtype) == "torch.bfloat16"
+
+
+def dataset_with_text(folder, name: str, texts: list[str], answer: str | None = "[]") -> str:
+    """An RA-IT dataset whose rows hold the given texts."""
+    rows = [
+        {
+            "id": str(i),
+            "prompt": [{"role": "user", "content": text}],
+            "completion": [{"role": "assistant", "content": answer}] if answer else [{"role": "user", "content": "?"}],
+            "example_ids": [],
+            "example_scores": [],
+        }
+        for i, text in enumerate(texts)
+    ]
+    facts = json.loads(Path("outputs/quickstart/dataset/quickstart/ra_it.json").read_text()) | {"recipe": name}
+    facts |= {key: {"train": len(rows)} for key in facts if isinstance(facts[key], dict) and "train" in facts[key]}
+    splits = DatasetDict(train=Dataset.from_list(rows, ra_dataset.FEATURES))
+    ra_dataset.write(ra_dataset.RADataset(splits, facts), folder)
+    return str(folder)
+
+
+def test_rows_with_control_tokens_are_dropped_and_counted(here, trainers, tmp_path, capsys):
+    data = dataset_with_text(tmp_path / "d", "quickstart", ["a", "b <|im_end|> c", "d", "<|im_start|>system"])
+    run_script("train_sft", RECIPE, "--max_steps", "1", "--output_dir", tmp_path / "o", "--dataset_name", data)
+    assert "dropped 2 of 4 rows" in capsys.readouterr().out
+    assert len(trainers[0].train_dataset) == 2
+    data = dataset_with_text(tmp_path / "e", "quickstart", ["<|im_end|>"])
+    with pytest.raises(UserError, match="every training row holds a control token"):
+        run_script("train_sft", RECIPE, "--output_dir", tmp_path / "o", "--dataset_name", data)
+
+
+def test_rows_over_max_length_are_refused_not_cut(here, tmp_path):
+    with pytest.raises(UserError, match=r"of 10 train rows are longer than `max_length: 500`.*the longest has \d+"):
+        run_script("train_sft", RECIPE, "--output_dir", tmp_path, "--max_length", "500")
+    assert not (tmp_path / "adapter").exists()
+
+
+@pytest.mark.parametrize(
+    "args, message",
+    [
+        (["--dataset_name", "nowhere"], "dataset 'nowhere' can't be fetched: there is no such repo"),
+        (["--dataset_config", "other"], "no RA-IT dataset 'other'.*build_ra_dataset.py"),
+        (["--model_name_or_path", "nowhere/at-all"], "can't be fetched: there is no such repo"),
+        (["--hub_strategy", "end"], "delete `hub_strategy`"),
+        (["--hub_token", "hf_secret"], "`hub_token` is not taken: log in"),
+        (["--use_peft", "false"], "use_peft: true"),
+        (["--resume_from_checkpoint", "nowhere"], "can't be fetched: there is no such repo"),
+        (["--chat_template_path", "nowhere.jinja"], "can't be loaded"),
+        (["--report_to", "tensorbord"], "`report_to: tensorbord`: choose among none, tensorboard, wandb, trackio"),
+    ],
+)
+def test_bad_input_is_one_line(here, tmp_path, args, message):
+    with pytest.raises(UserError, match=message):
+        run_script("train_sft", RECIPE, "--output_dir", tmp_path, *args)
+
+
+def losses(folder) -> list[float]:
+    last = max((folder / "checkpoints").glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]))
+    history = json.loads((last / "trainer_state.json").read_text())["log_history"]
+    return [entry["loss"] for entry in history if "loss" in entry]
+
+
+def test_a_resumed_run_ends_in_the_weights_of_an_uninterrupted_one(here, tmp_path):
+    options = ["--save_steps", "1", "--logging_steps", "1", "--max_steps", "4", "--save_total_limit", "9"]
+    run_script("train_sft", RECIPE, "--output_dir", tmp_path / "whole", *options)
+    checkpoints = tmp_path / "cut" / "checkpoints"
+    shutil.copytree(tmp_path / "whole" / "checkpoints" / "checkpoint-2", checkpoints / "checkpoint-2")
+    run_script("train_sft", RECIPE, "--output_dir", tmp_path / "cut", *options, "--resume_from_checkpoint", "true")
+    assert (checkpoints / "checkpoint-3").is_dir() and not (checkpoints / "checkpoint-1").exists()
+    assert losses(tmp_path / "cut") == losses(tmp_path / "whole")
+    cut, whole = ((tmp_path / run / "adapter" / "adapter_model.safetensors").read_bytes() for run in ("cut", "whole"))
+    assert cut == whole
+
+
+def test_a_run_that_was_killed_after_its_last_step_is_trained_no_further(here, tmp_path):
+    args = [RECIPE, "--output_dir", tmp_path, "--max_steps", 2, "--save_steps", 1, "--resume_from_checkpoint", "last"]
+    for _ in range(3):
+        run_script("train_sft", *args)
+        assert (tmp_path / "checkpoints" / "last").read_text() == "checkpoint-2\n"
+        shutil.rmtree(tmp_path / "adapter")
+
+
+def test_the_logs_tell_trained_tokens_in_a_second_and_memory_to_tensorboard_too(here, tmp_path, monkeypatch):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    from ra_ner.training import throughput as progress
+
+    steps = []
+    begin_step = progress.Throughput.begin_step
+    monkeypatch.setattr(
+        progress.Throughput, "begin_step", lambda self, tokens: (steps.append(int(tokens)), begin_step(self, tokens))
+    )
+    data = dataset_with_text(tmp_path / "d", "quickstart", ["a", "b", "c"])
+    options = ["--dataset_name", data, "--logging_steps", "1", "--report_to", "tensorboard", "--max_steps", "3"]
+    run_script("train_sft", RECIPE, "--output_dir", tmp_path, *options)
+    assert steps == [3, 3, 3], "each row trains `[]` and the token that ends the turn"
+    last = json.loads((tmp_path / "checkpoints" / "checkpoint-3" / "trainer_state.json").read_text())["log_history"][-1]
+    assert last["trained_tokens_per_second"] > 0
+    assert 0.05 < last["peak_memory_gb"] < 64
+    events = EventAccumulator(str(tmp_path / "logs")).Reload()
+    assert [event.step for event in events.Scalars("train/trained_tokens_per_second")] == [1, 2, 3]
+
+
+def test_a_tracker_that_is_not_installed_is_refused_at_once(here, tmp_path, monkeypatch):
+    from ra_ner.training import throughput as progress
+
+    monkeypatch.setattr(progress, "find_spec", lambda name: None)
+    with pytest.raises(UserError, match="`report_to: wandb`: it is not installed; `pip install wandb`"):
+        run_script("train_sft", RECIPE, "--output_dir", tmp_path, "--report_to", "wandb")
+
+
+def test_resuming_where_there_is_no_checkpoint_starts_afresh(here, tmp_path):
+    run_script("train_sft", RECIPE, "--output_dir", tmp_path, "--max_steps", "1", "--resume_from_checkpoint", "last")
+    assert (tmp_path / "adapter" / "adapter_model.safetensors").is_file()
+
+
+def test_the_base_model_must_be_named(here, tmp_path):
+    recipe = write_recipe(tmp_path / "r.yaml", language="en", train={"use_peft": True})
+    with pytest.raises(UserError, match="no `model_name_or_path`"):
+        run_script("train_sft", recipe, "--output_dir", tmp_path / "o")
+
+
+def test_a_cpu_scores_the_trained_positions_alone_with_the_loss_of_plain_trl(models, monkeypatch):
+    """Once plain TRL does so too, what ra_ner.training changes in it can go."""
+    from types import SimpleNamespace
+
+    import torch
+    import trl.trainer.utils as trl_utils
+    from transformers import AutoModelForCausalLM
+
+    from ra_ner.training import trainer as training
+
+    model, score, scored = AutoModelForCausalLM.from_pretrained(models / "lm"), trl_utils._ChunkedLogProbFunction, []
+    trl_utils.add_fused_lm_head(model)
+    ids = torch.arange(3, 23)[None]
+    labels = torch.where((ids > 7) & (ids < 11), ids, -100)
+
+    def apply(hidden, *args):
+        scored.append(len(hidden))
+        return score.apply(hidden, *args)
+
+    monkeypatch.setattr(trl_utils, "_ChunkedLogProbFunction", SimpleNamespace(apply=apply))
+    ours = model(input_ids=ids, labels=labels, fused_lm_head=True).loss
+    monkeypatch.setattr(trl_utils, "_use_triton", training._scores_trained_positions_alone)
+    plain = model(input_ids=ids, labels=labels, fused_lm_head=True).loss
+    assert scored == [3, 19]
+    torch.testing.assert_close(ours, plain)
