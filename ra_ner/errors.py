@@ -4,7 +4,6 @@ import errno
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 
 class UserError(Exception):
@@ -37,5 +36,5 @@ def clear_errors() -> Iterator[None]:
         message, status = "the disk is full; free some space and run this again", 1
     else:
         return
-    print(f"{Path(sys.argv[0]).name}: error: {' '.join(message.split())}", file=sys.stderr)
+    print(f"ra-ner: error: {' '.join(message.split())}", file=sys.stderr)
     sys.exit(status)

@@ -20,6 +20,7 @@ import yaml
 from transformers import HfArgumentParser
 
 from .errors import UserError
+from .paths import resource
 
 # Each section, and the folder under outputs/<recipe> that its script writes; of train_sft.py it holds two folders.
 SECTIONS = {"dataset": "dataset", "train": ".", "evaluate": "evaluation"}
@@ -40,12 +41,19 @@ DEAD_KEYS = {
     "warmup_ratio": "write `warmup_steps: 0.03`; below 1 it is a share of all steps",
 }
 
+# Keys that may name a file or a folder. See `_resolve_paths` for where a relative one is looked for.
+PATH_KEYS = {
+    "dataset": ("corpus", "encoder", "exclude"),
+    "train": ("model_name_or_path", "chat_template_path", "dataset_name"),
+    "evaluate": ("models", "benchmarks", "pool", "encoder"),
+}
+
 # What one call of a script does is no part of an experiment.
 FLAGS_ONLY = {
     "output_dir": "the recipe's name says where a run is kept",
     "dry_run": "write `--dry_run`",
     "merge": "write `--merge`",
-    "show_batch": "write `--show_batch`",
+    "verbose": "write `--verbose`",
 }
 
 Strategy = Literal[
@@ -119,8 +127,18 @@ class DatasetConfig:
 
 
 @dataclass
+class CommandConfig:
+    """Flags of every command, which are no recipe keys."""
+
+    dry_run: bool = field(
+        default=False, metadata={"help": "Check everything, show what would be done, and write, train and ask nothing."}
+    )
+    verbose: bool = field(default=False, metadata={"help": "Show the messages of the libraries too."})
+
+
+@dataclass
 class OutputConfig:
-    """The flag of every script that is no recipe key (train_sft.py has it from TRL's SFTConfig)."""
+    """Where `build` and `evaluate` write; no recipe key (`train` has it from TRL's SFTConfig)."""
 
     output_dir: str | None = field(default=None, metadata={"help": "Where to write. Default: outputs/<recipe>/..."})
 
@@ -129,9 +147,6 @@ class OutputConfig:
 class PushDatasetConfig:
     """Section `dataset`: what becomes of the dataset once it is built."""
 
-    dry_run: bool = field(
-        default=False, metadata={"help": "Print the plan, the counts and one conversation, and write no dataset."}
-    )
     push_to_hub: bool = field(default=False, metadata={"help": "Push the dataset to the Hub once it is built."})
     hub_dataset_id: str | None = field(default=None, metadata={"help": "Repo to push to: namespace/name."})
     hub_private_repo: bool = field(default=True, metadata={"help": "Make the repo private, if it is new."})
@@ -166,9 +181,6 @@ class TrainConfig:
         metadata={
             "help": "Also merge the adapter into its base; of a finished one without training. docs/adapters.md."
         },
-    )
-    show_batch: bool = field(
-        default=False, metadata={"help": "Show a row, lengths, steps and memory, and stop; no weights are fetched."}
     )
 
 
@@ -270,7 +282,9 @@ class Recipe:
     @cached_property
     def dataset(self) -> DatasetConfig:
         """Section `dataset`, for the scripts that read it without owning its flags."""
-        return RecipeParser("dataset", DatasetConfig, PushDatasetConfig, OutputConfig).parse_section(self)[0]
+        return RecipeParser("dataset", DatasetConfig, PushDatasetConfig, OutputConfig, CommandConfig).parse_section(
+            self
+        )[0]
 
 
 class _RecipeLoader(yaml.SafeLoader):
@@ -320,7 +334,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     try:
         content = parse_yaml(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise UserError(f"{path}: no such recipe; see the folder recipes/ for those that exist") from None
+        raise UserError(f"{path}: no such recipe (looked in {path.parent.resolve()})") from None
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: can't be read ({error})") from None
     except yaml.YAMLError as error:
@@ -332,13 +346,55 @@ def read_yaml(path: Path) -> dict[str, Any]:
     return content
 
 
+def find_recipe(name: str, folder: Path) -> Path:
+    """The recipe file that a name means: a path relative to `folder`, else a built-in recipe.
+
+    Raises:
+        UserError: there is neither.
+    """
+    path, built_in = folder / name, resource("recipes")
+    if path.is_file() or Path(name).is_absolute():
+        return path
+    shipped = built_in / name.removeprefix("recipes/").removesuffix(".yaml")
+    if (file := shipped.with_suffix(".yaml")).is_file():
+        return file
+    known = sorted(str(file.relative_to(built_in).with_suffix("")) for file in built_in.rglob("*.yaml"))
+    hint = nearest_key(Path(name).stem, known) or f"; built-in recipes are {', '.join(known)}"
+    raise UserError(f"{path}: no such recipe (looked in {path.parent.resolve()} and among the built-in ones){hint}")
+
+
+def _resolve_paths(content: dict[str, Any], folder: Path) -> None:
+    """Put the recipe's folder before relative paths of its sections that exist there.
+
+    Others are left as they are, and so are relative to the current folder, or are no paths: Hub ids, names. A benchmark
+    may be written NAME=PATH.
+    """
+
+    def resolve(value: object) -> object:
+        if isinstance(value, list):
+            return [resolve(item) for item in value]
+        if not isinstance(value, str):
+            return value
+        name, equals, path = value.rpartition("=")
+        is_beside = path and not Path(path).is_absolute() and (folder / path).exists()
+        return f"{name}{equals}{folder / path}" if is_beside else value
+
+    for section, keys in PATH_KEYS.items():
+        for key in keys:
+            if key in content.get(section, {}):
+                content[section][key] = resolve(content[section][key])
+
+
 def load_recipe(path: str | Path) -> Recipe:
-    """Read a recipe and all that it extends. Section keys are checked later, by the script that owns them.
+    """Read a recipe and all that it extends. Section keys are checked later, by the command that owns them.
+
+    Args:
+        path: a file, or the name of a built-in recipe such as `quickstart`.
 
     Raises:
         UserError: the file is missing, is no YAML mapping, has an unknown top-level key, or extends itself.
     """
-    path = Path(path)
+    path = find_recipe(str(path), Path())
     chain: list[tuple[Path, dict[str, Any]]] = []
     current: Path | None = path
     while current is not None:
@@ -351,11 +407,12 @@ def load_recipe(path: str | Path) -> Recipe:
                 raise UserError(f"{current}: unknown key `{key}`{nearest}")
             if key in SECTIONS and not isinstance(value, dict):
                 raise UserError(f"{current}: `{key}` is a section: a mapping of keys to values")
+        _resolve_paths(content, current.parent)
         chain.append((current, content))
         parent = content.get("extends")
         if parent is not None and not isinstance(parent, str):
             raise UserError(f"{current}: `extends` names one recipe file")
-        current = current.parent / parent if parent else None
+        current = find_recipe(parent, current.parent) if parent else None
 
     language, sections = None, {section: {} for section in SECTIONS}
     for _, content in reversed(chain):
@@ -379,7 +436,7 @@ class RecipeParser(HfArgumentParser):
         self.hints = {name: hint for cls in dataclass_types for name, hint in get_type_hints(cls).items()}
         super().__init__(dataclass_types, allow_abbrev=False, **kwargs)
         self.section = section
-        self.add_argument("recipe", help="recipe file, such as recipes/quickstart.yaml")
+        self.add_argument("recipe", help="recipe file, or the name of a built-in one, such as quickstart")
 
     def error(self, message: str) -> NoReturn:
         raise UserError(f"{message} (see --help)")

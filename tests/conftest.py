@@ -1,6 +1,8 @@
 """Tiny real parts (a random language model, a static encoder), a loopback Hub, and a folder to run the scripts in."""
 
+import importlib
 import json
+import logging
 import os
 import re
 import shutil
@@ -33,6 +35,19 @@ SHARED = REPO.parent / "shared"
 def _clean_up() -> Iterator[None]:
     yield
     shutil.rmtree(HF_HOME, ignore_errors=True)
+
+
+class _Printer(logging.Handler):
+    """Prints our messages, so that `capsys` holds them."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        print(record.getMessage())
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _messages() -> None:
+    logging.getLogger("ra_ner").addHandler(_Printer())
+    logging.getLogger("ra_ner").setLevel(logging.INFO)
 
 
 @pytest.fixture
@@ -150,10 +165,10 @@ def workplace(tmp_path_factory, models) -> Path:
     return folder
 
 
-def run_script(name: str, *args: object):
-    """Call `main()` of a script in this process, as its command line would."""
-    script = __import__(name)
-    return script.main(*script.make_parser().parse_recipe([str(arg) for arg in args]))
+def run_command(name: str, *args: object):
+    """Run a command of `ra-ner` in this process, and return what its `run` returns."""
+    command = importlib.import_module(f"ra_ner.commands.{name}")
+    return command.run(*command.make_parser().parse_recipe([str(arg) for arg in args]))
 
 
 @pytest.fixture(scope="session")
@@ -162,9 +177,9 @@ def finished(workplace) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(workplace)
         for recipe in ("recipes/quickstart_vanilla.yaml", "recipes/quickstart.yaml"):
-            run_script("build_ra_dataset", recipe)
-            run_script("train_sft", recipe)
-        run_script("evaluate_ner", "recipes/quickstart.yaml")
+            run_command("build", recipe)
+            run_command("train", recipe)
+        run_command("evaluate", "recipes/quickstart.yaml")
     return workplace
 
 

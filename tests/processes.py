@@ -1,16 +1,16 @@
 """Scripts as processes of their own, forked from a server that has the heavy imports behind it."""
 
 import contextlib
-import importlib
 import json
 import multiprocessing
 import os
 import socket
+import sys
 from collections.abc import Callable
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-from ra_ner.errors import clear_errors
+from ra_ner import cli
 
 # Not conftest, which would start a loopback Hub of its own: the scripts talk to the one of the tests.
 SERVER = multiprocessing.get_context("forkserver")
@@ -28,9 +28,7 @@ def _child(
         torch.set_num_threads(1)
         if before:
             before()
-        with clear_errors():
-            module = importlib.import_module(script)
-            module.main(*module.make_parser().parse_recipe(args))
+        sys.exit(cli.run(script, args))
 
 
 def start(
@@ -52,7 +50,7 @@ def start_ranks(
     folder: Path,
     logs: Path,
     *args: object,
-    script: str = "train_sft",
+    script: str = "train",
     environment: dict[str, str] | None = None,
     **kwargs,
 ) -> list[BaseProcess]:
@@ -114,14 +112,14 @@ def share_out_on_cpus() -> None:
     from accelerate import PartialState
     from accelerate.utils import DistributedType
 
-    import train_sft
+    from ra_ner.commands import train as train_sft
     from ra_ner.training import checkpoints
 
-    main, mark_last = train_sft.main, checkpoints.mark_last
+    run, mark_last = train_sft.run, checkpoints.mark_last
 
-    def main_as_on_gpus(*args):
+    def run_as_on_gpus(*args):
         PartialState._shared_state["distributed_type"] = DistributedType.MULTI_GPU
-        main(*args)
+        run(*args)
 
     def mark_last_with_shares(trainer, facts):
         parameters = list(trainer.model.parameters())
@@ -129,7 +127,7 @@ def share_out_on_cpus() -> None:
         print(f"holds {held} of {sum(p.numel() for p in parameters)}")
         mark_last(trainer, facts)
 
-    train_sft.main, checkpoints.mark_last = main_as_on_gpus, mark_last_with_shares
+    train_sft.run, checkpoints.mark_last = run_as_on_gpus, mark_last_with_shares
 
 
 def hurry() -> None:

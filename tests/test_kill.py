@@ -10,7 +10,7 @@ from pathlib import Path
 
 import processes
 import pytest
-from conftest import run_script
+from conftest import run_command
 
 from ra_ner import atomic_files as files
 from ra_ner.errors import clear_errors
@@ -55,7 +55,7 @@ def content(folder: Path) -> dict[str, bytes]:
 def test_a_killed_build_leaves_the_old_dataset_or_the_new_one_or_none(start, tmp_path):
     folder = tmp_path / "dataset"
     args = [RECIPE, "--output_dir", folder]
-    process = start("build_ra_dataset", *args)
+    process = start("build", *args)
     process.join()
     whole = content(folder)
     assert len(whole) == 4
@@ -63,8 +63,8 @@ def test_a_killed_build_leaves_the_old_dataset_or_the_new_one_or_none(start, tmp
     def check(finished: bool) -> None:
         assert not folder.exists() or content(folder) == whole
 
-    kill_many_times(start, check, "build_ra_dataset", *args)
-    process = start("build_ra_dataset", *args)
+    kill_many_times(start, check, "build", *args)
+    process = start("build", *args)
     process.join()
     assert content(folder) == whole, "a re-run ends in the same bytes"
     assert [path.name for path in tmp_path.iterdir()] == ["dataset"], "and clears up after the killed ones"
@@ -74,7 +74,7 @@ def test_a_killed_evaluation_ends_in_the_same_scores(start, tmp_path):
     folder = tmp_path / "evaluation"
     args = [RECIPE, "--models", "adapter", "--limit", 8, "--max_new_tokens", 16, "--output_dir", folder]
     results = ("predictions.jsonl", "scores.json", "report.md")
-    process = start("evaluate_ner", *args)
+    process = start("evaluate", *args)
     process.join()
     whole = {name: (folder / name).read_bytes() for name in results}
     queries = len(whole["predictions.jsonl"].splitlines())
@@ -91,8 +91,8 @@ def test_a_killed_evaluation_ends_in_the_same_scores(start, tmp_path):
         else:
             resumed_from.add(len(lines))
 
-    kill_many_times(start, check, "evaluate_ner", *args)
-    process = start("evaluate_ner", *args)
+    kill_many_times(start, check, "evaluate", *args)
+    process = start("evaluate", *args)
     process.join()
     assert {name: (folder / name).read_bytes() for name in results} == whole
     assert len(resumed_from) > 2, "kills came in the middle of the work"
@@ -111,7 +111,7 @@ def trace(run: Path) -> list[float]:
 def test_a_killed_training_resumes_to_the_same_weights(start, tmp_path):
     run, reference = tmp_path / "run", tmp_path / "reference"
     steps = ["--max_steps", 6, "--save_steps", 1, "--logging_steps", 1, "--save_total_limit", 2]
-    process = start("train_sft", RECIPE, "--output_dir", reference, *steps)
+    process = start("train", RECIPE, "--output_dir", reference, *steps)
     process.join()
     assert process.exitcode == 0
     whole = without_card(reference / "adapter")
@@ -126,8 +126,8 @@ def test_a_killed_training_resumes_to_the_same_weights(start, tmp_path):
             shutil.rmtree(run)
 
     args = [RECIPE, "--output_dir", run, *steps, "--resume_from_checkpoint", "true"]
-    kill_many_times(start, check, "train_sft", *args)
-    process = start("train_sft", *args)
+    kill_many_times(start, check, "train", *args)
+    process = start("train", *args)
     process.join()
     assert process.exitcode == 0
     assert without_card(run / "adapter") == whole and trace(run) == trace(reference)
@@ -157,16 +157,16 @@ def small_disk(tmp_path):
 @pytest.mark.parametrize(
     "script, args",
     [
-        ("build_ra_dataset", ["--size", 168, "--strategy", "none"]),
-        ("train_sft", ["--max_steps", 2]),
-        ("evaluate_ner", ["--models", "base", "--limit", 40, "--max_new_tokens", 2]),
+        ("build", ["--size", 168, "--strategy", "none"]),
+        ("train", ["--max_steps", 2]),
+        ("evaluate", ["--models", "base", "--limit", 40, "--max_new_tokens", 2]),
     ],
 )
 def test_a_full_disk_is_one_line_and_breaks_nothing(finished, small_disk, script, args, monkeypatch, capfd):
     monkeypatch.chdir(finished)
     (small_disk / "ballast").write_bytes(bytes(32_000))
     with pytest.raises(SystemExit) as stopped, clear_errors():
-        run_script(script, RECIPE, "--output_dir", small_disk / "out", *args)
+        run_command(script, RECIPE, "--output_dir", small_disk / "out", *args)
     assert stopped.value.code == 1
     assert "error: the disk is full; free some space" in capfd.readouterr().err
     left = content(small_disk)

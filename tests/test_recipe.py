@@ -28,7 +28,7 @@ def recipe(tmp_path: Path, section: str, language: str = "en") -> str:
 
 @pytest.fixture(scope="module")
 def train_parser() -> RecipeParser:
-    import train_sft
+    from ra_ner.commands import train as train_sft
 
     return train_sft.make_parser()
 
@@ -39,7 +39,7 @@ def test_every_recipe_parses_strictly_for_all_three_scripts(path, train_parser):
     assert dataset.corpus
     _, evaluate, _ = evaluate_parser().parse_recipe([str(path)])
     assert evaluate.benchmarks
-    _, _, model, training = train_parser.parse_recipe([str(path)])
+    _, _, model, training, _ = train_parser.parse_recipe([str(path)])
     assert model.use_peft and model.load_in_4bit and model.dtype == "bfloat16" and model.use_bnb_nested_quant
     assert training.assistant_only_loss
 
@@ -110,7 +110,7 @@ def test_values_that_transformers_means_as_words_and_trl_takes_as_mappings(tmp_p
   learning_rate: 1e-4
   lr_scheduler_kwargs: {num_cycles: 1}
 """
-    _, _, model, training = train_parser.parse_recipe([recipe(tmp_path, section)])
+    _, _, model, training, _ = train_parser.parse_recipe([recipe(tmp_path, section)])
     assert training.eval_strategy == "no" and training.save_strategy == "no" and training.packing is False
     assert training.report_to == ["tensorboard", "wandb"]
     assert training.resume_from_checkpoint == "true"

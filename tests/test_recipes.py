@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import trl
-from conftest import HUB, REPO, byte_level_tokenizer, put_folder, run_script, save_tiny_model
+from conftest import HUB, REPO, byte_level_tokenizer, put_folder, run_command, save_tiny_model
 
 from ra_ner.corpora.sources import read_corpus
 from ra_ner.prompting.chat_template import TEMPLATES
@@ -64,12 +64,12 @@ WHOLE = {
 def test_a_recipe_of_the_paper_runs_whole(hub_of_the_paper, workplace, monkeypatch, capsys, name, template):
     monkeypatch.chdir(workplace)
     recipe = REPO / "recipes" / f"{name}.yaml"
-    run_script("build_ra_dataset", recipe, "--max_length", 9000)
-    run_script("train_sft", recipe, "--max_length", 9000, "--show_batch", "true")
+    run_command("build", recipe, "--max_length", 9000)
+    run_command("train", recipe, "--max_length", 9000, "--dry_run")
     shown = capsys.readouterr().out
-    run_script("train_sft", recipe, "--max_length", 9000, "--max_steps", 2, "--eval_steps", 2, "--save_steps", 2)
+    run_command("train", recipe, "--max_length", 9000, "--max_steps", 2, "--eval_steps", 2, "--save_steps", 2)
     assert re.search(r"^memory .*$", capsys.readouterr().out, re.MULTILINE)[0] in shown
-    scores = run_script("evaluate_ner", recipe, "--models", "adapter", "--limit", 2, "--max_new_tokens", 2)
+    scores = run_command("evaluate", recipe, "--models", "adapter", "--limit", 2, "--max_new_tokens", 2)
     facts = json.loads((workplace / "outputs" / name / "adapter" / "ra_it.json").read_text())
     assert facts["k"] == (0 if "vanilla" in name else 2)
     assert [result["model"] for result in scores["results"]] == [name, name]
@@ -93,18 +93,18 @@ def test_every_other_recipe_builds_and_trains_a_step(hub_of_the_paper, models, t
     ):
         (tmp_path / "models" / name).symlink_to(models / tiny)
     monkeypatch.chdir(tmp_path)
-    run_script("build_ra_dataset", recipe, "--max_length", 9000, "--size", 12)
+    run_command("build", recipe, "--max_length", 9000, "--size", 12)
     once = ["--max_steps", 1, "--eval_strategy", "no", "--save_strategy", "no", "--load_best_model_at_end", "false"]
-    run_script("train_sft", recipe, "--max_length", 9000, *once)
+    run_command("train", recipe, "--max_length", 9000, *once)
     facts = json.loads((tmp_path / "outputs" / recipe.stem / "adapter" / "ra_it.json").read_text())
     assert facts["k"] == (0 if "vanilla" in recipe.stem else 2) and facts["effective_batch_size"] in (1, 2, 8)
 
 
 @pytest.mark.parametrize("path", sorted((REPO / "recipes").glob("??_*.yaml")), ids=lambda path: path.stem)
 def test_every_recipe_of_the_paper_has_its_settings(path):
-    import train_sft
+    from ra_ner.commands import train as train_sft
 
-    _, config, model, args = train_sft.make_parser().parse_recipe([str(path)])
+    _, config, model, args, _ = train_sft.make_parser().parse_recipe([str(path)])
     assert (model.lora_r, model.lora_alpha, model.lora_dropout, model.lora_target_modules) == (8, 16, 0, "all-linear")
     assert model.load_in_4bit and model.use_bnb_nested_quant and model.dtype == "bfloat16"
     assert (args.learning_rate, args.lr_scheduler_type, args.warmup_steps) == (5e-5, "cosine", 0.03)

@@ -5,6 +5,7 @@ each row into one of our own corpus.
 """
 
 import json
+import logging
 import re
 from collections import Counter
 from collections.abc import Iterator
@@ -21,6 +22,8 @@ from ..errors import UserError
 from ..hub.repos import hub_errors, load_dataset_at
 from ..passage import Passage, to_passage
 from .formats import CORPUS, SKIPPED, TAG_COLUMNS, Format, is_tagged, recognise, tagged_rows, unknown_form
+
+logger = logging.getLogger(__name__)
 
 SHOWN = 3  # malformed rows that are printed
 PARQUET_COPY = "refs/convert/parquet"  # the branch where the Hub keeps what it made of a loading script
@@ -86,7 +89,7 @@ def _read_rows(
             if counts[SKIPPED] <= SHOWN:
                 # Only a ValueError has words; the others say that the row is built otherwise.
                 reason = error if type(error) is ValueError else f"unlike {form.name} ({error!r})"
-                print(f"{source}: row {number} skipped: {reason}")
+                logger.info(f"{source}: row {number} skipped: {reason}")
         else:
             counts.update(row_counts)
             yield passage

@@ -7,6 +7,7 @@
 
 import hashlib
 import json
+import logging
 import random
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -35,6 +36,8 @@ from ..prompting.conversation import Message, NegativeTypes, Wording, find_wordi
 from ..recipe import WITHOUT_ENCODER, DatasetConfig
 from ..retrieval.retriever import Example, Retriever
 from .card import dataset_card
+
+logger = logging.getLogger(__name__)
 
 Row = dict[str, object]  # of FEATURES
 LIBRARIES = ("datasets", "sentence-transformers", "torch", "transformers")
@@ -94,7 +97,7 @@ def build(
     if not splits["train"]:
         raise UserError(f"section dataset: no text is within `max_length: {config.max_length}`; raise it")
     if config.strategy != "none" and len(splits["train"]) <= config.k:
-        print(f"k is {config.k}, but the pool has {len(splits['train'])} passages: each is shown what there is")
+        logger.info(f"k is {config.k}, but the pool has {len(splits['train'])} passages: each is shown what there is")
     encoder = repos.fetch_model(config.encoder) if config.strategy not in WITHOUT_ENCODER else None
     retriever = Retriever(splits["train"], config, language, encoder)
     examples = iter(retriever.examples(splits["train"] + splits["validation"]))

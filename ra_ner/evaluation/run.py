@@ -8,54 +8,35 @@
 
 import hashlib
 import json
-import os
+import logging
 import random
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-import yaml
-from huggingface_hub import EvalResult, EvalResultEntry, eval_result_entries_to_yaml
 from tqdm import tqdm
 
 from .. import __version__
 from ..atomic_files import write_text
-from ..corpora.benchmarks import BENCHMARKS, Benchmark, load_benchmark
+from ..corpora.benchmarks import Benchmark, load_benchmark
 from ..distributed import distributed_state
 from ..errors import UserError
-from ..hub import repos
 from ..hub.repos import LocalModel
 from ..inference.engine import Engine, Request
+from ..inference.models import Model, find_model
 from ..passage import Passage, sample
 from ..prompting.answers import parse_answer
 from ..prompting.chat_template import TEMPLATES
 from ..prompting.conversation import NegativeTypes, find_wording, opening
-from ..prompting.known_checkpoints import KNOWN_CHECKPOINTS
 from ..recipe import EvaluateConfig, Recipe
 from ..retrieval.retriever import Example
-from .card import predictions_card, scores_card
 from .example_pools import ExamplePools, check_settings
+from .journal import Journal
 from .report import report, report_html, scores_json
 from .scoring import score_all
 
-
-@dataclass(frozen=True)
-class Model:
-    """A model to evaluate and how it is asked. `name` is its row in tables; `base` is there for adapters alone.
-
-    `server_name` is what a server calls it. `system` and `chat_template` are None where the tokenizer's own template
-    says all.
-    """
-
-    name: str
-    local: LocalModel
-    base: LocalModel | None
-    wording: str
-    language: str
-    system: str | None = None
-    chat_template: str | None = None
-    server_name: str | None = None
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -87,7 +68,7 @@ def evaluate(recipe: Recipe, config: EvaluateConfig, output_dir: Path) -> dict |
     """
     state = distributed_state()
     with state.main_process_first():  # the others find the models in the cache
-        models = _name_apart({name: find_model(name, recipe, config) for name in config.models})
+        models = _name_apart({name: resolve_model(name, recipe, config) for name in config.models})
     tasks = _tasks(recipe, config)  # by all together: each encodes its share of the texts
     journal = Journal(output_dir, state.process_index)
     asked = []
@@ -141,55 +122,40 @@ def _chat_template(model: Model) -> str | None:
     return (TEMPLATES / model.chat_template).read_text(encoding="utf-8") if model.chat_template else None
 
 
-def find_model(name: str, recipe: Recipe, config: EvaluateConfig) -> Model:
-    """Resolve `base`, `adapter`, a folder, a Hub id or `id@revision`, and fetch what is on the Hub.
+@dataclass(frozen=True)
+class EvaluatedModel(Model):
+    """A model of an evaluation. `server_name` is what a server calls it."""
 
-    How a model is asked is known from ra_it.json of an adapter of ours, or from the table of released checkpoints; any
-    other is asked in the words of the recipe. An adapter's base is the one that its config names, at that revision.
+    server_name: str | None = None
+
+
+def resolve_model(name: str, recipe: Recipe, config: EvaluateConfig) -> EvaluatedModel:
+    """The model that `models` of section evaluate names: `base` and `adapter` of the recipe, or what find_model knows.
 
     Raises:
-        UserError: it does not exist, can't be fetched, or its base is not the one it was trained on.
+        UserError: see find_model.
     """
     if config.server_models and len(config.server_models) != len(config.models):
         raise UserError("`server_models` names one for each of `models`, in their order")
     served = dict(zip(config.models, config.server_models or config.models, strict=True))[name]
+    wording, language = recipe.dataset.wording, recipe.language
     if config.engine == "server" and config.server_api == "chat":  # a vendor's model, of which nothing can be fetched
         local = LocalModel(Path(), f"{served} of {config.server_url}")
-        return Model(name, local, None, recipe.dataset.wording, recipe.language, server_name=served)
+        return EvaluatedModel(name, local, None, wording, language, server_name=served)
+    path, revision = name, None
     if name == "base":
         path, revision = (recipe.sections["train"].get(key) for key in ("model_name_or_path", "model_revision"))
         if not path:
             raise UserError(f"{recipe.path}: section train names no `model_name_or_path`, so there is no base model")
     elif name == "adapter":
-        path, revision = str(recipe.output_dir / "adapter"), None
+        path = str(recipe.output_dir / "adapter")
         if not Path(path).is_dir():
             raise UserError(f"{path} does not exist; train it by `accelerate launch train_sft.py {recipe.path}`")
-    else:
-        path, _, revision = (name, "", None) if Path(name).is_dir() else name.partition("@")
-    files = repos.TOKENIZER_FILES if config.engine == "server" else repos.MODEL_FILES
-    local = repos.fetch_model(path, revision or None, files)
-    if released := KNOWN_CHECKPOINTS.get(path):
-        return Model(name, local, None, **vars(released), server_name=served)
-    facts, base = local.facts, None
-    if local.adapter_config:
-        named = local.adapter_config
-        try:
-            base = repos.fetch_model(named["base_model_name_or_path"], named.get("revision"), files)
-        except UserError as error:
-            raise UserError(f"the base of adapter {path}: {error}") from None
-        if facts and facts["base_revision"] != base.revision:
-            raise UserError(
-                f"adapter {path} was trained on {facts['base']} at {facts['base_revision']}, but that is now at "
-                f"{base.revision}; bring the base model back, or train the adapter again"
-            )
-    return Model(
-        name=facts.get("recipe", name) if Path(path).is_dir() else name,
-        local=local,
-        base=base,
-        wording=facts.get("wording", recipe.dataset.wording),
-        language=facts.get("language", recipe.language),
-        server_name=served,
-    )
+    with_weights = config.engine != "server"
+    model = find_model(path, revision, wording=wording, language=language, with_weights=with_weights)
+    if name == "base":
+        model = replace(model, name="base")
+    return EvaluatedModel(**vars(model), server_name=served)
 
 
 def _name_apart(models: dict[str, Model]) -> list[Model]:
@@ -228,91 +194,6 @@ def types_asked(benchmark: Benchmark, passages: list[Passage], seed: int) -> lis
         passage.types + others.draw(passage, len(passage.types), random.Random(f"{seed}:{passage.id}"))
         for passage in passages
     ]
-
-
-def push_to_hub(output_dir: Path, recipe: Recipe, repo_id: str, predictions_id: str | None = None) -> None:
-    """Push scores and report to a model repo, and predictions to that too, or to a dataset repo where one is named.
-
-    The report goes into the model's card; what is scored of the model itself also goes into `model-index` and, on
-    benchmarks of the Hub, `.eval_results`, from which the Hub makes its leaderboards.
-
-    Raises:
-        UserError: a push failed.
-    """
-    folder, keep = f"evaluation/{recipe.name}", f"the scores are kept in {output_dir}; a re-run asks no model again"
-    scores = json.loads((output_dir / "scores.json").read_text(encoding="utf-8"))
-    own = [row for row in scores["results"] if row["model"].partition("@")[0] in (repo_id, recipe.name)]
-    names = ["scores.json", "report.md", "report.html", *([] if predictions_id else ["predictions.jsonl"])]
-    files = {f"{folder}/{name}": output_dir / name for name in names}
-    on_hub = [(BENCHMARKS[row["benchmark"]], row) for row in own if row["benchmark"] in BENCHMARKS]
-    if entries := [
-        EvalResultEntry(
-            dataset_id=entry.hub_id,
-            task_id=f"{entry.hub_config}_{row['setting']}",
-            value=round(100 * row["span"]["f1"], 2),
-            notes=f"span F1, {row['setting']}, {sample_note(scores)}, labels {scores['labels'][row['benchmark']]}",
-        )
-        for entry, row in on_hub
-        if entry.hub_id
-    ]:
-        files[f".eval_results/{recipe.name}.yaml"] = output_dir / "eval_results.yaml"
-        content = yaml.safe_dump(eval_result_entries_to_yaml(entries), sort_keys=False, allow_unicode=True)
-        write_text(files[f".eval_results/{recipe.name}.yaml"], content)
-    results = [
-        EvalResult(
-            task_type="token-classification",
-            task_name="open named entity recognition",
-            dataset_type=row["benchmark"],
-            dataset_name=f"{row['benchmark']}, {row['setting']}, {sample_note(scores)}",
-            metric_type="f1",
-            metric_name=f"{name} F1",
-            metric_value=round(100 * row[name]["f1"], 2),
-        )
-        for row in own
-        for name in ("span", "uniner")
-    ]
-    card = scores_card(recipe, (output_dir / "report.md").read_text(encoding="utf-8"), results)
-    commit = repos.push("model", repo_id, files, card, f"Scores of recipe {recipe.name}", keep, folder)
-    print(f"pushed to {repo_id} at {commit}")
-    if predictions_id:
-        file = f"{recipe.name}/predictions.jsonl"
-        card = predictions_card(recipe, file)
-        files = {file: output_dir / "predictions.jsonl"}
-        commit = repos.push("dataset", predictions_id, files, card, f"Predictions of recipe {recipe.name}", keep)
-        print(f"pushed to {predictions_id} at {commit}")
-
-
-def sample_note(scores: dict) -> str:
-    """A sample is marked as such everywhere."""
-    return f"a sample of {scores['limit']} passages" if scores["limit"] else "all passages"
-
-
-class Journal:
-    """Answers by key, kept in JSON Lines files that are only appended to. A line torn by a kill is dropped.
-
-    Each process writes a file of its own, and reads those of all.
-    """
-
-    def __init__(self, folder: Path, process: int = 0):
-        self.folder, self.answers = folder, {}
-        self.path = folder / (f"answers-{process}.jsonl" if process else "answers.jsonl")
-        folder.mkdir(parents=True, exist_ok=True)
-        self.read()
-
-    def read(self) -> None:
-        for path in sorted(self.folder.glob("answers*.jsonl")):
-            content = path.read_bytes()
-            whole = content[: content.rfind(b"\n") + 1]
-            if path == self.path:
-                os.truncate(path, len(whole))
-            for line in whole.splitlines():
-                entry = json.loads(line)
-                self.answers[entry["key"]] = entry["answer"]
-
-    def add(self, key: str, answer: str) -> None:
-        with self.path.open("ab") as file:
-            file.write(json.dumps({"key": key, "answer": answer}).encode() + b"\n")
-        self.answers[key] = answer
 
 
 def _keys(model: Model, task: Task, request: Request, config: EvaluateConfig) -> list[str]:
@@ -360,7 +241,7 @@ def _ask(
                 journal.add(batch[i][1][j], answer)
                 progress.update()
     if config.engine == "server":
-        print(f"{model.name}: {engine.cost}")
+        logger.info(f"{model.name}: {engine.cost}")
 
 
 def _rows(

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import logging
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
     from ..hub.repos import LocalModel
+
+logger = logging.getLogger(__name__)
 
 Role = Literal["query", "document"]
 CACHE = Path("outputs/.embeddings")
@@ -179,7 +182,9 @@ def _encode_role(role: Role, texts: Sequence[str], model: "SentenceTransformer",
         show_progress_bar=len(windows) > 1000,
     ).cpu()
     if len(windows) > len(texts):
-        print(f"{len(windows) - len(texts)} more windows than texts: those longer than the encoder reads are averaged")
+        logger.info(
+            f"{len(windows) - len(texts)} more windows than texts: those longer than the encoder reads are averaged"
+        )
     summed = torch.zeros(len(texts), vectors.shape[1])
     summed.index_add_(0, torch.tensor(owners), vectors.float() * torch.tensor(weights)[:, None])
     return torch.nn.functional.normalize(summed)

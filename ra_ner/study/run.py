@@ -8,6 +8,7 @@ outputs/<grid>/cells.json            cell -> stage -> status, digest, seconds, t
 import fcntl
 import hashlib
 import json
+import logging
 import os
 import re
 import shutil
@@ -29,7 +30,8 @@ from ..errors import UserError
 from ..recipe import EvaluateConfig, OutputConfig, PushScoresConfig, Recipe, RecipeParser
 from .grid import TOKENIZER_KEYS, Cell, Grid
 
-SCRIPTS = Path(__file__).parents[2]
+logger = logging.getLogger(__name__)
+
 STAGES = ("dataset", "train", "evaluate")
 # What a stage leaves in outputs/<cell>, the last of which is there once it has finished. The journal of answers stays:
 # an answer is kept under all that it depends on.
@@ -113,7 +115,7 @@ class Study:
                 progress.update()
         self._report()
         for name in failed:
-            print(f"failed: {name}; see {self._log(name)}")
+            logger.info(f"failed: {name}; see {self._log(name)}")
         return failed
 
     def _stages(self, cell: Cell) -> Sequence[str]:
@@ -186,13 +188,11 @@ class Study:
 
     def _command(self, cell: Cell, stage: str) -> list[str]:
         recipe = str(self.grid.recipe_path(cell))
-        if stage == "dataset":
-            return [sys.executable, str(SCRIPTS / "build_ra_dataset.py"), recipe]
-        if stage == "evaluate":
-            return [sys.executable, str(SCRIPTS / "evaluate_ner.py"), recipe]
+        if stage != "train":
+            return [sys.executable, "-m", "ra_ner", "build" if stage == "dataset" else "evaluate", recipe]
         # `--quiet` leaves the script's own error the last word in the log.
         launcher = [sys.executable, "-m", "accelerate.commands.launch", "--quiet", *self.launch]
-        return [*launcher, str(SCRIPTS / "train_sft.py"), recipe, "--resume_from_checkpoint", "true"]
+        return [*launcher, "-m", "ra_ner", "train", recipe, "--resume_from_checkpoint", "true"]
 
     def _stop_orphans(self) -> None:
         """Stop what a killed run has left behind: its stage went on writing."""
@@ -237,7 +237,7 @@ class Study:
                 cost: stages[stage][key] for cost, (stage, key) in known.items() if key in stages.get(stage, {})
             }
         write(self.grid.output_dir, self.grid.cells, costs, self.grid.axes)
-        print(f"{self.grid.output_dir}: report.md, report.html, results.csv, figures")
+        logger.info(f"{self.grid.output_dir}: report.md, report.html, results.csv, figures")
 
 
 def _remove(paths: Iterable[Path]) -> None:
@@ -289,4 +289,4 @@ def _last_words(log: Path, start: int) -> str:
         file.seek(start)
         text = file.read().decode("utf-8", errors="replace")
     lines = [line.strip() for line in re.split(r"[\r\n]+", text) if line.strip()]
-    return next((line for line in reversed(lines) if ".py: error: " in line), lines[-1] if lines else "")
+    return next((line for line in reversed(lines) if "ra-ner: error: " in line), lines[-1] if lines else "")

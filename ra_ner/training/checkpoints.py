@@ -5,6 +5,7 @@ checkpoints/last                           names the newest whole one of this ru
 """
 
 import json
+import logging
 import os
 import re
 import signal
@@ -27,6 +28,8 @@ from ..hub import repos
 
 if TYPE_CHECKING:
     from transformers import Trainer
+
+logger = logging.getLogger(__name__)
 
 # Facts of ra_it.json that a checkpoint and a run that goes on from it share, and what to do where they don't.
 MUST_MATCH = {
@@ -100,7 +103,9 @@ def _newest(folder: Path, say_what_is_skipped: bool) -> Path | None:
         if (checkpoint / "ra_it.json").is_file() and (last is None or _step(checkpoint.name) <= last):
             whole.append(checkpoint)
         elif say_what_is_skipped:
-            print(f"{checkpoint}: skipped, it was not written to its end or is of an earlier run; name it to use it")
+            logger.info(
+                f"{checkpoint}: skipped, it was not written to its end or is of an earlier run; name it to use it"
+            )
     return max(whole, key=lambda checkpoint: _step(checkpoint.name), default=None)
 
 
@@ -170,7 +175,7 @@ class _StopOnSigterm(TrainerCallback):
                     return
         self.told = True
         if not self.answered.wait(ANSWER_SECONDS):
-            print(f"SIGTERM: no answer in {ANSWER_SECONDS} s, so no checkpoint is saved", file=sys.stderr, flush=True)
+            logger.info(f"SIGTERM: no answer in {ANSWER_SECONDS} s, so no checkpoint is saved")
             os._exit(128 + signal.SIGTERM)
 
     def _anyone_told(self) -> bool:
@@ -190,9 +195,7 @@ class _StopOnSigterm(TrainerCallback):
     def on_save(self, args, state, control, **kwargs) -> None:
         self.saved_step = state.global_step
         if self.answered.is_set():
-            self.trainer.accelerator.print(
-                f"\nSIGTERM: stopped after step {state.global_step}; go on by `--resume_from_checkpoint last`"
-            )
+            logger.info(f"\nSIGTERM: stopped after step {state.global_step}; go on by `--resume_from_checkpoint last`")
             sys.exit(128 + signal.SIGTERM)
 
     def _save_if_told(self, args, state, control, **kwargs) -> None:

@@ -1,5 +1,6 @@
 """What is checked of tokenised rows before the first training step. Each finding is fatal and names the way out."""
 
+import logging
 from collections.abc import Callable, Collection, Iterable
 from typing import TYPE_CHECKING, Literal
 
@@ -10,6 +11,8 @@ from ..prompting.conversation import Message
 if TYPE_CHECKING:
     from datasets import Dataset
     from trl import SFTTrainer
+
+logger = logging.getLogger(__name__)
 
 Sizes = list[tuple[int, int]]  # for each row its number of tokens, and how many of them are trained
 
@@ -33,7 +36,7 @@ def check(trainer: "SFTTrainer", max_length: int | None, on_overflow: Literal["e
         check_prompts(spread, split, lambda prompt: prompt_ids(tokenizer, prompt))
         fit = rows_that_fit([tokens for tokens, _ in sizes], split, max_length, on_overflow)
         if len(fit) < len(sizes) and trainer.is_world_process_zero():
-            print(
+            logger.info(
                 f"{split}: dropped {len(sizes) - len(fit)} of {len(sizes)} rows: longer than `max_length: {max_length}`"
             )
         return dataset.select(fit), [sizes[i] for i in fit]

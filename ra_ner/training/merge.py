@@ -6,6 +6,7 @@ is measured, printed, and stands in the card.
 """
 
 import json
+import logging
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,14 +20,15 @@ from trl import SFTConfig
 
 from ..atomic_files import new_folder
 from ..errors import UserError
-from ..evaluation.run import Model, find_model
 from ..hub import repos
 from ..inference.engine import Request
+from ..inference.models import Model, find_model
 from ..inference.transformers import TransformersEngine
 from ..prompting.chat_template import end_of_turn
-from ..recipe import EvaluateConfig, Recipe
 from .card import merged_card
 from .run_record import CURVES
+
+logger = logging.getLogger(__name__)
 
 ROWS = 8  # of the dataset that models are compared on
 POSITIONS = 128  # the last of each row, where the answers stand
@@ -48,7 +50,7 @@ def check_merge(args: SFTConfig, is_finished: bool) -> None:
                         "`merged` by `hf upload NAMESPACE/NAME FOLDER`")  # fmt: skip
 
 
-def merge(adapter: Path, output: Path, recipe: Recipe, trained_in_4bit: bool) -> list[str]:
+def merge(adapter: Path, output: Path, trained_in_4bit: bool) -> list[str]:
     """Write the merged model to `output`, whole or not at all, and return what was found in comparing it.
 
     The folder holds safetensors in bfloat16, the tokenizer with the chat template that was trained, a generation config
@@ -58,7 +60,7 @@ def merge(adapter: Path, output: Path, recipe: Recipe, trained_in_4bit: bool) ->
         UserError: the base is missing, not the one of training, or quantised; the dataset of training is missing; or
             the merged model does not agree with the adapter.
     """
-    model = find_model(str(adapter), recipe, EvaluateConfig(models=[str(adapter)]))
+    model = find_model(str(adapter))
     facts = model.local.facts
     if model.base is None or not facts:
         raise UserError(f"{adapter} lacks adapter_config.json or ra_it.json, so it is no adapter of this project")
@@ -100,7 +102,8 @@ def merge(adapter: Path, output: Path, recipe: Recipe, trained_in_4bit: bool) ->
                 shutil.copyfile(adapter / name, new / name)
         card = (adapter / "README.md").read_text(encoding="utf-8")
         (new / "README.md").write_text(merged_card(card, facts, tokenizer, findings), encoding="utf-8")
-    print(f"{output}: merged model, tokenizer and chat template", *findings, sep="\n")
+    for line in (f"{output}: merged model, tokenizer and chat template", *findings):
+        logger.info(line)
     return findings
 
 

@@ -1,6 +1,7 @@
 """QLoRA training of an adapter on an RA-IT dataset, with TRL's SFTTrainer."""
 
 import json
+import logging
 from pathlib import Path
 
 import torch
@@ -20,6 +21,8 @@ from ..prompting.chat_template import control_tokens, load_training_tokenizer
 from ..recipe import Recipe, TrainConfig
 from . import checkpoints, checks, launch_checks, preview, run_record, throughput
 from .card import model_card
+
+logger = logging.getLogger(__name__)
 
 _scores_trained_positions_alone = trl.trainer.utils._use_triton
 # Where there is no Triton, trl 1.16 projects every position onto the vocabulary and masks the result, for devices that
@@ -78,10 +81,12 @@ class AdapterTrainer(SFTTrainer):
             parameter.data = parameter.data.to(dtypes[name])
 
 
-def train(recipe: Recipe, config: TrainConfig, model_args: ModelConfig, args: SFTConfig) -> Path | None:
+def train(
+    recipe: Recipe, config: TrainConfig, model_args: ModelConfig, args: SFTConfig, dry_run: bool = False
+) -> Path | None:
     """Train an adapter and return its folder: weights, tokenizer, the chat template trained on, ra_it.json and a card.
 
-    With `config.show_batch` nothing is trained, and None is returned: rows are made and checked as they would be, and
+    With `dry_run` nothing is trained, and None is returned: rows are made and checked as they would be, and
     what would be trained is printed.
 
     `args.output_dir` is to hold the folders `checkpoints` and `adapter`. With `push_to_hub` the adapter is pushed once,
@@ -98,7 +103,7 @@ def train(recipe: Recipe, config: TrainConfig, model_args: ModelConfig, args: SF
     _check_keys(recipe, model_args, args)
     launch_checks.check(model_args, args)
     throughput.check_trackers(args)
-    wants_push = args.push_to_hub and not config.show_batch
+    wants_push = args.push_to_hub and not dry_run
     push_to = args.hub_model_id if wants_push else None
     if wants_push and args.process_index == 0:
         repos.prepare_push("model", args.hub_model_id, args.hub_private_repo is not False, "hub_model_id")
@@ -133,14 +138,14 @@ def train(recipe: Recipe, config: TrainConfig, model_args: ModelConfig, args: SF
     splits = _drop_rows_with_control_tokens(splits, tokenizer, args)
     max_length, args.max_length = args.max_length, None  # TRL would cut rows without a word
     base_config = AutoConfig.from_pretrained(base.path)
-    if not config.show_batch:  # TRL would take pickles too
+    if not dry_run:  # TRL would take pickles too
         repos.fetch_model(model_args.model_name_or_path, model_args.model_revision)
-    model = preview.dummy_model(base_config, model_args) if config.show_batch else model_args.model_name_or_path
+    model = preview.dummy_model(base_config, model_args) if dry_run else model_args.model_name_or_path
     trainer = _make_trainer(model, splits, tokenizer, model_args, args, ra_it)
     sizes = checks.check(trainer, max_length, config.on_overflow)
     if trainer.is_world_process_zero():
-        print(preview.describe(trainer, sizes, base_config, model_args, with_row=config.show_batch))
-    if config.show_batch:
+        logger.info(preview.describe(trainer, sizes, base_config, model_args, with_row=dry_run))
+    if dry_run:
         return None
     throughput.log_into(run_dir / "logs", trainer)
     if on_hub:
@@ -205,7 +210,7 @@ def _push(adapter: Path, repo_id: str, recipe: Recipe) -> None:
         f"twice, or push it by `hf upload {repo_id} {adapter}`"
     )
     commit = repos.push("model", repo_id, files, card, f"Adapter of recipe {recipe.name}", keep)
-    print(f"pushed to {repo_id} at {commit}")
+    logger.info(f"pushed to {repo_id} at {commit}")
 
 
 def _make_trainer(
@@ -265,7 +270,7 @@ def _drop_rows_with_control_tokens(
     for split in splits:
         dropped = len(splits[split]) - len(kept[split])
         if dropped and args.process_index == 0:
-            print(f"{split}: dropped {dropped} of {len(splits[split])} rows: their text holds a control token")
+            logger.info(f"{split}: dropped {dropped} of {len(splits[split])} rows: their text holds a control token")
     if not len(kept["train"]):
         raise UserError("every training row holds a control token of the tokenizer; there is nothing to train on")
     return kept

@@ -5,7 +5,7 @@ from dataclasses import replace
 from importlib.metadata import version
 
 import pytest
-from conftest import HUB, passage, run_script, write_recipe
+from conftest import HUB, passage, run_command, write_recipe
 from datasets import load_dataset
 from hypothesis import given
 from hypothesis import strategies as st
@@ -239,7 +239,7 @@ def test_the_card_says_how_the_rows_were_made(here):
 def test_a_dry_run_shows_the_plan_and_writes_nothing(workplace, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(workplace)
     flags = ["--output_dir", tmp_path / "d", "--dry_run", "--push_to_hub", "--hub_dataset_id", "tester/dry"]
-    assert run_script("build_ra_dataset", "recipes/quickstart.yaml", *flags) is None
+    assert run_command("build", "recipes/quickstart.yaml", *flags) is None
     said = capsys.readouterr().out
     assert 'strategy: "nn"' in said and 'rows: {"train": 10, "validation": 2}' in said
     assert "[user] Here are some examples" in said and "[assistant] [" in said
@@ -251,7 +251,7 @@ def test_the_script_fits_rows_by_the_tokenizer_that_will_train_them(workplace, t
 
     monkeypatch.chdir(workplace)
     args = ["recipes/quickstart.yaml", "--output_dir", tmp_path / "d", "--max_length", 1500]
-    folder = run_script("build_ra_dataset", *args)
+    folder = run_command("build", *args)
     facts = json.loads((folder / "quickstart" / "ra_it.json").read_text())
     assert facts["dropped_examples"] > 0
     model = load_recipe("recipes/quickstart.yaml").sections["train"]["model_name_or_path"]
@@ -260,4 +260,4 @@ def test_the_script_fits_rows_by_the_tokenizer_that_will_train_them(workplace, t
         assert len(tokenizer.apply_chat_template(row["prompt"] + row["completion"], return_dict=False)) <= 1500
     with pytest.raises(UserError, match="`max_length` needs train.model_name_or_path"):
         recipe = write_recipe(tmp_path / "r.yaml", language="en", dataset={"corpus": "data/sample/en.jsonl"})
-        run_script("build_ra_dataset", recipe, "--max_length", 1500, "--strategy", "none")
+        run_command("build", recipe, "--max_length", 1500, "--strategy", "none")

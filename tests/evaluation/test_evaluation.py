@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 from conftest import passage as make_passage
-from conftest import run_script
+from conftest import run_command
 
 from ra_ner.corpora.benchmarks import load_benchmark
 from ra_ner.errors import UserError
@@ -124,16 +124,16 @@ def test_queries_equal_those_of_the_released_benchmark(shared):
 )
 def test_bad_input_is_one_line(here, tmp_path, args, message):
     with pytest.raises(UserError, match=message):
-        run_script("evaluate_ner", RECIPE, "--output_dir", tmp_path, *args)
+        run_command("evaluate", RECIPE, "--output_dir", tmp_path, *args)
 
 
 def test_a_label_without_words_and_a_missing_adapter(here, tmp_path):
     folder = write_benchmark(tmp_path / "mine", {"LOC": "location"})
     with pytest.raises(UserError, match="label 'PER' has no words"):
-        run_script("evaluate_ner", RECIPE, "--output_dir", tmp_path / "o", "--benchmarks", folder)
+        run_command("evaluate", RECIPE, "--output_dir", tmp_path / "o", "--benchmarks", folder)
     (tmp_path / "untrained.yaml").write_text(f"extends: {here / RECIPE}")
     with pytest.raises(UserError, match=r"does not exist; train it by `accelerate launch"):
-        run_script("evaluate_ner", tmp_path / "untrained.yaml", "--models", "adapter", "--output_dir", tmp_path / "o")
+        run_command("evaluate", tmp_path / "untrained.yaml", "--models", "adapter", "--output_dir", tmp_path / "o")
 
 
 def entries(folder) -> int:
@@ -144,7 +144,7 @@ def test_a_run_cut_short_resumes_to_the_same_bytes_and_asks_only_what_is_missing
     from ra_ner.inference.transformers import TransformersEngine
 
     args = [RECIPE, "--models", "base", "--settings", "zero_shot", "--output_dir", tmp_path]
-    run_script("evaluate_ner", *args)
+    run_command("evaluate", *args)
     whole, lines = outputs(tmp_path), (tmp_path / "answers.jsonl").read_bytes().splitlines(keepends=True)
     assert len(lines) == len(predictions(tmp_path)) > 5
 
@@ -153,12 +153,12 @@ def test_a_run_cut_short_resumes_to_the_same_bytes_and_asks_only_what_is_missing
         TransformersEngine, "answer", lambda self, requests: asked.extend(requests) or answer(self, requests)
     )
     (tmp_path / "answers.jsonl").write_bytes(b"".join(lines[:3]) + lines[3][:-5])  # the fourth line is torn
-    run_script("evaluate_ner", *args)
+    run_command("evaluate", *args)
     assert outputs(tmp_path) == whole and entries(tmp_path) == len(lines)
     assert sum(len(request.questions) for request in asked) == len(lines) - 3
 
     monkeypatch.setattr(TransformersEngine, "__init__", None)  # a run with nothing left to ask loads no model
-    run_script("evaluate_ner", *args)
+    run_command("evaluate", *args)
     assert outputs(tmp_path) == whole
 
 
@@ -174,37 +174,37 @@ def test_answers_do_not_depend_on_how_many_passages_are_asked_at_once(here, tmp_
             "--output_dir",
             tmp_path / str(size),
         ]
-        run_script("evaluate_ner", RECIPE, *args)
+        run_command("evaluate", RECIPE, *args)
     assert predictions(tmp_path / "1") == predictions(tmp_path / "3")
 
 
 def test_all_types_in_one_conversation(here, tmp_path):
     args = [RECIPE, "--models", "base", "--settings", "zero_shot", "--mode", "conversation", "--output_dir", tmp_path]
-    run_script("evaluate_ner", *args)
+    run_command("evaluate", *args)
     rows, whole = predictions(tmp_path), outputs(tmp_path)
     alone = predictions(here / "outputs" / "quickstart" / "evaluation")[: len(rows)]
     assert [(r["passage_id"], r["type"]) for r in rows] == [(r["passage_id"], r["type"]) for r in alone]
     journal = (tmp_path / "answers.jsonl").read_bytes()
     (tmp_path / "answers.jsonl").write_bytes(journal[: len(journal) // 2])
-    run_script("evaluate_ner", *args)
+    run_command("evaluate", *args)
     assert outputs(tmp_path) == whole, "a conversation that was cut short is asked again from its start"
 
 
 def test_changed_weights_or_prompts_never_reuse_old_answers(here, tmp_path):
     args = ["--settings", "in_domain-nn", "--output_dir", tmp_path]
-    run_script("evaluate_ner", RECIPE, "--models", "base", *args)
+    run_command("evaluate", RECIPE, "--models", "base", *args)
     each = entries(tmp_path)
     changes = (["--k", "1"], ["--max_new_tokens", "3"], ["--load_in_4bit", "true"], ["--mode", "conversation"])
     for number, change in enumerate(changes, 2):
-        run_script("evaluate_ner", RECIPE, "--models", "base", *args, *change)
+        run_command("evaluate", RECIPE, "--models", "base", *args, *change)
         assert entries(tmp_path) == number * each, change
     adapter = here / "outputs" / "quickstart" / "adapter"
     before = entries(tmp_path)
-    run_script("evaluate_ner", RECIPE, "--models", "adapter", *args)
+    run_command("evaluate", RECIPE, "--models", "adapter", *args)
     config = adapter / "adapter_config.json"
     original = config.read_bytes()
     config.write_bytes(original + b"\n")
-    run_script("evaluate_ner", RECIPE, "--models", "adapter", *args)
+    run_command("evaluate", RECIPE, "--models", "adapter", *args)
     config.write_bytes(original)
     assert entries(tmp_path) == before + 2 * each
 
@@ -212,5 +212,5 @@ def test_changed_weights_or_prompts_never_reuse_old_answers(here, tmp_path):
 def test_two_adapters_of_one_recipe_are_told_apart(here, tmp_path):
     copy = shutil.copytree(here / "outputs" / "quickstart" / "adapter", tmp_path / "copy")
     args = ["--models", "adapter", copy, "--settings", "zero_shot", "--output_dir", tmp_path / "o"]
-    scores = run_script("evaluate_ner", RECIPE, *args)
+    scores = run_command("evaluate", RECIPE, *args)
     assert [(result["model"], result["passages"]) for result in scores["results"]] == [("adapter", 3), (str(copy), 3)]

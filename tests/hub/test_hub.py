@@ -7,15 +7,14 @@ import subprocess
 import sys
 
 import pytest
-from conftest import HUB, REAL_HUB, put_folder, run_script
+from conftest import HUB, REAL_HUB, put_folder, run_command
 from datasets import load_dataset
 from huggingface_hub import HfApi, ModelCard
 
 from ra_ner.errors import UserError
-from ra_ner.evaluation.run import find_model
 from ra_ner.hub import card as cards
 from ra_ner.hub import repos as ra_hub
-from ra_ner.recipe import EvaluateConfig, load_recipe
+from ra_ner.inference.models import find_model
 
 RECIPE, VANILLA = "recipes/quickstart.yaml", "recipes/quickstart_vanilla.yaml"
 
@@ -27,7 +26,7 @@ def no_waiting(monkeypatch):
 
 
 def push_dataset(recipe=RECIPE, repo="tester/data", *args) -> str:
-    run_script("build_ra_dataset", recipe, "--push_to_hub", "--hub_dataset_id", repo, *args)
+    run_command("build", recipe, "--push_to_hub", "--hub_dataset_id", repo, *args)
     return HfApi().dataset_info(repo).sha
 
 
@@ -45,7 +44,7 @@ def test_dataset_adapter_and_scores_go_round(hub, here, models, tmp_path, capfd)
     # train by id and revision -> push
     source = ["--dataset_name", "tester/data", "--dataset_revision", data, "--model_name_or_path", "tester/lm"]
     target = ["--push_to_hub", "--hub_model_id", "tester/adapter", "--output_dir", tmp_path / "run"]
-    run_script("train_sft", RECIPE, *source, *target, "--max_steps", "2")
+    run_command("train", RECIPE, *source, *target, "--max_steps", "2")
     adapter = HfApi().model_info("tester/adapter").sha
     files = hub.files("model", "tester/adapter")
     assert {"adapter_model.safetensors", "tokenizer.json", "chat_template.jinja", "ra_it.json", "README.md"} <= set(
@@ -76,13 +75,13 @@ def test_dataset_adapter_and_scores_go_round(hub, here, models, tmp_path, capfd)
         tmp_path / "scores",
     ]
     push = ["--push_to_hub", "--hub_model_id", "tester/adapter"]
-    run_script("evaluate_ner", RECIPE, *args, *push)
+    run_command("evaluate", RECIPE, *args, *push)
     files = hub.files("model", "tester/adapter")
     scores = json.loads(files["evaluation/quickstart/scores.json"])
     assert [(r["model"], r["revision"]) for r in scores["results"]][1] == (f"tester/adapter@{adapter}", adapter)
     assert {"evaluation/quickstart/predictions.jsonl", "evaluation/quickstart/report.md"} <= set(files)
 
-    run_script("evaluate_ner", RECIPE, *args, *push, "--hub_dataset_id", "tester/predictions")
+    run_command("evaluate", RECIPE, *args, *push, "--hub_dataset_id", "tester/predictions")
     predictions = load_dataset("tester/predictions", "quickstart", split="test")
     assert len(predictions) == sum(result["queries"] for result in scores["results"])
     assert "evaluation/quickstart/predictions.jsonl" not in hub.files("model", "tester/adapter")
@@ -196,15 +195,15 @@ def test_a_token_that_may_not_write_is_refused_before_any_work(hub, here, tmp_pa
     if token:
         monkeypatch.setenv("HF_TOKEN", token)
     for script, flag in (
-        ("build_ra_dataset", "--hub_dataset_id"),
-        ("train_sft", "--hub_model_id"),
-        ("evaluate_ner", "--hub_model_id"),
+        ("build", "--hub_dataset_id"),
+        ("train", "--hub_model_id"),
+        ("evaluate", "--hub_model_id"),
     ):
         with pytest.raises(UserError, match=message) as error:
-            run_script(script, RECIPE, "--push_to_hub", flag, repo, "--output_dir", tmp_path / "o")
+            run_command(script, RECIPE, "--push_to_hub", flag, repo, "--output_dir", tmp_path / "o")
         assert "hf_wrong" not in str(error.value)
         with pytest.raises(UserError, match="give `hub_.*_id: namespace/name`"):
-            run_script(script, RECIPE, "--push_to_hub", "--output_dir", tmp_path / "o")
+            run_command(script, RECIPE, "--push_to_hub", "--output_dir", tmp_path / "o")
     assert not (tmp_path / "o").exists()
 
 
@@ -214,9 +213,9 @@ def test_a_training_whose_push_failed_is_completed_without_training_again(hub, h
     with pytest.raises(
         UserError, match=r"the adapter is kept in .*--resume_from_checkpoint true.*hf upload tester/late"
     ):
-        run_script("train_sft", *args)
+        run_command("train", *args)
     weights = (tmp_path / "adapter" / "adapter_model.safetensors").read_bytes()
-    run_script("train_sft", *args, "--resume_from_checkpoint", "true")
+    run_command("train", *args, "--resume_from_checkpoint", "true")
     assert hub.files("model", "tester/late")["adapter_model.safetensors"] == weights
 
 
@@ -240,7 +239,7 @@ def test_models_that_cannot_be_fetched(hub, here, no_waiting, prepare, name, mes
     for key in list(hub.repos):
         hub.put(*key, {"config.json": f'{{"{name}": 1}}'.encode()})
     with pytest.raises(UserError, match=message) as error:
-        find_model(name, load_recipe(RECIPE), EvaluateConfig(models=[name]))
+        find_model(name)
     assert "\n" not in str(error.value)
 
 
@@ -261,9 +260,9 @@ def test_a_model_of_pickles_alone_is_refused_and_found_at_a_revision_with_safete
     refused = r"'tester/pickled' has no weights in safetensors.*: convert them, or name the revision of a pull request"
     args = [RECIPE, "--output_dir", tmp_path]
     with pytest.raises(UserError, match=refused):
-        run_script("evaluate_ner", *args, "--models", "tester/pickled")
+        run_command("evaluate", *args, "--models", "tester/pickled")
     with pytest.raises(UserError, match=refused):
-        run_script("train_sft", *args, "--model_name_or_path", "tester/pickled")
+        run_command("train", *args, "--model_name_or_path", "tester/pickled")
     assert ra_hub.fetch_model("tester/pickled", "refs/pr/1").revision == converted.sha
 
 
@@ -276,7 +275,7 @@ def test_an_adapter_whose_base_has_changed_is_refused(hub, here, tmp_path):
     (tmp_path / "adapter" / "ra_it.json").write_text(json.dumps({**facts, "base_revision": "0000"}))
     with pytest.raises(UserError, match=r"was trained on .* at 0000, but that is now at"):
         adapter = str(tmp_path / "adapter")
-        find_model(adapter, load_recipe(RECIPE), EvaluateConfig(models=[adapter]))
+        find_model(adapter)
 
 
 RELEASED_PROMPTS = {
@@ -323,7 +322,7 @@ def test_released_checkpoints_are_asked_in_their_own_words_and_chat_format(
     recipe = tmp_path / "released.yaml"
     recipe.write_text(f"extends: {here / RECIPE}\nlanguage: {language}\n")
     args = ["--models", name, "--benchmarks", f"sample_{language}", "--settings", "zero_shot", "--limit", "2"]
-    scores = run_script("evaluate_ner", recipe, *args, "--output_dir", tmp_path / "o")
+    scores = run_command("evaluate", recipe, *args, "--output_dir", tmp_path / "o")
     assert scores["results"][0]["model"] == name and scores["results"][0]["queries"] == len(prompts) > 4
     for prompt in prompts:
         bos = "" if begins.startswith("<|im_start|>") else "<|im_start|>"  # of the tiny tokenizer
@@ -355,12 +354,12 @@ def test_the_real_hub_takes_a_private_dataset_and_gives_it_back(here):
 import sys, uuid
 from datasets import load_dataset
 from huggingface_hub import HfApi
-import build_ra_dataset
+from ra_ner.commands import build as build_ra_dataset
 api = HfApi()
 repo = f"{api.whoami()['name']}/ra-ner-test-{uuid.uuid4().hex[:8]}"
 try:
     args = [sys.argv[1], "--push_to_hub", "--hub_dataset_id", repo]
-    build_ra_dataset.main(*build_ra_dataset.make_parser().parse_recipe(args))
+    build_ra_dataset.run(*build_ra_dataset.make_parser().parse_recipe(args))
     assert api.dataset_info(repo).private
     assert load_dataset(repo, "quickstart")["train"].num_rows == 10
 finally:

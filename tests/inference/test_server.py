@@ -8,7 +8,7 @@ from collections import Counter
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
-from conftest import run_script
+from conftest import run_command
 
 from ra_ner.errors import UserError
 from ra_ner.inference.engine import Request
@@ -188,12 +188,12 @@ def test_an_evaluation_by_a_server_is_resumed_where_it_stopped(here, tmp_path, s
     args = [RECIPE, "--settings", "zero_shot", "--models", "base", "adapter", "--server_models", "smol", "ra"]
     args += ["--engine", "server", "--server_url", server.url, "--output_dir", tmp_path]
     with pytest.raises(UserError, match="server_max_requests: 7"):
-        run_script("evaluate_ner", *args, "--server_max_requests", "7")
+        run_command("evaluate", *args, "--server_max_requests", "7")
     assert len((tmp_path / "answers.jsonl").read_text().splitlines()) == sum(server.answered.values()) == 7
-    run_script("evaluate_ner", *args)
+    run_command("evaluate", *args)
     assert set(server.answered.values()) == {2}, "each prompt once by either model"
     assert {body["model"] for body in server.bodies} == {"smol", "ra"}
     said = capsys.readouterr()
     assert "prompt tokens" in said.out and "sk-secret" not in said.out + said.err
     with pytest.raises(UserError, match="`server_models` names one for each of `models`"):
-        run_script("evaluate_ner", *args, "--server_models", "smol")
+        run_command("evaluate", *args, "--server_models", "smol")

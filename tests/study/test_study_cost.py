@@ -5,9 +5,9 @@ import re
 from pathlib import Path
 
 import pytest
-from conftest import run_script, write_recipe
+from conftest import run_command, write_recipe
 
-from ra_ner.__main__ import main
+from ra_ner.commands.study import main
 from ra_ner.errors import UserError
 from ra_ner.inference.transformers import TransformersEngine
 from ra_ner.study import cost
@@ -37,8 +37,8 @@ def test_training_tokens_are_those_of_the_rows_that_are_trained(grid, capsys):
     counted = rows(cost.estimate(study))
     study.write_recipes()
     for cell in study.cells[:2]:
-        run_script("build_ra_dataset", study.recipe_path(cell))
-        run_script("train_sft", study.recipe_path(cell), "--show_batch", "true")
+        run_command("build", study.recipe_path(cell))
+        run_command("train", study.recipe_path(cell), "--dry_run")
         epoch = int(re.search(r"; ([\d,]+) tokens an epoch", capsys.readouterr().out)[1].replace(",", ""))
         assert counted[f"cost_base {cell.values['dataset.strategy']}"][:2] == [2, 3 * epoch]
     total = [2 * (a + b) for a, b in zip(counted["cost_base none"][1:4], counted["cost_base nn"][1:4], strict=True)]
@@ -61,7 +61,7 @@ def test_prompt_tokens_are_those_that_the_engine_runs_through_the_model(grid, fi
     study.write_recipes()
     adapter = "outputs/quickstart/adapter"
     path = study.recipe_path(study.cells[0])
-    run_script("evaluate_ner", path, "--models", adapter, "--max_new_tokens", 1)
+    run_command("evaluate", path, "--models", adapter, "--max_new_tokens", 1)
     assert counted[2] == sum(added)
     predictions = (study.cells[0].output_dir / "evaluation" / "predictions.jsonl").read_text(encoding="utf-8")
     gold = [{entity["text"]: 0 for entity in json.loads(line)["gold"]} for line in predictions.splitlines()]
@@ -106,8 +106,8 @@ def test_what_cannot_be_read_is_named_in_one_line(grid, workplace, capsys):
     study = grid({"k": [1]}, evaluate={"benchmarks": ["sample_en", "mit_movie=data/gone"]})
     text = cost.estimate(study)
     assert "Not counted: mit_movie=data/gone: unknown benchmark data/gone" in text
-    assert main(["study", "recipes/cost.yaml", "--estimate"]) == 0
+    assert main(["recipes/cost.yaml", "--dry_run"]) == 0
     assert capsys.readouterr().out.strip() == text
     assert not (workplace / study.output_dir / "cells.json").exists(), "nothing is run"
     with pytest.raises(UserError, match="gone.jsonl"):
-        main(["study", "recipes/cost.yaml", "--estimate", "--set", "dataset.corpus=gone.jsonl"])
+        main(["recipes/cost.yaml", "--dry_run", "--set", "dataset.corpus=gone.jsonl"])

@@ -127,9 +127,9 @@ def test_a_grid_says_recipes_axes_and_seeds_and_nothing_else(write_grid):
 @pytest.mark.parametrize("name", GRIDS)
 def test_every_cell_of_our_grids_is_read_by_all_three_scripts(name, tmp_path, monkeypatch):
     """A cell's recipe differs from another's in values alone, so one of each group and seed is enough for TRL's."""
-    import build_ra_dataset
-    import evaluate_ner
-    import train_sft
+    from ra_ner.commands import build as build_ra_dataset
+    from ra_ner.commands import evaluate as evaluate_ner
+    from ra_ner.commands import train as train_sft
     from ra_ner.evaluation.example_pools import check_settings
 
     grid = load_grid(EXPERIMENTS / f"{name}.yaml")
@@ -138,9 +138,9 @@ def test_every_cell_of_our_grids_is_read_by_all_three_scripts(name, tmp_path, mo
     train = train_sft.make_parser()
     for cell in grid.cells:
         path = str(grid.recipe_path(cell))
-        _, dataset, _, _ = build_ra_dataset.make_parser().parse_recipe([path])
-        _, evaluate, _, output = evaluate_ner.make_parser().parse_recipe([path])
-        _, _, model, args = train.parse_recipe([path])
+        _, dataset, *_ = build_ra_dataset.make_parser().parse_recipe([path])
+        _, evaluate, _, output, _ = evaluate_ner.make_parser().parse_recipe([path])
+        _, _, model, args, _ = train.parse_recipe([path])
         assert dataset.seed == args.seed == cell.seed and evaluate.seed == 42
         assert evaluate.models == ["adapter"] and output.output_dir == str(cell.output_dir / "evaluation")
         assert cell.is_vanilla == (dataset.strategy == "none" or dataset.k == 0)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from conftest import write_recipe
 
-from ra_ner.__main__ import main
+from ra_ner.commands.study import main
 from ra_ner.errors import UserError
 from ra_ner.study.grid import load_grid
 from ra_ner.study.run import STAGES, Study
@@ -51,7 +51,7 @@ def study(workplace):
         killed = state()
         group = killed[CELLS[1]]["train"]["process_group"]
         os.killpg(group, 0)  # the training goes on
-        status = main(["study", GRID, "--launch", "--num_processes", "1"])
+        status = main([GRID, "--launch", "--num_processes", "1"])
         with pytest.raises(ProcessLookupError):
             os.killpg(group, 0)
         yield killed, status
@@ -80,7 +80,7 @@ def test_a_killed_study_goes_on_and_redoes_nothing_that_is_finished(here, study)
 
 def test_a_finished_study_runs_nothing(here):
     before = state()
-    assert main(["study", GRID]) == 0
+    assert main([GRID]) == 0
     assert state() == before
 
 
@@ -102,11 +102,11 @@ def test_a_failed_cell_is_named_and_the_rest_goes_on(here, capsys):
     answers = Path("outputs", CELLS[0], "evaluation", "answers.jsonl")
     kept = answers.read_bytes()
     write_recipe(Path(GRID), recipes=["tiny_base.yaml"], axes={"dataset.strategy": ["nn", "none"]}, seeds=[1])
-    assert main(["study", GRID, "--set", "dataset.encoder=gone"]) == 1
+    assert main([GRID, "--set", "dataset.encoder=gone"]) == 1
     said = capsys.readouterr().out
     assert f"failed: {CELLS[1]}; see outputs/tiny/logs/{CELLS[1]}.log" in said
     failed, done = state()[CELLS[1]], state()[CELLS[0]]
-    assert failed["dataset"]["status"] == "failed" and "build_ra_dataset.py: error: " in failed["dataset"]["error"]
+    assert failed["dataset"]["status"] == "failed" and "ra-ner: error: " in failed["dataset"]["error"]
     assert not failed["train"] and not Path("outputs", CELLS[1], "adapter").exists(), "what it was trained on is gone"
     assert [entry["status"] for entry in done.values()] == ["done"] * 3
     assert answers.read_bytes().startswith(kept), "answers are kept under all that they depend on"
@@ -118,7 +118,7 @@ def test_two_processes_cannot_run_one_study(here):
         pytest.raises(UserError, match="outputs/tiny: this study is being run by another process"),
     ):
         fcntl.flock(file, fcntl.LOCK_EX)  # as another process would
-        main(["study", GRID])
+        main([GRID])
 
 
 def test_what_all_cells_would_fail_of_is_refused_before_the_first_is_run(here):
@@ -132,7 +132,7 @@ def test_what_all_cells_would_fail_of_is_refused_before_the_first_is_run(here):
         (pool, "passages of the pool stand in the test part of benchmark sample_en"),
     ]:
         with pytest.raises(UserError, match=message):
-            main(["study", GRID, "--set", *overrides])
+            main([GRID, "--set", *overrides])
     assert state() == before
 
 
@@ -153,7 +153,8 @@ def test_sigterm_stops_what_runs_and_the_state_is_kept(here):
 
 
 def test_help_and_wrong_words_answer_at_once():
-    code = "import sys, ra_ner.__main__ as m; m.make_parser(); print({'torch', 'transformers'} & sys.modules.keys())"
+    code = "import sys; from ra_ner.commands import study; study.make_parser(); "
+    code += "print({'torch', 'transformers'} & sys.modules.keys())"
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "set()"
     done = subprocess.run([sys.executable, "-m", "ra_ner", "studdy"], capture_output=True, text=True)
-    assert done.returncode == 2 and done.stderr.startswith("ra_ner: error: ") and done.stderr.count("\n") == 1
+    assert done.returncode == 2 and done.stderr.startswith("ra-ner: error: ") and done.stderr.count("\n") == 1

@@ -12,7 +12,7 @@ from accelerate.utils import DistributedType
 from accelerate.utils.launch import prepare_deepspeed_cmd_env, prepare_multi_gpu_env
 from conftest import REPO
 
-import train_sft
+from ra_ner.commands import train as train_sft
 from ra_ner.errors import UserError
 from ra_ner.training import launch_checks as launch
 
@@ -55,7 +55,7 @@ def launched(monkeypatch):
         for name in os.environ:
             if name.startswith(("ACCELERATE_", "FSDP_")):
                 monkeypatch.delenv(name)
-        _, _, model_args, args = train_sft.make_parser().parse_recipe([RECIPE, *flags])
+        _, _, model_args, args, _ = train_sft.make_parser().parse_recipe([RECIPE, *flags])
         monkeypatch.setitem(PartialState._shared_state, "distributed_type", DistributedType.MULTI_GPU)
         monkeypatch.setitem(PartialState._shared_state, "num_processes", 2)
         arguments = arguments_of_launch(config)

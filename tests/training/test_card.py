@@ -5,7 +5,7 @@ import re
 
 import pytest
 import yaml
-from conftest import byte_level_tokenizer, put_folder, run_script
+from conftest import byte_level_tokenizer, put_folder, run_command
 from huggingface_hub import ModelCard, RepoCard
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -110,7 +110,7 @@ def test_a_pushed_card_tells_of_the_run_and_its_code_runs(hub, here, models, tmp
     hub.put("model", "tester/lm", {"README.md": b"---\nlicense: apache-2.0\n---\n"})
     args = ["--model_name_or_path", "tester/lm", "--push_to_hub", "--hub_model_id", "tester/card"]
     args += ["--max_steps", "2", "--logging_steps", "1", "--eval_strategy", "steps", "--eval_steps", "1"]
-    run_script("train_sft", RECIPE, *args, "--learning_rate", "2e-4", "--output_dir", tmp_path)
+    run_command("train", RECIPE, *args, "--learning_rate", "2e-4", "--output_dir", tmp_path)
 
     files = hub.files("model", "tester/card")
     assert files["training_curves.png"].startswith(b"\x89PNG")

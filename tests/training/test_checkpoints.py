@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from conftest import HUB, put_folder, run_script
+from conftest import HUB, put_folder, run_command
 from processes import losses
 from transformers import TrainingArguments
 
@@ -102,12 +102,12 @@ def test_a_folder_that_is_no_checkpoint_is_refused(here, tmp_path):
 
 
 def test_a_run_goes_on_from_a_checkpoint_on_the_hub_without_its_pickles_being_trusted(here, hub, tmp_path):
-    run_script("train_sft", RECIPE, "--output_dir", tmp_path / "whole", *STEPS)
+    run_command("train", RECIPE, "--output_dir", tmp_path / "whole", *STEPS)
     on_hub = tmp_path / "repo"
     for step, name in ((1, "checkpoint-1"), (3, "checkpoint-3"), (2, "last-checkpoint")):
         shutil.copytree(tmp_path / "whole" / "checkpoints" / f"checkpoint-{step}", on_hub / name)
     put_folder("model", "me/run", on_hub)
-    run_script("train_sft", RECIPE, "--output_dir", tmp_path / "cut", *STEPS, "--resume_from_checkpoint", "me/run")
+    run_command("train", RECIPE, "--output_dir", tmp_path / "cut", *STEPS, "--resume_from_checkpoint", "me/run")
     assert not (tmp_path / "cut" / "checkpoints" / "checkpoint-2").exists(), "it went on from step 2"
     assert losses(tmp_path / "cut") == losses(tmp_path / "whole")
     cut, whole = ((tmp_path / run / "adapter" / "adapter_model.safetensors").read_bytes() for run in ("cut", "whole"))

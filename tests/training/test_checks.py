@@ -1,7 +1,7 @@
 """Rows that would train a broken model are refused before the first step, in one line that names the way out."""
 
 import pytest
-from conftest import byte_level_tokenizer, run_script
+from conftest import byte_level_tokenizer, run_command
 from datasets import load_dataset
 from hypothesis import given
 from hypothesis import strategies as st
@@ -73,7 +73,7 @@ def test_a_tokenizer_larger_than_the_embedding():
 
 def refuse(message, tmp_path, *args):
     with pytest.raises(UserError, match=message) as error:
-        run_script("train_sft", RECIPE, "--output_dir", tmp_path / "run", *args)
+        run_command("train", RECIPE, "--output_dir", tmp_path / "run", *args)
     assert "\n" not in str(error.value)
     assert not [path for path in (tmp_path / "run").rglob("*") if path.is_file()]
 
@@ -97,9 +97,7 @@ def test_script_refuses_an_end_of_turn_that_is_no_stop_token(here, tmp_path, mod
     model.generation_config.eos_token_id = model.config.eos_token_id = tokenizer.eos_token_id
     model.save_pretrained(tmp_path / "lm")
     refuse("never stop: set `eos_token`", tmp_path, *args)
-    run_script(
-        "train_sft", RECIPE, "--output_dir", tmp_path / "run", *args, "--max_steps", 1, "--eos_token", "<|im_end|>"
-    )
+    run_command("train", RECIPE, "--output_dir", tmp_path / "run", *args, "--max_steps", 1, "--eos_token", "<|im_end|>")
     assert AutoTokenizer.from_pretrained(tmp_path / "run" / "adapter").eos_token == "<|im_end|>"
 
 
@@ -131,9 +129,9 @@ def test_script_drops_rows_over_max_length_if_told_to_and_counts_them(here, tmp_
     lengths = [len(row) for row in rendered_rows()]
     limit = sorted(lengths)[len(lengths) // 2]
     keep = sum(length <= limit for length in lengths)
-    run_script(
-        "train_sft", RECIPE, "--output_dir", tmp_path, "--max_length", limit, "--on_overflow", "drop_row",
-        "--show_batch", "true",
+    run_command(
+        "train", RECIPE, "--output_dir", tmp_path, "--max_length", limit, "--on_overflow", "drop_row",
+        "--dry_run",
     )  # fmt: skip
     out = capsys.readouterr().out
     assert f"train: dropped {len(lengths) - keep} of {len(lengths)} rows: longer than `max_length: {limit}`" in out

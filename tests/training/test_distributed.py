@@ -28,7 +28,7 @@ STEPS = ["--max_steps", 4, "--save_steps", 2, "--logging_steps", 1, "--save_tota
 
 @pytest.fixture(scope="module")
 def start_one(finished):
-    return partial(processes.start, finished, "train_sft")
+    return partial(processes.start, finished, "train")
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +70,7 @@ def test_two_processes_train_as_one_prepare_the_data_once_and_push_once(one, sta
 
 
 def test_two_processes_ask_a_share_each_and_report_what_one_does(finished, start_two, tmp_path):
-    ranks = start_two(tmp_path / "logs", RECIPE, "--output_dir", tmp_path, script="evaluate_ner")
+    ranks = start_two(tmp_path / "logs", RECIPE, "--output_dir", tmp_path, script="evaluate")
     assert join(ranks) == [0, 0], (tmp_path / "logs" / "0").read_text()
     for name in ("predictions.jsonl", "scores.json", "report.md", "report.html"):
         assert (tmp_path / name).read_bytes() == (finished / "outputs/quickstart/evaluation" / name).read_bytes()

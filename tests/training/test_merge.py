@@ -8,7 +8,7 @@ import shutil
 
 import pytest
 import torch
-from conftest import run_script
+from conftest import run_command
 
 from ra_ner.errors import UserError
 from ra_ner.hub.card import REPO
@@ -29,7 +29,7 @@ def merging(finished, tmp_path_factory):
     run = copy_run(finished, tmp_path_factory.mktemp("run"))
     with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(io.StringIO()) as out:
         patch.chdir(finished)
-        run_script("train_sft", RECIPE, "--merge", "--output_dir", run)
+        run_command("train", RECIPE, "--merge", "--output_dir", run)
     return run, out.getvalue()
 
 
@@ -69,18 +69,17 @@ def test_a_finished_adapter_is_merged_without_training_and_the_differences_are_t
 
 
 def test_with_no_adapter_yet_it_is_trained_first(here, tmp_path):
-    run_script("train_sft", RECIPE, "--merge", "--max_steps", "1", "--output_dir", tmp_path)
+    run_command("train", RECIPE, "--merge", "--max_steps", "1", "--output_dir", tmp_path)
     assert (tmp_path / "adapter" / "ra_it.json").is_file() and (tmp_path / "merged" / "model.safetensors").is_file()
 
 
 def test_the_merged_model_is_evaluated_in_its_own_words(here, merged, tmp_path):
-    from ra_ner.evaluation.run import find_model
-    from ra_ner.recipe import EvaluateConfig, load_recipe
+    from ra_ner.inference.models import find_model
 
-    model = find_model(str(merged), load_recipe(RECIPE), EvaluateConfig(models=[str(merged)]))
+    model = find_model(str(merged))
     assert (model.base, model.wording, model.language) == (None, "ra_it", "en")
     args = ["--models", merged, "--settings", "zero_shot", "--limit", "1", "--output_dir", tmp_path]
-    assert run_script("evaluate_ner", RECIPE, *args)["results"][0]["queries"] > 0
+    assert run_command("evaluate", RECIPE, *args)["results"][0]["queries"] > 0
 
 
 def test_the_card_is_that_of_a_full_model_and_its_code_runs(merged, capsys):
@@ -102,7 +101,7 @@ def test_a_quantised_base_is_refused(here, models, tmp_path):
 
     change(run / "adapter" / "ra_it.json", base_revision=fetch_model(str(tmp_path / "base")).revision)
     with pytest.raises(UserError, match="is quantised, and merging would round the adapter away"):
-        run_script("train_sft", RECIPE, "--merge", "--output_dir", run)
+        run_command("train", RECIPE, "--merge", "--output_dir", run)
     assert not (run / "merged").exists()
 
 
@@ -110,7 +109,7 @@ def test_another_base_than_that_of_training_is_refused(here, tmp_path):
     run = copy_run(here, tmp_path)
     change(run / "adapter" / "ra_it.json", base_revision="0000")
     with pytest.raises(UserError, match="was trained on .* at 0000"):
-        run_script("train_sft", RECIPE, "--merge", "--output_dir", run)
+        run_command("train", RECIPE, "--merge", "--output_dir", run)
 
 
 def test_a_broken_adapter_leaves_the_merged_model_of_before(here, tmp_path):
@@ -123,7 +122,7 @@ def test_a_broken_adapter_leaves_the_merged_model_of_before(here, tmp_path):
     weights = {name: torch.full_like(tensor, torch.nan) for name, tensor in load_file(file).items()}
     save_file(weights, file)
     with pytest.raises(UserError, match="can't be merged: NaNs"):
-        run_script("train_sft", RECIPE, "--merge", "--output_dir", run)
+        run_command("train", RECIPE, "--merge", "--output_dir", run)
     assert [path.name for path in run.iterdir() if path.name != "adapter"] == ["merged"]
     assert (run / "merged" / "mine").is_file()
 
@@ -134,7 +133,7 @@ def test_a_broken_adapter_leaves_the_merged_model_of_before(here, tmp_path):
 )
 def test_bad_flags_are_one_line(here, tmp_path, args, message):
     with pytest.raises(UserError, match=message):
-        run_script("train_sft", RECIPE, "--merge", "--output_dir", copy_run(here, tmp_path), *args)
+        run_command("train", RECIPE, "--merge", "--output_dir", copy_run(here, tmp_path), *args)
 
 
 def test_rounding_to_bfloat16_agrees_and_a_lost_adapter_does_not():

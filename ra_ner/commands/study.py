@@ -1,0 +1,48 @@
+"""Build, train and evaluate every cell of a grid of recipes, and report on all."""
+
+import argparse
+import signal
+import sys
+from typing import NoReturn
+
+from ..errors import UserError
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"{message} (see --help)")
+
+
+def make_parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="ra-ner study", description=__doc__, allow_abbrev=False)
+    parser.add_argument("grid", help="grid file, such as recipes/experiments/strategies.yaml")
+    parser.add_argument("--set", nargs="+", default=[], metavar="SECTION.KEY=VALUE", help="keys that all cells take")
+    parser.add_argument(
+        "--dry_run", action="store_true", help="show the cells and what they would cost on an H100, and run nothing"
+    )
+    parser.add_argument("--verbose", action="store_true", help="show the messages of the libraries too")
+    parser.add_argument(
+        "--launch",
+        nargs=argparse.REMAINDER,
+        default=[],
+        metavar="OPTION",
+        help="options of `accelerate launch` for training; comes last, as it takes all that follows",
+    )
+    return parser
+
+
+def main(arguments: list[str]) -> int:
+    """Run a study and return its exit status: 1 if a cell failed."""
+    options = make_parser().parse_args(arguments)
+    from ..study.grid import load_grid
+
+    grid = load_grid(options.grid, options.set)
+    if options.dry_run:
+        from ..study.cost import estimate
+
+        print(estimate(grid))
+        return 0
+    from ..study.run import run
+
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # as Ctrl-C: the running stage is stopped
+    return 1 if run(grid, options.launch) else 0

@@ -1,0 +1,33 @@
+"""The journal of an evaluation: each answer is written as it comes, so that a killed run resumes."""
+
+import json
+import os
+from pathlib import Path
+
+
+class Journal:
+    """Answers by key, kept in JSON Lines files that are only appended to. A line torn by a kill is dropped.
+
+    Each process writes a file of its own, and reads those of all.
+    """
+
+    def __init__(self, folder: Path, process: int = 0):
+        self.folder, self.answers = folder, {}
+        self.path = folder / (f"answers-{process}.jsonl" if process else "answers.jsonl")
+        folder.mkdir(parents=True, exist_ok=True)
+        self.read()
+
+    def read(self) -> None:
+        for path in sorted(self.folder.glob("answers*.jsonl")):
+            content = path.read_bytes()
+            whole = content[: content.rfind(b"\n") + 1]
+            if path == self.path:
+                os.truncate(path, len(whole))
+            for line in whole.splitlines():
+                entry = json.loads(line)
+                self.answers[entry["key"]] = entry["answer"]
+
+    def add(self, key: str, answer: str) -> None:
+        with self.path.open("ab") as file:
+            file.write(json.dumps({"key": key, "answer": answer}).encode() + b"\n")
+        self.answers[key] = answer

@@ -1,0 +1,73 @@
+"""Scores, reports and predictions to the Hub."""
+
+import json
+import logging
+from pathlib import Path
+
+import yaml
+from huggingface_hub import EvalResult, EvalResultEntry, eval_result_entries_to_yaml
+
+from ..atomic_files import write_text
+from ..corpora.benchmarks import BENCHMARKS
+from ..hub import repos
+from ..recipe import Recipe
+from .card import predictions_card, scores_card
+
+logger = logging.getLogger(__name__)
+
+
+def push_to_hub(output_dir: Path, recipe: Recipe, repo_id: str, predictions_id: str | None = None) -> None:
+    """Push scores and report to a model repo, and predictions to that too, or to a dataset repo where one is named.
+
+    The report goes into the model's card; what is scored of the model itself also goes into `model-index` and, on
+    benchmarks of the Hub, `.eval_results`, from which the Hub makes its leaderboards.
+
+    Raises:
+        UserError: a push failed.
+    """
+    folder, keep = f"evaluation/{recipe.name}", f"the scores are kept in {output_dir}; a re-run asks no model again"
+    scores = json.loads((output_dir / "scores.json").read_text(encoding="utf-8"))
+    own = [row for row in scores["results"] if row["model"].partition("@")[0] in (repo_id, recipe.name)]
+    names = ["scores.json", "report.md", "report.html", *([] if predictions_id else ["predictions.jsonl"])]
+    files = {f"{folder}/{name}": output_dir / name for name in names}
+    on_hub = [(BENCHMARKS[row["benchmark"]], row) for row in own if row["benchmark"] in BENCHMARKS]
+    if entries := [
+        EvalResultEntry(
+            dataset_id=entry.hub_id,
+            task_id=f"{entry.hub_config}_{row['setting']}",
+            value=round(100 * row["span"]["f1"], 2),
+            notes=f"span F1, {row['setting']}, {sample_note(scores)}, labels {scores['labels'][row['benchmark']]}",
+        )
+        for entry, row in on_hub
+        if entry.hub_id
+    ]:
+        files[f".eval_results/{recipe.name}.yaml"] = output_dir / "eval_results.yaml"
+        content = yaml.safe_dump(eval_result_entries_to_yaml(entries), sort_keys=False, allow_unicode=True)
+        write_text(files[f".eval_results/{recipe.name}.yaml"], content)
+    results = [
+        EvalResult(
+            task_type="token-classification",
+            task_name="open named entity recognition",
+            dataset_type=row["benchmark"],
+            dataset_name=f"{row['benchmark']}, {row['setting']}, {sample_note(scores)}",
+            metric_type="f1",
+            metric_name=f"{name} F1",
+            metric_value=round(100 * row[name]["f1"], 2),
+        )
+        for row in own
+        for name in ("span", "uniner")
+    ]
+    card = scores_card(recipe, (output_dir / "report.md").read_text(encoding="utf-8"), results)
+    commit = repos.push("model", repo_id, files, card, f"Scores of recipe {recipe.name}", keep, folder)
+    logger.info("pushed to %s at %s", repo_id, commit)
+    if predictions_id:
+        file = f"{recipe.name}/predictions.jsonl"
+        card = predictions_card(recipe, file)
+        files = {file: output_dir / "predictions.jsonl"}
+        commit = repos.push("dataset", predictions_id, files, card, f"Predictions of recipe {recipe.name}", keep)
+        logger.info("pushed to %s at %s", predictions_id, commit)
+
+
+def sample_note(scores: dict) -> str:
+    """A sample is marked as such everywhere."""
+    return f"a sample of {scores['limit']} passages" if scores["limit"] else "all passages"
