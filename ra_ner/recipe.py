@@ -1,10 +1,10 @@
-"""A recipe is one experiment: a strict YAML file whose sections are read by one script each.
+"""Recipes: strict YAML files, one for each experiment, with a section for each command.
 
     recipe.yaml --extends--> sections --checked like flags--> dataclasses
 
-A section's keys are the flags of its script and are checked in the same way, so a misspelt key, a wrong type and a
-wrong choice each end in one line. YAML is read by the rules of YAML 1.2: only `true` and `false` are booleans (so
-`eval_strategy: no` means what it says) and `1e-4` is a number.
+The keys of a section are the flags of its command and are checked in the same way: a misspelt key, a wrong type and a
+wrong choice each end in a one-line error. Values follow YAML 1.2: only `true` and `false` are booleans, so
+`eval_strategy: no` is the word, and `1e-4` is a number.
 """
 
 import dataclasses
@@ -22,10 +22,10 @@ from transformers import HfArgumentParser
 from .errors import UserError
 from .paths import resource
 
-# Each section, and the folder under outputs/<recipe> that its script writes; of train_sft.py it holds two folders.
+# Each section, and the folder below outputs/<recipe> that its command writes. `train` writes several.
 SECTIONS = {"dataset": "dataset", "train": ".", "evaluate": "evaluation"}
 
-# Keys of older transformers and TRL versions, still found in most recipes on the web, and what to write today.
+# Keys that transformers and TRL have removed but many published recipes still use, and what to write instead.
 DEAD_KEYS = {
     "chat_template": "use `chat_template_path: FILE.jinja`",
     "evaluation_strategy": "write `eval_strategy`",
@@ -41,16 +41,16 @@ DEAD_KEYS = {
     "warmup_ratio": "write `warmup_steps: 0.03`; below 1 it is a share of all steps",
 }
 
-# Keys that may name a file or a folder. See `_resolve_paths` for where a relative one is looked for.
+# Keys that may name a file or a folder. A relative path is looked for beside the recipe first, see `_resolve_paths`.
 PATH_KEYS = {
     "dataset": ("corpus", "encoder", "exclude"),
     "train": ("model_name_or_path", "chat_template_path", "dataset_name"),
     "evaluate": ("models", "benchmarks", "pool", "encoder"),
 }
 
-# What one call of a script does is no part of an experiment.
+# Flags that describe one call of a command, not an experiment.
 FLAGS_ONLY = {
-    "output_dir": "the recipe's name says where a run is kept",
+    "output_dir": "a run is written to outputs/<recipe>; use `--output_dir` for another folder",
     "dry_run": "write `--dry_run`",
     "merge": "write `--merge`",
     "verbose": "write `--verbose`",
@@ -72,7 +72,11 @@ WITHOUT_ENCODER = ("none", "random", "bm25")
 
 
 def _check_numbers(config: object, counts: tuple[str, ...], shares: tuple[str, ...] = ()) -> None:
-    """Raise a ValueError, which the parser makes one line, for a count below 1, a share outside of 0 to 1, or k < 0."""
+    """Check that counts are at least 1, shares are from 0 to 1, and k is not negative.
+
+    Raises:
+        ValueError: one is not. The parser turns it into a one-line error.
+    """
     for key, least in {"k": 0, **dict.fromkeys(counts, 1)}.items():
         if (value := getattr(config, key)) is not None and value < least:
             raise ValueError(f"`{key}: {value}`: at least {least} is needed")
@@ -264,7 +268,7 @@ class EvaluateConfig:
 
 @dataclass(frozen=True)
 class Recipe:
-    """A parsed recipe file. `sections` holds the merged YAML of the file and of all that it extends."""
+    """A recipe: its file, its language, and the sections of the file merged over those of the files it extends."""
 
     path: Path
     language: str
@@ -272,7 +276,7 @@ class Recipe:
 
     @property
     def name(self) -> str:
-        """The file's stem, which names the run everywhere."""
+        """The file's stem. It names the run in outputs, cards and reports."""
         return self.path.stem
 
     @property
@@ -281,14 +285,14 @@ class Recipe:
 
     @cached_property
     def dataset(self) -> DatasetConfig:
-        """Section `dataset`, for the scripts that read it without owning its flags."""
+        """Section `dataset`, for the commands that read it but do not have its flags."""
         return RecipeParser("dataset", DatasetConfig, PushDatasetConfig, OutputConfig, CommandConfig).parse_section(
             self
         )[0]
 
 
 class _RecipeLoader(yaml.SafeLoader):
-    """SafeLoader with the booleans and floats of YAML 1.2, and no key twice."""
+    """SafeLoader with the booleans and floats of YAML 1.2. A repeated key is an error."""
 
     yaml_implicit_resolvers = {  # noqa: RUF012 - PyYAML's own attribute
         first: [(tag, regexp) for tag, regexp in resolvers if not tag.endswith((":bool", ":float", ":timestamp"))]
@@ -299,7 +303,7 @@ class _RecipeLoader(yaml.SafeLoader):
         keys = [self.construct_object(key) for key, _ in node.value]
         for key in keys:
             if keys.count(key) > 1:
-                problem = f"key `{key}` stands twice"
+                problem = f"key `{key}` is given twice"
                 raise yaml.constructor.ConstructorError(problem=problem, problem_mark=node.start_mark)
         return super().construct_mapping(node, deep)
 
@@ -313,23 +317,27 @@ _RecipeLoader.add_implicit_resolver(
 
 
 def nearest_key(name: str, known: list[str]) -> str:
-    """The end of an error message: the known key that is nearest to a name, empty if none is near."""
-    # `lora_rank` is nearer to `lora_r` than to `local_rank`, whatever the letters say.
+    """The end of an error message that suggests the nearest known key, empty if none is near."""
+    # A known key that the name begins with wins: `lora_rank` means `lora_r`, although `local_rank` shares more letters.
     longer = sorted((key for key in known if len(key) > 3 and name.startswith(key)), key=len, reverse=True)
     match = longer or difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     return f"; did you mean `{match[0]}`?" if match else ""
 
 
 def parse_yaml(text: str) -> Any:
-    """What a text says by the rules of a recipe; raises yaml.YAMLError."""
+    """Parse YAML by the rules of a recipe.
+
+    Raises:
+        yaml.YAMLError: the text is not valid YAML.
+    """
     return yaml.load(text, Loader=_RecipeLoader)
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """The mapping that a recipe, or a study's grid, holds.
+    """Read the mapping in a recipe, or in a study's grid file.
 
     Raises:
-        UserError: the file can't be read, or holds no mapping.
+        UserError: the file can't be read, or is not a mapping.
     """
     try:
         content = parse_yaml(path.read_text(encoding="utf-8"))
@@ -342,15 +350,15 @@ def read_yaml(path: Path) -> dict[str, Any]:
         where = f"line {mark.line + 1}: " if mark else ""
         raise UserError(f"{path}: {where}not valid YAML ({getattr(error, 'problem', None) or error})") from None
     if not isinstance(content, dict):
-        raise UserError(f"{path}: a mapping of keys to values is needed, such as the recipes of recipes/ hold")
+        raise UserError(f"{path}: a recipe is a mapping of keys to values, see recipes/quickstart.yaml")
     return content
 
 
 def find_recipe(name: str, folder: Path) -> Path:
-    """The recipe file that a name means: a path relative to `folder`, else a built-in recipe.
+    """Find a recipe file: a path relative to `folder`, or the name of a built-in recipe.
 
     Raises:
-        UserError: there is neither.
+        UserError: neither exists.
     """
     path, built_in = folder / name, resource("recipes")
     if path.is_file() or Path(name).is_absolute():
@@ -364,10 +372,10 @@ def find_recipe(name: str, folder: Path) -> Path:
 
 
 def _resolve_paths(content: dict[str, Any], folder: Path) -> None:
-    """Put the recipe's folder before relative paths of its sections that exist there.
+    """Resolve relative paths against the recipe's folder, where the file or folder exists there.
 
-    Others are left as they are, and so are relative to the current folder, or are no paths: Hub ids, names. A benchmark
-    may be written NAME=PATH.
+    All other values stay as they are: paths relative to the current folder, Hub ids, and names. A benchmark may be
+    written NAME=PATH.
     """
 
     def resolve(value: object) -> object:
@@ -399,7 +407,7 @@ def load_recipe(path: str | Path) -> Recipe:
     current: Path | None = path
     while current is not None:
         if current.resolve() in [seen.resolve() for seen, _ in chain]:
-            raise UserError(f"{path}: `extends` runs in a circle through {current}; remove one of the links")
+            raise UserError(f"{path}: `extends` leads back to {current}; remove one of the links")
         content = read_yaml(current)
         for key, value in content.items():
             if key not in ("extends", "language", *SECTIONS):
@@ -425,11 +433,14 @@ def load_recipe(path: str | Path) -> Recipe:
 
 
 class RecipeParser(HfArgumentParser):
-    """Parse `script.py RECIPE [--key value ...]` into the recipe and the dataclasses of one section.
+    """Parse `RECIPE [--key value ...]` into the recipe and the dataclasses of one section.
 
     Args:
-        section: the section whose keys this script's flags are.
-        dataclass_types: dataclasses that hold the keys, such as TRL's ModelConfig and SFTConfig.
+        section: the section whose keys are the flags of this command.
+        dataclass_types: dataclasses with these keys as fields, such as TRL's ModelConfig and SFTConfig.
+
+    Example:
+        >>> recipe, config, output = RecipeParser("dataset", DatasetConfig, OutputConfig).parse_recipe(["my.yaml"])
     """
 
     def __init__(self, section: str, *dataclass_types: type, **kwargs: Any):
@@ -442,10 +453,16 @@ class RecipeParser(HfArgumentParser):
         raise UserError(f"{message} (see --help)")
 
     def parse_recipe(self, args: list[str] | None = None) -> tuple[Any, ...]:
-        """Return `(recipe, *dataclasses, *extra namespace)`; flags win over the recipe's section, that over defaults.
+        """Parse command-line arguments. Flags override the recipe's section, which overrides the defaults.
+
+        Args:
+            args: the arguments, by default those of this process.
+
+        Returns:
+            `(recipe, *dataclasses)`.
 
         Raises:
-            UserError: anything wrong with the recipe or the flags.
+            UserError: the recipe or a flag is wrong.
         """
         flags, unknown = self.parse_known_args(args)
         for word in unknown:
@@ -454,7 +471,7 @@ class RecipeParser(HfArgumentParser):
         return (recipe, *self.parse_section(recipe, args))
 
     def parse_section(self, recipe: Recipe, args: list[str] | None = ()) -> tuple[Any, ...]:
-        """Return the dataclasses filled from the recipe's section, and from `args` where given."""
+        """Fill the dataclasses from the recipe's section, then from the flags in `args`."""
         where = f"{recipe.path}: section {self.section}: "
         namespace = self.parse_args([str(recipe.path)])
         namespace.output_dir = str(recipe.output_dir / SECTIONS[self.section])
@@ -465,9 +482,9 @@ class RecipeParser(HfArgumentParser):
                 raise UserError(where + str(error).removesuffix(" (see --help)")) from None
         namespace = self.parse_args([str(recipe.path)] if args == () else args, namespace)
         del namespace.recipe
-        if getattr(namespace, "hub_token", None):  # it would end up in process lists, recipes, cards and checkpoints
+        if getattr(namespace, "hub_token", None):  # would leak into process lists, recipes, cards and checkpoints
             raise UserError(
-                "`hub_token` is not taken: log in by `hf auth login` or set the environment variable HF_TOKEN"
+                "`hub_token` is not accepted: log in with `hf auth login` or set the environment variable HF_TOKEN"
             )
         outputs = []
         for dataclass_type in self.dataclass_types:
@@ -482,7 +499,7 @@ class RecipeParser(HfArgumentParser):
         return (*outputs, namespace) if vars(namespace) else tuple(outputs)
 
     def _set(self, namespace: Any, key: str, value: Any) -> None:
-        """Check one key of the recipe as if it were a flag, and put its value into the namespace."""
+        """Check one key of the recipe as if it were a flag, and store its value in the namespace."""
         hint = self.hints.get(key)
         if hint is None or key in FLAGS_ONLY:
             self._refuse_key(key, f"unknown key `{key}`")
@@ -516,7 +533,7 @@ class RecipeParser(HfArgumentParser):
 
     def _refuse_key(self, key: str, message: str) -> NoReturn:
         if key in FLAGS_ONLY:
-            raise UserError(f"`{key}` is a flag and no recipe key: {FLAGS_ONLY[key]}")
+            raise UserError(f"`{key}` is a command-line flag, not a recipe key: {FLAGS_ONLY[key]}")
         if key in DEAD_KEYS and self.section == "train":
             raise UserError(f"`{key}` was removed from transformers or TRL: {DEAD_KEYS[key]}")
         raise UserError(message + nearest_key(key, sorted(self.hints)))

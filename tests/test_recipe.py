@@ -130,12 +130,12 @@ BAD = [
     ("dataset: {k: null}", "a value is needed"),
     ("dataset: {k: -1}", "section dataset: `k: -1`: at least 0 is needed"),
     ("dataset: {validation_fraction: 10}", "`validation_fraction: 10.0`: a number from 0 to 1 is needed"),
-    ("dataset: {k: 1, k: 2}", "line 2: .*key `k` stands twice"),
-    ("dataset: {output_dir: x}", "is a flag and no recipe key"),
+    ("dataset: {k: 1, k: 2}", "line 2: .*key `k` is given twice"),
+    ("dataset: {output_dir: x}", "is a command-line flag, not a recipe key"),
     ("dataset: 3", "`dataset` is a section"),
     ("datasets: {}", r"unknown key `datasets`; did you mean `dataset`\?"),
     ("dataset: {k: 1", "not valid YAML"),
-    ("extends: r.yaml", "circle"),
+    ("extends: r.yaml", "leads back to"),
     ("extends: gone.yaml", "gone.yaml: no such recipe"),
     ("extends: [a.yaml]", "names one recipe file"),
 ]
@@ -185,3 +185,37 @@ def test_the_nearest_name_of_a_key_that_is_spelt_out(tmp_path, train_parser):
 def test_what_trl_itself_refuses_is_one_line_too(tmp_path, train_parser):
     with pytest.raises(UserError, match="section train: .*sometimes"):
         train_parser.parse_recipe([recipe(tmp_path, "train: {save_strategy: sometimes}")])
+
+
+def test_relative_paths_are_looked_for_beside_the_recipe_first(tmp_path, monkeypatch):
+    here, elsewhere = tmp_path / "recipes", tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    write_recipe(here / "base.yaml", language="en", dataset={"corpus": "my.conll", "encoder": "models/encoder"})
+    write_recipe(here / "own.yaml", extends="base.yaml", evaluate={"benchmarks": ["mine=test", "sample_en"]})
+    (here / "my.conll").touch()
+    (here / "test").mkdir()
+    (elsewhere / "my.conll").touch()
+    (elsewhere / "models" / "encoder").mkdir(parents=True)
+    monkeypatch.chdir(elsewhere)
+    sections = load_recipe(here / "own.yaml").sections
+    assert sections["dataset"] == {"corpus": str(here / "my.conll"), "encoder": "models/encoder"}
+    assert sections["evaluate"]["benchmarks"] == [f"mine={here / 'test'}", "sample_en"]
+    assert load_recipe("../recipes/own.yaml").sections["dataset"]["corpus"] == "../recipes/my.conll"
+
+
+@pytest.mark.parametrize("name", ["zh_10k", "zh_10k.yaml", "recipes/zh_10k.yaml"])
+def test_built_in_recipes_are_found_by_name_from_any_folder(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    assert load_recipe(name).path == REPO / "recipes" / "zh_10k.yaml"
+    write_recipe(tmp_path / "own.yaml", extends=name, dataset={"size": 7})
+    assert load_recipe("own.yaml").language == "zh"
+
+
+def test_a_recipe_that_is_nowhere_is_refused_with_the_places_and_the_nearest_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(
+        UserError, match=r"zh_10.yaml: no such recipe \(looked in /.* and among the built-in ones\); did"
+    ):
+        load_recipe("zh_10.yaml")
+    write_recipe(tmp_path / "zh_10k.yaml", language="en")
+    assert load_recipe("zh_10k.yaml").language == "en", "one's own file comes first"
