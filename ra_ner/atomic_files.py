@@ -1,4 +1,4 @@
-"""Nothing half-written is left behind: write to a temporary name, then rename."""
+"""Files and folders that are either complete or absent: written under a temporary name, then renamed."""
 
 import os
 import shutil
@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a UTF-8 file that is either whole or not there."""
+    """Write a UTF-8 file, completely or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.tmp")
     temporary.write_text(text, encoding="utf-8")
@@ -16,9 +16,9 @@ def write_text(path: Path, text: str) -> None:
 
 
 def replace_folder(new: Path, path: Path) -> None:
-    """Put a folder that is whole in the place of `path`."""
+    """Move a complete folder to `path`, in place of what is there."""
     old = path.with_name(f".{path.name}.old")
-    shutil.rmtree(old, ignore_errors=True)  # of a run that was killed
+    shutil.rmtree(old, ignore_errors=True)  # left by a killed run
     if path.exists():
         path.rename(old)
     new.rename(path)
@@ -27,9 +27,9 @@ def replace_folder(new: Path, path: Path) -> None:
 
 @contextmanager
 def new_folder(path: Path) -> Iterator[Path]:
-    """Yield an empty folder to fill; once filled it takes the place of `path`. On an error `path` stays as it was."""
+    """Yield an empty folder that replaces `path` at the end of the context. After an error `path` is unchanged."""
     temporary = path.with_name(f".{path.name}.tmp")
-    shutil.rmtree(temporary, ignore_errors=True)  # of a run that was killed
+    shutil.rmtree(temporary, ignore_errors=True)  # left by a killed run
     temporary.mkdir(parents=True)
     try:
         yield temporary

@@ -1,4 +1,4 @@
-"""This process among those of one launch."""
+"""The process's place in a distributed launch."""
 
 from typing import TYPE_CHECKING
 
@@ -7,9 +7,9 @@ if TYPE_CHECKING:
 
 
 def distributed_state() -> "PartialState":
-    """The process's place among those that `accelerate launch` or `torchrun` started; alone otherwise."""
+    """The state of this process under `accelerate launch` or `torchrun`, or of a single process."""
     import torch
     from accelerate import PartialState
 
-    # Without being told, accelerate 1.15 takes each of several processes on CPUs for the only one.
+    # Without `cpu`, accelerate 1.15 treats each of several CPU processes as the only one.
     return PartialState(cpu=not torch.accelerator.is_available())

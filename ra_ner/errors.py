@@ -1,4 +1,4 @@
-"""Bad input ends in one line and a non-zero exit status, never in a traceback."""
+"""Errors that a user can correct: one line and a non-zero exit status instead of a traceback."""
 
 import errno
 import sys
@@ -7,11 +7,11 @@ from contextlib import contextmanager
 
 
 class UserError(Exception):
-    """Something that the user can put right. The message is one line: what, why, and the way out."""
+    """An error that the user can correct. The message is one line: what, why, and what to do."""
 
 
 def is_disk_full(error: BaseException) -> bool:
-    """Whether the disk is full; safetensors and torch say so in words of their own."""
+    """Whether the cause is a full disk, which safetensors and torch report in their own words."""
     chain: BaseException | None = error
     while chain is not None:
         if getattr(chain, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or "No space left on device" in str(chain):
@@ -24,7 +24,7 @@ def is_disk_full(error: BaseException) -> bool:
 def clear_errors() -> Iterator[None]:
     """Print a `UserError` as one line and exit with status 2, a full disk with status 1.
 
-    Any other error keeps its traceback: it is a bug.
+    Any other exception is a bug and keeps its traceback.
     """
     try:
         yield

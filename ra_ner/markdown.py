@@ -1,4 +1,4 @@
-"""Markdown from data: text of passages and models is shown as it is, never as markup."""
+"""Markdown from data. Text of passages and models is escaped, so it never becomes markup."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -7,12 +7,12 @@ from collections.abc import Iterable, Sequence
 def cell(value: object) -> str:
     """Escape text for a table cell or a sentence."""
     text = " ".join(str(value).split())
-    # An underscore between letters is no markup and stays readable.
+    # An underscore between letters is not markup, so it stays readable.
     return re.sub(r"([\\`*{}\[\]<>#|~$!&]|(?<!\w)_|_(?!\w))", r"\\\1", text)
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """A table with the first column to the left and the others to the right."""
+    """A table, the first column left-aligned and the others right-aligned."""
     lines = [" | ".join(cell(name) for name in header), " | ".join(["---"] + ["---:"] * (len(header) - 1))]
     lines += [" | ".join(cell(value) for value in row) for row in rows]
     return "\n".join(f"| {line} |" for line in lines)

@@ -68,7 +68,10 @@ Strategy = Literal[
     "mixed_nn",
     "hybrid",
 ]
+# Keys of section train that decide how a conversation is tokenised.
+TOKENIZER_KEYS = ("model_name_or_path", "model_revision", "chat_template_path")
 WITHOUT_ENCODER = ("none", "random", "bm25")
+ENCODERS = {"en": "thenlper/gte-large", "zh": "thenlper/gte-large-zh"}  # of the paper
 
 
 def _check_numbers(config: object, counts: tuple[str, ...], shares: tuple[str, ...] = ()) -> None:
@@ -102,7 +105,10 @@ class DatasetConfig:
     negative_probability: float = field(
         default=0.5, metadata={"help": "Chance that a type of the passage brings one type that is not in it."}
     )
-    encoder: str | None = field(default=None, metadata={"help": "sentence-transformers model that finds examples."})
+    encoder: str | None = field(
+        default=None,
+        metadata={"help": "sentence-transformers model that finds examples. Default: gte-large of the language."},
+    )
     strategy: Strategy = field(
         default="nn", metadata={"help": "How examples are chosen; none is vanilla IT. See docs/retrieval.md."}
     )
@@ -121,13 +127,17 @@ class DatasetConfig:
         default_factory=list, metadata={"help": "Benchmarks whose test texts must not occur; see docs/corpora.md."}
     )
     max_length: int | None = field(
-        default=None,
-        metadata={"help": "Tokens a row may have under train.model_name_or_path; examples are dropped until it fits."},
+        default=2048,
+        metadata={"help": "Most tokens of a row, by the tokenizer of train.model_name_or_path; null: no limit."},
     )
 
     def __post_init__(self) -> None:
         shares = ("negative_probability", "mixed_nn_probability", "validation_fraction")
         _check_numbers(self, ("size", "candidates", "max_length"), shares)
+
+    def encoder_for(self, language: str) -> str | None:
+        """The encoder that the strategy needs, by default the paper's; None if it needs none."""
+        return None if self.strategy in WITHOUT_ENCODER else self.encoder or ENCODERS[language]
 
 
 @dataclass

@@ -7,14 +7,25 @@ and errors of the others are shown too.
 
 import logging
 import os
+import sys
 import warnings
 
 logger = logging.getLogger("ra_ner")
 
 
+class _Handler(logging.StreamHandler):
+    """Writes to stderr, above the progress bar if there is one."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if tqdm := sys.modules.get("tqdm"):
+            tqdm.tqdm.write(self.format(record), file=sys.stderr)
+        else:
+            super().emit(record)
+
+
 def set_up(verbose: bool = False) -> None:
     """Send our messages to stderr, and silence the libraries unless `verbose`. Call it before they are imported."""
-    handler = logging.StreamHandler()
+    handler = _Handler()
     handler.setFormatter(logging.Formatter("%(message)s"))
     handler.addFilter(lambda record: record.levelno >= logging.WARNING or os.environ.get("RANK", "0") == "0")
     logger.handlers = [handler]

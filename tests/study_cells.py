@@ -11,7 +11,7 @@ from ra_ner.prompting.answers import parse_answer
 from ra_ner.study.grid import Cell
 
 WORDS = [f"w{number}" for number in range(12)]
-CONFIG = {"recipe": "r", "models": ["adapter"], "limit": None, "seed": 42, "k": 2}
+CONFIG = {"models": ["adapter"], "limit": None, "seed": 42, "k": 2}
 
 
 def make_cell(strategy: str, seed: int, base: str = "en", axis: str = "dataset.strategy", **values: object) -> Cell:
@@ -73,7 +73,8 @@ def write_evaluation(
         for setting in settings:
             part, texts[benchmark] = answered(seed, skill, benchmark, setting)
             rows += part
-    scores = {**CONFIG, **config, **score_all(rows, texts)}
+    labels = dict.fromkeys(benchmarks, "open")
+    scores = {"recipe": "r", "labels": labels, "config": {**CONFIG, **config}, **score_all(rows, texts)}
     write_text(folder / "predictions.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
     write_text(folder / "texts.json", json.dumps(texts))
     write_text(folder / "scores.json", scores_json(scores))

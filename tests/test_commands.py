@@ -10,41 +10,10 @@ from pathlib import Path
 import pytest
 from conftest import REPO
 
-README = (REPO / "README.md").read_text(encoding="utf-8")
-COMMANDS = re.findall(r"^(?:python|accelerate launch) .*quickstart\.yaml$", README, re.MULTILINE)
-
 
 def run(command: str, cwd: Path) -> subprocess.CompletedProcess:
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     return subprocess.run(shlex.split(command), cwd=cwd, env=environment, capture_output=True, text=True, timeout=300)
-
-
-def test_the_readme_shows_all_three_scripts():
-    assert [re.search(r"\w+\.py", command)[0] for command in COMMANDS] == [
-        "build_ra_dataset.py",
-        "train_sft.py",
-        "evaluate_ner.py",
-    ]
-
-
-@pytest.mark.parametrize("command", COMMANDS)
-def test_the_readmes_commands_run_on_the_shrunk_recipe(finished, command):
-    done = run(command, finished)
-    assert done.returncode == 0, done.stderr
-    assert "Traceback" not in done.stderr
-    if "evaluate" in command:
-        assert "| quickstart_vanilla | sample_en | zero_shot |" in done.stdout
-
-
-def test_make_quickstart_runs_the_same_commands(tmp_path):
-    subprocess.run(["git", "clone", "-q", REPO, tmp_path / "clone"], check=True)
-    (tmp_path / "clone" / "Makefile").write_bytes((REPO / "Makefile").read_bytes())
-    plan = subprocess.run(["make", "-n", "quickstart"], cwd=tmp_path / "clone", capture_output=True, text=True).stdout
-    for command in COMMANDS:
-        words = command.replace("accelerate launch", "accelerate launch --num_processes 1")
-        assert words in plan
-        if "evaluate" not in command:
-            assert words.replace("quickstart.yaml", "quickstart_vanilla.yaml") in plan
 
 
 @pytest.mark.parametrize(

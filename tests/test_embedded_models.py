@@ -10,6 +10,7 @@ from ra_ner.corpora.sources import read_corpus
 from ra_ner.errors import UserError
 from ra_ner.hub import repos as hub
 from ra_ner.recipe import DatasetConfig
+from ra_ner.retrieval.encode import Encoder
 from ra_ner.retrieval.retriever import Retriever
 
 MULTILINGUAL, ENGLISH = (REPO / "models" / name for name in ("multilingual-e5-small", "all-minilm-l6-v2"))
@@ -75,7 +76,9 @@ def test_neighbours_in_chinese_share_types(request, multilingual, monkeypatch, n
 
     def share(strategy: str, encoder: hub.LocalModel | None = None) -> float:
         """Share of examples that have a type of the passage which at most 5% of passages have."""
-        chosen = Retriever(corpus, DatasetConfig(strategy=strategy), "zh", encoder).examples(corpus)
+        chosen = Retriever(corpus, DatasetConfig(strategy=strategy), "zh", encoder and Encoder(encoder)).examples(
+            corpus
+        )
         pairs = [(one, example.passage) for one, examples in zip(corpus, chosen, strict=True) for example in examples]
         return sum(not rare.isdisjoint(set(a.types) & set(b.types)) for a, b in pairs) / len(pairs)
 

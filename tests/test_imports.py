@@ -19,6 +19,8 @@ ROOMS = [
     ["retrieval"],
     ["dataset"],
     ["inference"],
+    ["extraction"],
+    ["extractor"],
     ["training", "evaluation"],
     ["study"],
     ["embedded_models"],

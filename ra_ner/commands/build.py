@@ -22,25 +22,17 @@ def run(
 ) -> Path | None:
     """Build the dataset, push it if asked to, and return its folder; None after a dry run, and on other ranks."""
     from ..corpora.sources import load_corpus
-    from ..dataset.build import build, push_to_hub, summary, write
+    from ..dataset.build import build, push_to_hub, recipe_tokenizer, summary, write
     from ..distributed import distributed_state
     from ..hub import repos
-    from ..prompting.chat_template import load_training_tokenizer, training_length
 
     if not config.corpus:
         raise UserError(f"{recipe.path}: section dataset has no `corpus`; name a file or a Hub id")
     is_main = distributed_state().is_main_process
     if push.push_to_hub and is_main and not command.dry_run:
         repos.prepare_push("dataset", push.hub_dataset_id, push.hub_private_repo, "hub_dataset_id")
-    source = load_corpus(config.corpus, recipe.language, revision=config.revision, config=config.corpus_config)
-    count_tokens = None
-    if config.max_length:
-        keys = ("model_name_or_path", "model_revision", "chat_template_path")
-        model, revision, template = (recipe.sections["train"].get(key) for key in keys)
-        if not model:
-            raise UserError(f"{recipe.path}: section dataset: `max_length` needs train.model_name_or_path")
-        count_tokens = training_length(load_training_tokenizer(model, revision, template))
-    dataset = build(source, recipe.language, recipe.name, config, count_tokens)
+    corpus = load_corpus(config.corpus, recipe.language, revision=config.revision, config=config.corpus_config)
+    dataset = build(corpus, recipe.language, recipe.name, config, recipe_tokenizer(recipe, config))
     if not is_main:
         return None
     folder = Path(output.output_dir)
@@ -48,8 +40,11 @@ def run(
         print(f"{summary(dataset)}\n\nA dry run: nothing was written to {folder}")
         return None
     write(dataset, folder)
-    logger.info("%s: %s rows, %s questions", folder, dataset.facts["rows"], dataset.facts["questions"])
+    for split, rows in dataset.facts["rows"].items():
+        logger.info("%s: %d rows, %d questions", split, rows, dataset.facts["questions"][split])
+    logger.info("dataset: %s (its README.md says how it was made)", folder)
     if push.push_to_hub:
         commit = push_to_hub(folder, recipe.name, push.hub_dataset_id)
         logger.info("pushed to %s at %s", push.hub_dataset_id, commit)
+    logger.info("next: accelerate launch -m ra_ner train %s", recipe.path)
     return folder

@@ -1,8 +1,11 @@
 """Ask models for the entities of benchmarks, zero-shot and with examples, and report entity-level P, R and F1."""
 
+import logging
 from pathlib import Path
 
 from ..recipe import CommandConfig, EvaluateConfig, OutputConfig, PushScoresConfig, Recipe, RecipeParser
+
+logger = logging.getLogger(__name__)
 
 
 def make_parser() -> RecipeParser:
@@ -19,9 +22,12 @@ def run(
     """Evaluate, print the report, push it if asked to, and return the scores; None on other ranks than the main one."""
     from ..distributed import distributed_state
     from ..evaluation.publish import push_to_hub
-    from ..evaluation.run import evaluate
+    from ..evaluation.run import evaluate, plan
     from ..hub import repos
 
+    if command.dry_run:
+        print(f"{plan(recipe, config)}\n\nA dry run: nothing was asked or written")
+        return None
     if push.push_to_hub and distributed_state().is_main_process:
         repos.prepare_push("model", push.hub_model_id, push.hub_private_repo, "hub_model_id")
         if push.hub_dataset_id:
@@ -31,6 +37,7 @@ def run(
     if scores is None:
         return None
     print((folder / "report.md").read_text(encoding="utf-8"))
+    logger.info("report: %s (for a browser); scores.json and predictions.jsonl are beside it", folder / "report.html")
     if push.push_to_hub:
         push_to_hub(folder, recipe, push.hub_model_id, push.hub_dataset_id)
     return scores

@@ -13,15 +13,9 @@ logger = logging.getLogger(__name__)
 
 
 def make_parser(description: str = __doc__) -> RecipeParser:
-    import torch
-    from trl import ModelConfig, SFTConfig
+    from ..training.defaults import train_parser
 
-    parser = RecipeParser("train", TrainConfig, ModelConfig, SFTConfig, CommandConfig, description=description)
-    # bfloat16 without a GPU is refused unless `use_cpu` is set, so the default follows the machine.
-    parser.set_defaults(use_cpu=not torch.accelerator.is_available(), assistant_only_loss=True, hub_private_repo=True)
-    # Every trainable weight of an adapter is used in every step; an hour for the first process to prepare large data.
-    parser.set_defaults(ddp_find_unused_parameters=False, ddp_timeout=3600, report_to="tensorboard")
-    return parser
+    return train_parser(description)
 
 
 def main(arguments: list[str]) -> None:
@@ -35,11 +29,11 @@ def run(
     training_args: "SFTConfig",
     command: CommandConfig,
 ) -> None:
-    """Train the adapter, and merge it if asked to; with `dry_run`, show what would be trained."""
-    from ..training.trainer import train
+    """Train the adapter, and merge it with `--merge`; with `--dry_run` print what would be trained."""
+    from ..training.trainer import plan, train
 
     if command.dry_run:
-        train(recipe, config, model_args, training_args, dry_run=True)
+        print(f"{plan(recipe, config, model_args, training_args)}\n\nA dry run: nothing was trained or written")
         return
     run_dir = Path(training_args.output_dir)
     adapter = run_dir / "adapter"
@@ -52,6 +46,7 @@ def run(
         logger.info("%s is finished, so nothing is trained; remove it to train again", adapter)
     else:
         train(recipe, config, model_args, training_args)
-        logger.info("%s: adapter, tokenizer and chat template", adapter)
+        logger.info("adapter: %s\nlogs: tensorboard --logdir %s", adapter, run_dir / "logs")
+        logger.info("next: ra-ner evaluate %s", recipe.path)
     if config.merge:
         merge(adapter, run_dir / "merged", model_args.load_in_4bit)

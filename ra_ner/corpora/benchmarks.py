@@ -1,4 +1,4 @@
-"""The table of benchmarks: where each lives, its language and its label words."""
+"""Benchmarks: where each is found, its language, and the words its labels are asked by."""
 
 import difflib
 import json
@@ -7,17 +7,20 @@ from pathlib import Path
 
 from ..errors import UserError
 from ..passage import Passage
+from ..paths import resource
 from .sources import load_corpus
 
-CATCH_ALL = "misc"  # never asked for
+CATCH_ALL = "misc"  # never asked
 
 
 @dataclass(frozen=True)
 class BenchmarkSpec:
-    """Where a benchmark lives, and `words`, the words that each of its labels (in lower case) is asked for by.
+    """Where a benchmark is found, and how its labels are asked.
 
-    Without words its types are open and stand as they are. `test` and `train` are files; `hub_id` and `hub_config` name
-    a dataset of the Hub; with neither the user gives the place.
+    Attributes:
+        words: label in lower case -> the words it is asked by; None for open types, which are asked as written.
+        test, train: files.
+        hub_id, hub_config: a dataset of the Hub. Without files and dataset the user names the files.
     """
 
     language: str
@@ -30,10 +33,13 @@ class BenchmarkSpec:
 
 @dataclass(frozen=True)
 class Benchmark:
-    """`types` is the closed label set that is asked of every passage, None for open types; `train` may be empty.
+    """A loaded benchmark.
 
-    `labels` names the label set, as its wording moves scores by points: `ra_ner` (the table below), `labels.json` (of
-    the user's folder), or `open`.
+    Attributes:
+        train: passages for in-domain examples; may be empty.
+        types: the label set that every passage is asked for, None for open types.
+        labels: name of the label set, since its wording changes scores by points: `ra_ner` (the table below),
+            `labels.json` (of the user's folder), or `open`.
     """
 
     name: str
@@ -53,10 +59,14 @@ def _same(*labels: str) -> dict[str, str]:
     return {label: label for label in labels}
 
 
-# The benchmarks of the paper. Labels are those of the published files.
+# The benchmarks of the paper, with the labels of the published files.
 BENCHMARKS = {
-    "sample_en": BenchmarkSpec("en", test=Path("data/sample/en_test.jsonl"), train=Path("data/sample/en.jsonl")),
-    "sample_zh": BenchmarkSpec("zh", test=Path("data/sample/zh_test.jsonl"), train=Path("data/sample/zh.jsonl")),
+    "sample_en": BenchmarkSpec(
+        "en", test=resource("data/sample/en_test.jsonl"), train=resource("data/sample/en.jsonl")
+    ),
+    "sample_zh": BenchmarkSpec(
+        "zh", test=resource("data/sample/zh_test.jsonl"), train=resource("data/sample/zh.jsonl")
+    ),
     "crossner_ai": _crossner(
         "ai",
         **_same("algorithm", "conference", "field", "product", "researcher", "task", "university"),
@@ -147,64 +157,83 @@ BENCHMARKS = {
 }
 
 
-def load_benchmark(name: str, language: str) -> Benchmark:
-    """Load a benchmark: a name of the table, `name=PATH` for one that lies at PATH, or a path alone.
+def load_benchmark(argument: str, language: str) -> Benchmark:
+    """Load a benchmark.
 
-    PATH is a folder with a file called test (else dev), one called train for in-domain examples where there is one, and
-    labels.json (label -> words) where the table's words are not wanted; or one file. Files are in any form that
-    `load_corpus` reads. A path alone without labels.json has open types.
+    Args:
+        argument: a name of the table; NAME=PATH for files that you have, where NAME may be new; or a path. A path is
+            one test file, or a folder with a file `test` (else `dev`), perhaps `train` for in-domain examples, and
+            perhaps `labels.json`, which maps labels to the words they are asked by. Files are in any form that
+            `load_corpus` reads. Without labels.json and a known name, types are open: they are asked as written.
 
     Raises:
         UserError: there is no such benchmark, it is in another language, or a label has no words.
+
+    Example:
+        >>> load_benchmark("mine=my_test.conll", "en").types is None
+        True
     """
-    known, _, given = name.partition("=")
-    if known not in BENCHMARKS and not given:
-        known, given = "", name
-    if known and known not in BENCHMARKS:
-        raise _unknown(known)
-    entry = BENCHMARKS[known] if known else BenchmarkSpec(language)
-    if entry.language != language:
-        raise UserError(f"benchmark {known} is in {entry.language}, the recipe's language is {language}")
-    labels = "ra_ner" if entry.words else "open"
-    if given:
-        entry, labels = user_benchmark(Path(given), entry, labels)
-    elif not entry.test and not entry.hub_id:
-        raise UserError(f"benchmark {known} can't be fetched from the Hub: get its files and write {known}=PATH")
-    if entry.test:
-        test = load_corpus(str(entry.test), language).passages
-        train = load_corpus(str(entry.train), language).passages if entry.train else []
-    else:
-        test, train = (
-            load_corpus(entry.hub_id, language, split=split, config=entry.hub_config).passages
-            for split in ("test", "train")
-        )
-    if entry.words:
-        test, train = ([_verbalise(passage, entry.words, known or given) for passage in part] for part in (test, train))
-    types = [word for word in dict.fromkeys(entry.words.values()) if word != CATCH_ALL] if entry.words else None
-    return Benchmark(known or given, test, train, types, labels)
+    name, path = _parse(argument)
+    spec = BENCHMARKS.get(name, BenchmarkSpec(language))
+    if spec.language != language:
+        raise UserError(f"benchmark {name} is in {spec.language}, the recipe's language is {language}")
+    labels = "ra_ner" if spec.words else "open"
+    if path:
+        spec, labels = user_benchmark(path, spec, labels)
+    test, train = _read(name, spec)
+    if spec.words:
+        test, train = ([_verbalise(passage, spec.words, name) for passage in part] for part in (test, train))
+    types = [word for word in dict.fromkeys(spec.words.values()) if word != CATCH_ALL] if spec.words else None
+    return Benchmark(name, test, train, types, labels)
 
 
-def user_benchmark(path: Path, entry: BenchmarkSpec, labels: str) -> tuple[BenchmarkSpec, str]:
-    """The entry of a benchmark whose files the user has, and the name of its label set."""
+def _parse(argument: str) -> tuple[str, Path | None]:
+    """The name and the path of an argument; a path alone is its own name."""
+    name, _, path = argument.partition("=")
+    if path:
+        return name, Path(path)
+    if argument in BENCHMARKS:
+        return argument, None
+    if Path(argument).exists():
+        return argument, Path(argument)
+    raise _unknown(argument)
+
+
+def user_benchmark(path: Path, spec: BenchmarkSpec, labels: str) -> tuple[BenchmarkSpec, str]:
+    """The spec of a benchmark whose files the user has, and the name of its label set."""
     if path.is_file():
-        return replace(entry, test=path, train=None), labels
+        return replace(spec, test=path, train=None), labels
     files = {file.stem: file for file in sorted(path.glob("*.*"))} if path.is_dir() else {}
     test = files.get("test") or files.get("dev")
     if test is None:
         raise _unknown(str(path))
-    entry = replace(entry, test=test, train=files.get("train"))
+    spec = replace(spec, test=test, train=files.get("train"))
     if file := files.get("labels"):
-        return replace(entry, words=_read_words(file)), "labels.json"
-    return entry, labels
+        return replace(spec, words=_read_words(file)), "labels.json"
+    return spec, labels
+
+
+def _read(name: str, spec: BenchmarkSpec) -> tuple[list[Passage], list[Passage]]:
+    """The test and the train passages, from files or the Hub."""
+    if spec.test:
+        test = load_corpus(str(spec.test), spec.language).passages
+        return test, load_corpus(str(spec.train), spec.language).passages if spec.train else []
+    if not spec.hub_id:
+        raise UserError(f"benchmark {name} is not on the Hub: get its files and write {name}=PATH")
+    test, train = (
+        load_corpus(spec.hub_id, spec.language, split=split, config=spec.hub_config).passages
+        for split in ("test", "train")
+    )
+    return test, train
 
 
 def _read_words(file: Path) -> dict[str, str]:
     try:
         words = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError:  # no JSON, or no UTF-8
+    except ValueError:  # neither JSON nor UTF-8
         words = None
     if not isinstance(words, dict) or not all(isinstance(word, str) and word.strip() for word in words.values()):
-        raise UserError(f'{file}: it has to map each label to the words it is asked for by, as in {{"PER": "person"}}')
+        raise UserError(f'{file}: it must map each label to the words it is asked by, such as {{"PER": "person"}}')
     return {label.lower(): word for label, word in words.items()}
 
 
@@ -212,7 +241,8 @@ def _unknown(name: str) -> UserError:
     near = difflib.get_close_matches(Path(name).name, BENCHMARKS, n=1)
     hint = f"; did you mean {near[0]}?" if near else "."
     return UserError(
-        f"unknown benchmark {name}{hint} Known: {', '.join(BENCHMARKS)}, files, and folders with a file test or dev"
+        f"unknown benchmark {name}{hint} Known are {', '.join(BENCHMARKS)}; files and folders with a file test or dev "
+        f"(looked in {Path.cwd()} and beside the recipe)"
     )
 
 

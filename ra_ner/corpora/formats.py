@@ -13,9 +13,9 @@ LOOKED_AT = 100  # rows or lines by which a form is told
 # The datasets of tner have `tags`, numbers that a file of theirs names.
 TAG_COLUMNS = ("ner_tags", "tags")
 
-SKIPPED = "malformed rows skipped"
-NOT_FOUND = "mentions not found in the text"
-WRONG_OFFSETS = "offsets that do not fit the text"
+SKIPPED = "skipped_malformed"
+NOT_FOUND = "mentions_not_in_text"
+WRONG_OFFSETS = "mentions_with_wrong_offsets"
 
 Row = dict  # one JSON object
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from ..passage import Entity, Passage
 
 # A sentence ends after its mark and closing quotes: where space follows, in Chinese anywhere; and at a line break.
-_SENTENCE_END = re.compile(r"[.!?]+[\"'”’)\]]*\s+|[。！？]+[”’」』）]*\s*|\n\s*")
+SENTENCE_END = re.compile(r"[.!?]+[\"'”’)\]]*\s+|[。！？]+[”’」』）]*\s*|\n\s*")
 
 
 def split_at_sentence_end(passage: Passage, fits: Callable[[Passage], bool]) -> list[Passage]:
@@ -23,7 +23,7 @@ def _split(passage: Passage, start: int, end: int, fits: Callable[[Passage], boo
     if fits(part):
         return [part]
     spans = [(entity.start, entity.end) for entity in passage.entities if entity.start is not None]
-    ends = [start + match.end() for match in _SENTENCE_END.finditer(passage.text[start:end])]
+    ends = [start + match.end() for match in SENTENCE_END.finditer(passage.text[start:end])]
     cuts = [cut for cut in ends if cut < end and not any(first < cut < last for first, last in spans)]
     if not cuts:
         return [part]

@@ -21,6 +21,7 @@ from huggingface_hub import HfApi, hf_hub_download
 from ..errors import UserError
 from ..hub.repos import hub_errors, load_dataset_at
 from ..passage import Passage, to_passage
+from ..paths import resource
 from .formats import CORPUS, SKIPPED, TAG_COLUMNS, Format, is_tagged, recognise, tagged_rows, unknown_form
 
 logger = logging.getLogger(__name__)
@@ -30,6 +31,8 @@ PARQUET_COPY = "refs/convert/parquet"  # the branch where the Hub keeps what it 
 _IN_PARQUET_COPY = re.compile(r"[^/]+/[^/]+/\d+\.parquet")
 
 LABEL_FILE = "dataset/label.json"
+
+BUILT_IN = {name: resource(f"data/sample/{name.removeprefix('sample_')}.jsonl") for name in ("sample_en", "sample_zh")}
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,8 @@ def load_corpus(
         UserError: the source can't be read, is in no known form, or holds no passage or no entity.
     """
     path, commit, license = Path(source), None, None
+    if not path.exists() and source in BUILT_IN:
+        path = BUILT_IN[source]
     if path.is_dir():
         raise UserError(f"{source} is a folder; name a file in it")
     if path.is_file():
@@ -156,7 +161,7 @@ def _load_from_hub(
     source: str, split: str, revision: str | None, config: str | None
 ) -> tuple[Dataset, str, str | None]:
     """A split of a Hub dataset, the commit it was read at, and the license that its card names."""
-    with hub_errors(f"{source!r} is no file here, and as a dataset of the Hub it can't be read"):
+    with hub_errors(f"{source!r} is not a file in {Path.cwd()} or beside the recipe, and not readable on the Hub"):
         info = HfApi().dataset_info(source, revision=revision)
     license = info.card_data.license if info.card_data else None
     files = [sibling.rfilename for sibling in info.siblings or []]

@@ -10,12 +10,13 @@ import json
 import logging
 import random
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property
 from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -32,10 +33,16 @@ from ..corpora.sources import LoadedCorpus
 from ..errors import UserError
 from ..hub import repos
 from ..passage import Passage, fingerprint, merge_duplicates, sample
-from ..prompting.conversation import Message, NegativeTypes, Wording, find_wording, training_conversation, transcript
-from ..recipe import WITHOUT_ENCODER, DatasetConfig
+from ..prompting.chat_template import control_tokens, load_training_tokenizer, training_length
+from ..prompting.conversation import Message, NegativeTypes, find_wording, training_conversation, transcript
+from ..prompting.length_limit import LengthLimit
+from ..recipe import TOKENIZER_KEYS, DatasetConfig, Recipe
+from ..retrieval.encode import Encoder
 from ..retrieval.retriever import Example, Retriever
 from .card import dataset_card
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 logger = logging.getLogger(__name__)
 
@@ -52,77 +59,73 @@ FEATURES = Features(
         "example_scores": List(Value("float32")),
     }
 )
-
-
-@dataclass(frozen=True)
-class RADataset:
-    """Rows in the splits train and validation, and the facts of how they were made."""
-
-    splits: DatasetDict
-    facts: dict
-
-
-CountTokens = Callable[[list[Message]], int]
 QUANTILES = {"shortest": 0, "median": 0.5, "90%": 0.9, "99%": 0.99, "longest": 1}
 TYPES_SHOWN = 20
 ROWS_SHOWN = 3
 
 
+@dataclass(frozen=True)
+class RADataset:
+    """Rows in the splits train and validation, and the facts about how they were made (ra_it.json)."""
+
+    splits: DatasetDict
+    facts: dict
+
+
 def build(
-    source: LoadedCorpus, language: str, name: str, config: DatasetConfig, count_tokens: CountTokens | None = None
+    corpus: LoadedCorpus,
+    language: str,
+    name: str,
+    config: DatasetConfig,
+    tokenizer: "PreTrainedTokenizerBase | None" = None,
 ) -> RADataset:
     """Make the rows of the recipe called `name`. The same passages and keys give the same rows.
 
-    The split comes first; the examples of both splits come from the train split, never the passage itself nor one
-    with the same text. A passage's negative types and turn order depend on the seed and its id alone, so that the
-    vanilla twin of a recipe (`strategy: none`) has the same rows in the same order.
+    The corpus is split first. The examples of both splits come from the train split, without the passage itself and
+    those with the same text. Negative types and the order of questions depend on the seed and the passage's id alone,
+    so the baseline of a recipe (`strategy: none`) has the same rows in the same order.
 
     Args:
-        count_tokens: the length of a conversation as it will be trained; needed for `max_length`. A text that is too
-            long without examples is cut at the ends of sentences; then examples of a row are dropped, the last one
-            first, until it fits.
+        tokenizer: of the model to be trained, with its training chat template; needed for `max_length`. Passages that
+            contain one of its control tokens are dropped. A text that is too long without examples is split at
+            sentence ends; then examples are dropped from a row, the last one first, until it fits.
 
     Raises:
         UserError: nothing would be left to train on, or a key does not fit.
     """
-    wording = find_wording(config.wording, language)
-    if config.strategy not in WITHOUT_ENCODER and not config.encoder:
-        raise UserError(f"section dataset: strategy {config.strategy} needs `encoder`, a sentence-transformers model")
-    splits, counts = split_passages(source, language, config)
-    make_row = partial(
-        _row, negatives=NegativeTypes(splits["train"], config.negative_probability), wording=wording, seed=config.seed
-    )
-    limit = LengthFitter(config.max_length, count_tokens, make_row)
-    splits = {split: limit.cut_texts(part) for split, part in splits.items()}
-    if not splits["train"]:
-        raise UserError(f"section dataset: no text is within `max_length: {config.max_length}`; raise it")
-    if config.strategy != "none" and len(splits["train"]) <= config.k:
-        logger.info(f"k is {config.k}, but the pool has {len(splits['train'])} passages: each is shown what there is")
-    encoder = repos.fetch_model(config.encoder) if config.strategy not in WITHOUT_ENCODER else None
-    retriever = Retriever(splits["train"], config, language, encoder)
-    examples = iter(retriever.examples(splits["train"] + splits["validation"]))
+    splits = PassageSplits(corpus, language, config, tokenizer)
+    if config.strategy != "none" and len(splits.train) <= config.k:
+        logger.info(f"k is {config.k}, but the pool has only {len(splits.train)} passages: rows show fewer examples")
+    encoder_name = config.encoder_for(language)
+    encoder = Encoder(repos.fetch_model(encoder_name)) if encoder_name else None
+    retriever = Retriever(splits.train, config, language, encoder)
+    examples = iter(retriever.examples(splits.train + splits.validation))
     rows = {
-        split: _to_dataset(limit.fit(passage, next(examples)) for passage in part)
-        for split, part in splits.items()
+        split: _to_dataset(splits.row(passage, next(examples)) for passage in part)
+        for split, part in (("train", splits.train), ("validation", splits.validation))
         if part
     }
-    passages_of_type = Counter(type_ for part in splits.values() for passage in part for type_ in passage.types)
+    passages_of_type = Counter(t for passage in splits.train + splits.validation for t in passage.types)
     facts = {
         "ra_ner": __version__,
         "recipe": name,
         "language": language,
-        **vars(config),
-        "k": config.k if config.strategy != "none" else 0,
-        "encoder_revision": encoder and encoder.revision,
-        "corpus_commit": source.commit,
-        "corpus_license": source.license,
-        "corpus_fingerprint": fingerprint(source.passages),
-        **counts,
-        **limit.counts,
+        "config": {
+            **vars(config),
+            "k": config.k if config.strategy != "none" else 0,
+            "encoder": encoder_name,
+        },
+        "encoder_revision": encoder and encoder.model.revision,
+        "corpus": {
+            "commit": corpus.commit,
+            "license": corpus.license,
+            "fingerprint": fingerprint(corpus.passages),
+        },
+        "counts": splits.counts,
         "rows": {split: len(part) for split, part in rows.items()},
         "examples": {split: _total(part, "example_ids") for split, part in rows.items()},
         "questions": {split: (_total(part, "completion") + len(part)) // 2 for split, part in rows.items()},
-        "tokens": {name: int(np.quantile(limit.lengths, q)) for name, q in QUANTILES.items() if limit.lengths},
+        "tokens": {name: int(np.quantile(splits.lengths, q)) for name, q in QUANTILES.items() if splits.lengths},
         "types": len(passages_of_type),
         "passages_of_type": dict(passages_of_type.most_common(TYPES_SHOWN)),
         "versions": {library: version(library) for library in LIBRARIES},
@@ -130,54 +133,94 @@ def build(
     return RADataset(DatasetDict(rows), facts)
 
 
-def split_passages(
-    source: LoadedCorpus, language: str, config: DatasetConfig
-) -> tuple[dict[str, list[Passage]], dict[str, int]]:
-    """The passages of the splits train and validation, and how many were left out for what reason.
-
-    Duplicates are merged, and passages that a benchmark of `exclude` holds or that have no entity are left out, before
-    `size` passages are drawn.
+def recipe_tokenizer(recipe: Recipe, config: DatasetConfig) -> "PreTrainedTokenizerBase | None":
+    """The tokenizer that rows of a recipe are measured with: of the model that it trains. None if it names none.
 
     Raises:
-        UserError: no passage is left to train on.
+        UserError: the recipe sets `max_length` but names no model, or the tokenizer can't be loaded.
     """
-    distinct = merge_duplicates(source.passages)
-    tested = [passage for benchmark in config.exclude for passage in load_benchmark(benchmark, language).test]
-    clean = drop_contaminated(distinct, tested, language)
-    annotated = [passage for passage in clean if passage.entities]
-    usable = sample(annotated, config.size, config.seed)
-    held_out = round(len(usable) * config.validation_fraction)
-    splits = {"train": usable[held_out:], "validation": usable[:held_out]}
-    if not splits["train"]:
-        raise UserError("section dataset: no passage is left to train on; raise `size` or lower `validation_fraction`")
-    counts = {
-        "passages_read": len(source.passages),
-        **source.counts,
-        "merged_duplicates": len(source.passages) - len(distinct),
-        "dropped_contaminated": len(distinct) - len(clean),
-        "dropped_without_entities": len(clean) - len(annotated),
-    }
-    return splits, counts
+    model, revision, template = (recipe.sections["train"].get(key) for key in TOKENIZER_KEYS)
+    if model:
+        return load_training_tokenizer(model, revision, template)
+    if config.max_length and config.max_length != DatasetConfig.max_length:
+        raise UserError(f"{recipe.path}: section dataset: `max_length` needs train.model_name_or_path")
+    logger.info("the recipe names no train.model_name_or_path, so the length of rows is not checked")
+    return None
 
 
-class LengthFitter:
-    """Makes rows of at most `max_length` tokens, and counts what that took. Without a limit rows stay as they are."""
+def training_passages(
+    corpus: LoadedCorpus, language: str, config: DatasetConfig, tokenizer: "PreTrainedTokenizerBase | None" = None
+) -> list[Passage]:
+    """The passages of the train rows that `build` makes, with texts split as there.
 
-    def __init__(self, max_length: int | None, count_tokens: CountTokens | None, make_row: Callable[..., Row]):
-        self.max_length, self.count_tokens, self.make_row = max_length, count_tokens, make_row
+    Raises:
+        UserError: as `build`.
+    """
+    return PassageSplits(corpus, language, config, tokenizer).train
+
+
+class PassageSplits:
+    """Train and validation passages of a corpus, and the rows that they become.
+
+    Attributes:
+        train: also the pool that examples come from.
+        validation: may be empty.
+        counts: how many passages or examples were dropped, merged or split, by reason.
+        lengths: tokens of each row made so far; stays empty without `max_length`.
+    """
+
+    def __init__(
+        self,
+        corpus: LoadedCorpus,
+        language: str,
+        config: DatasetConfig,
+        tokenizer: "PreTrainedTokenizerBase | None" = None,
+    ):
+        self.config, self.tokenizer = config, tokenizer
+        self.wording = find_wording(config.wording, language)
+        self.counts: dict[str, int] = {"passages_read": len(corpus.passages), **corpus.counts}
         self.lengths: list[int] = []
-        self.counts = dict.fromkeys(("split_too_long", "dropped_too_long", "dropped_examples"), 0)
+        self.train, self.validation = self._split(self._usable(corpus.passages, language))
+        self.negatives = NegativeTypes(self.train, config.negative_probability)
+        self.train, self.validation = self._fitting(self.train), self._fitting(self.validation)
+        self.counts.setdefault("dropped_examples", 0)
+        if not self.train:
+            raise UserError(f"section dataset: no text fits into `max_length: {config.max_length}`; raise it")
 
-    def _length(self, row: Row) -> int:
-        return self.count_tokens(row["prompt"] + row["completion"])
+    @cached_property
+    def limit(self) -> LengthLimit | None:
+        if not self.tokenizer or not self.config.max_length:
+            return None
+        return LengthLimit(self.config.max_length, training_length(self.tokenizer))
 
-    def _fits_alone(self, passage: Passage) -> bool:
-        """Whether a passage fits without examples; one without entities makes no row."""
-        return not passage.entities or self._length(self.make_row(passage, [])) <= self.max_length
+    def _usable(self, passages: Sequence[Passage], language: str) -> list[Passage]:
+        """Merge duplicates, and drop passages of benchmarks, with control tokens, and without entities."""
+        distinct = merge_duplicates(passages)
+        tested = [passage for name in self.config.exclude for passage in load_benchmark(name, language).test]
+        clean = drop_contaminated(distinct, tested, language)
+        control = control_tokens(self.tokenizer) if self.tokenizer else []
+        plain = [passage for passage in clean if not _contains(passage, control)]
+        annotated = [passage for passage in plain if passage.entities]
+        self.counts |= {
+            "merged_duplicates": len(passages) - len(distinct),
+            "dropped_contaminated": len(distinct) - len(clean),
+            "dropped_control_tokens": len(clean) - len(plain),
+            "dropped_without_entities": len(plain) - len(annotated),
+        }
+        return annotated
 
-    def cut_texts(self, passages: list[Passage]) -> list[Passage]:
-        """Passages that fit without examples: those that do not are cut at the ends of sentences."""
-        if not self.max_length:
+    def _split(self, passages: list[Passage]) -> tuple[list[Passage], list[Passage]]:
+        """Draw `size` passages by seed and hold `validation_fraction` of them out."""
+        drawn = sample(passages, self.config.size, self.config.seed)
+        held_out = round(len(drawn) * self.config.validation_fraction)
+        if held_out == len(drawn):
+            raise UserError("section dataset: no passage to train on; raise `size` or lower `validation_fraction`")
+        return drawn[held_out:], drawn[:held_out]
+
+    def _fitting(self, passages: list[Passage]) -> list[Passage]:
+        """Passages that fit into `max_length` without examples. Longer texts are split at sentence ends."""
+        self.counts |= {key: self.counts.get(key, 0) for key in ("split_too_long", "dropped_too_long")}
+        if not self.limit:
             return passages
         kept = []
         for passage in tqdm(passages, desc="Measuring texts", disable=len(passages) < 1000):
@@ -191,37 +234,50 @@ class LengthFitter:
             kept += fitting
         return kept
 
-    def fit(self, passage: Passage, examples: list[Example]) -> Row:
-        """The row with as many of the examples, from the first on, as fit."""
-        row = self.make_row(passage, examples)
-        if self.max_length:
-            while (length := self._length(row)) > self.max_length and examples:
-                examples = examples[:-1]
-                row = self.make_row(passage, examples)
-                self.counts["dropped_examples"] += 1
-            self.lengths.append(length)
+    def _fits_alone(self, passage: Passage) -> bool:
+        """Whether a passage fits without examples. One without entities makes no row, so it always fits."""
+        return not passage.entities or self.limit.fits(_messages(self._row(passage, [])))
+
+    def row(self, passage: Passage, examples: Sequence[Example]) -> Row:
+        """The row of a passage, with as many of its examples as fit, best first."""
+        if not self.limit:
+            return self._row(passage, examples)
+        fitting = self.limit.fitting_examples(examples, lambda shown: _messages(self._row(passage, shown)))
+        self.counts["dropped_examples"] += len(examples) - len(fitting)
+        row = self._row(passage, fitting)
+        self.lengths.append(self.limit.count(_messages(row)))
         return row
 
+    def _row(self, passage: Passage, examples: Sequence[Example]) -> Row:
+        rng = random.Random(f"{self.config.seed}:{passage.id}")
+        types = passage.types + self.negatives.sample(passage, rng)
+        rng.shuffle(types)
+        shown = [example.passage for example in examples]
+        prompt, completion = training_conversation(passage, types, shown, self.wording)
+        return {
+            "id": passage.id,
+            "prompt": prompt,
+            "completion": completion,
+            "example_ids": [example.passage.id for example in examples],
+            # The last digits of a vector depend on the batch that it was encoded in: rounded, equal builds stay equal.
+            "example_scores": [round(example.score, 4) for example in examples],
+        }
 
-def _row(passage: Passage, examples: list[Example], negatives: NegativeTypes, wording: Wording, seed: int) -> Row:
-    rng = random.Random(f"{seed}:{passage.id}")
-    types = passage.types + negatives.sample(passage, rng)
-    rng.shuffle(types)
-    prompt, completion = training_conversation(passage, types, [example.passage for example in examples], wording)
-    return {
-        "id": passage.id,
-        "prompt": prompt,
-        "completion": completion,
-        "example_ids": [example.passage.id for example in examples],
-        # The last digits of a vector depend on the batch it was encoded in, and would make equal builds differ.
-        "example_scores": [round(example.score, 4) for example in examples],
-    }
+
+def _contains(passage: Passage, tokens: Sequence[str]) -> bool:
+    """Whether the text, a mention or a type contains one of the tokens. A conversation shows nothing else of it."""
+    texts = [passage.text, *(word for entity in passage.entities for word in (entity.text, entity.type))]
+    return any(token in text for token in tokens for text in texts)
+
+
+def _messages(row: Row) -> list[Message]:
+    return row["prompt"] + row["completion"]
 
 
 def _to_dataset(rows: Iterator[Row]) -> Dataset:
-    """What `Dataset.from_list` gives, in half the time, as that checks each value before Arrow does.
+    """The same as `Dataset.from_list`, in half the time: that checks each value before Arrow does.
 
-    Rows are moved to Arrow a thousand at a time: as Python objects they take much more memory.
+    Rows are moved to Arrow a thousand at a time, because they take much more memory as Python objects.
     """
     schema = FEATURES.arrow_schema
     batches = iter(lambda: list(islice(rows, 1000)), [])
@@ -229,27 +285,27 @@ def _to_dataset(rows: Iterator[Row]) -> Dataset:
 
 
 def _total(dataset: Dataset, column: str) -> int:
-    """How many items the lists of a column have together."""
+    """The number of items in all lists of a column."""
     return pc.sum(pc.list_value_length(dataset.data[column])).as_py()
 
 
 def summary(dataset: RADataset) -> str:
-    """What a dry run shows: settings and counts, then the first conversation."""
+    """What a dry run shows: the facts, then the first conversation."""
     facts = "\n".join(f"{key}: {json.dumps(value, ensure_ascii=False)}" for key, value in dataset.facts.items())
     row = dataset.splits["train"][0]
-    return f"{facts}\n\n{transcript(row['prompt'] + row['completion'])}"
+    return f"{facts}\n\n{transcript(_messages(row))}"
 
 
 def write(dataset: RADataset, folder: Path) -> None:
-    """Write the folder, whole or not at all."""
+    """Write the folder, completely or not at all."""
     name = dataset.facts["recipe"]
     with new_folder(folder) as new:
         (new / name).mkdir()
         files = {}
         for split, part in dataset.splits.items():
             part.to_parquet(new / "rows.parquet")
-            # `load_dataset` of a local folder caches by file name alone (datasets 5.2: rows of an earlier build come
-            # back), so the name tells the content.
+            # The name holds a digest of the content: for a local folder `load_dataset` caches by file name alone
+            # (datasets 5.2) and would return the rows of an earlier build.
             digest = hashlib.sha256((new / "rows.parquet").read_bytes()).hexdigest()[:12]
             files[split] = f"{name}/{split}-{digest}.parquet"
             (new / "rows.parquet").rename(new / files[split])
@@ -261,12 +317,15 @@ def write(dataset: RADataset, folder: Path) -> None:
 
 
 def push_to_hub(folder: Path, name: str, repo_id: str) -> str:
-    """Push the config `name` of a folder; other configs of the repo, rows and card, stay as they are.
+    """Push the config `name` of a folder. Other configs of the repo stay as they are.
+
+    Returns:
+        the commit.
 
     Raises:
         UserError: the push failed.
     """
     files = {f"{name}/{file.name}": file for file in sorted((folder / name).iterdir())}
-    keep = f"the dataset is kept in {folder}; a re-run uploads only what is missing"
+    on_failure = f"the dataset is kept in {folder}; a second run uploads only what is missing"
     card = (folder / "README.md").read_text(encoding="utf-8")
-    return repos.push("dataset", repo_id, files, card, f"Config {name}", keep, name)
+    return repos.push("dataset", repo_id, files, card, f"Config {name}", on_failure, name)

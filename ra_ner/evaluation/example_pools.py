@@ -1,22 +1,20 @@
-"""Settings: which examples a model is shown with the passages of a benchmark."""
+"""Settings of an evaluation: which examples a model is shown with the passages of a benchmark."""
 
 import difflib
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
-from typing import TYPE_CHECKING, get_args
+from typing import get_args
 
 from ..corpora.benchmarks import Benchmark
 from ..corpora.sources import load_corpus
-from ..dataset.build import split_passages
+from ..dataset.build import recipe_tokenizer, training_passages
 from ..errors import UserError
 from ..hub import repos
 from ..passage import Passage, sample
-from ..recipe import WITHOUT_ENCODER, EvaluateConfig, Recipe, Strategy
+from ..recipe import ENCODERS, WITHOUT_ENCODER, EvaluateConfig, Recipe, Strategy
+from ..retrieval.encode import Encoder
 from ..retrieval.retriever import Example, Retriever
-
-if TYPE_CHECKING:
-    from ..hub.repos import LocalModel
 
 STRATEGIES = [strategy for strategy in get_args(Strategy) if strategy != "none"]
 SETTINGS = [
@@ -27,10 +25,14 @@ SETTINGS = [
 
 
 def check_settings(settings: Sequence[str]) -> None:
-    """Raise a UserError if a setting stands twice or is unknown, and name the nearest one."""
+    """Check the names of settings.
+
+    Raises:
+        UserError: one is unknown or given twice.
+    """
     for setting in settings:
         if list(settings).count(setting) > 1:
-            raise UserError(f"setting {setting} stands twice")
+            raise UserError(f"setting {setting} is given twice")
         if setting not in SETTINGS:
             near = difflib.get_close_matches(setting, SETTINGS, n=1)
             hint = f"did you mean {near[0]}?" if near else f"choose from {', '.join(SETTINGS)}"
@@ -38,40 +40,38 @@ def check_settings(settings: Sequence[str]) -> None:
 
 
 class ExamplePools:
-    """The pools that the settings of an evaluation take examples from, each read once."""
+    """The pools that settings take examples from, each read once."""
 
     def __init__(self, recipe: Recipe, config: EvaluateConfig):
         self.recipe, self.config = recipe, config
 
     @cached_property
     def out_domain(self) -> list[Passage]:
-        """`pool` if it is given, else the train split of the recipe."""
+        """The passages of `pool`, by default those of the recipe's train rows."""
         language, keys = self.recipe.language, self.recipe.dataset
         if self.config.pool:
             return load_corpus(self.config.pool, language).passages
         if not keys.corpus:
             raise UserError(f"{self.recipe.path}: out-of-domain settings need `pool`, or `corpus` of section dataset")
         source = load_corpus(keys.corpus, language, revision=keys.revision, config=keys.corpus_config)
-        return split_passages(source, language, keys)[0]["train"]
+        return training_passages(source, language, keys, recipe_tokenizer(self.recipe, keys))
 
     def in_domain(self, benchmark: Benchmark) -> list[Passage]:
-        """`in_domain_pool` passages of the benchmark's train part by seed, or all."""
+        """The passages of the benchmark's train part, or `in_domain_pool` of them by seed."""
         if not benchmark.train:
             raise UserError(f"benchmark {benchmark.name} has no train part to take in-domain examples from")
         return sample(benchmark.train, self.config.in_domain_pool, self.config.seed)
 
     @cached_property
-    def encoder(self) -> "LocalModel":
-        name = self.config.encoder or self.recipe.dataset.encoder
-        if not name:
-            raise UserError(f"{self.recipe.path}: these settings need an `encoder`, a sentence-transformers model")
-        return repos.fetch_model(name)
+    def encoder(self) -> Encoder:
+        name = self.config.encoder or self.recipe.dataset.encoder or ENCODERS[self.recipe.language]
+        return Encoder(repos.fetch_model(name))
 
     def examples(self, setting: str, benchmark: Benchmark, passages: list[Passage]) -> list[list[Example]]:
         """The examples of each passage in a setting, best first.
 
-        `on_demand` shows the nearest neighbours of a pool where the very nearest passes the BM25 threshold on the scale
-        `self`: of the in-domain pool, else of the out-of-domain pool, else none (arXiv 2406.17305).
+        `on_demand` shows nearest neighbours only if the nearest one passes the BM25 threshold on the scale `self`. It
+        tries the in-domain pool first, then the out-of-domain pool (arXiv 2406.17305).
 
         Raises:
             UserError: a pool is missing, or holds a text of the benchmark's test part.
@@ -98,12 +98,12 @@ class ExamplePools:
         return [examples if near_enough else [] for examples, near_enough in zip(nearest, passing, strict=True)]
 
     def _retriever(self, pool: list[Passage], benchmark: Benchmark, **keys: object) -> Retriever:
-        """The dataset builder's retriever, with the keys of section evaluate in place of its own."""
+        """The builder's retriever, with the keys of section evaluate in place of its own."""
         tested = {_squeeze(passage.text) for passage in benchmark.test}
         shared = sum(_squeeze(passage.text) in tested for passage in pool)
         if shared and not self.config.allow_overlap:
             raise UserError(
-                f"{shared} of {len(pool)} passages of the pool stand in the test part of benchmark {benchmark.name}: "
+                f"{shared} of {len(pool)} passages of the pool are in the test part of benchmark {benchmark.name}: "
                 "name another pool, leave them out (`exclude` of section dataset), or write `allow_overlap: true`"
             )
         config = replace(self.recipe.dataset, **{"k": self.config.k, "seed": self.config.seed, **keys})

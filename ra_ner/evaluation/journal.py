@@ -6,9 +6,14 @@ from pathlib import Path
 
 
 class Journal:
-    """Answers by key, kept in JSON Lines files that are only appended to. A line torn by a kill is dropped.
+    """Answers by key, in JSON Lines files that are only appended to. A line torn by a kill is dropped.
 
-    Each process writes a file of its own, and reads those of all.
+    Each process writes a file of its own, and reads the files of all.
+
+    Example:
+        >>> journal = Journal(Path("outputs/my/evaluation"))
+        >>> journal.add(query.key, answer)
+        >>> journal.answers[query.key]
     """
 
     def __init__(self, folder: Path, process: int = 0):

@@ -17,15 +17,16 @@ logger = logging.getLogger(__name__)
 
 
 def push_to_hub(output_dir: Path, recipe: Recipe, repo_id: str, predictions_id: str | None = None) -> None:
-    """Push scores and report to a model repo, and predictions to that too, or to a dataset repo where one is named.
+    """Push scores and report to a model repo, and predictions to the same repo, or to a dataset repo if one is named.
 
-    The report goes into the model's card; what is scored of the model itself also goes into `model-index` and, on
-    benchmarks of the Hub, `.eval_results`, from which the Hub makes its leaderboards.
+    The report goes into the model's card. Scores of the model itself also go into `model-index` and, for benchmarks on
+    the Hub, into `.eval_results`, which the Hub's leaderboards read.
 
     Raises:
         UserError: a push failed.
     """
-    folder, keep = f"evaluation/{recipe.name}", f"the scores are kept in {output_dir}; a re-run asks no model again"
+    folder = f"evaluation/{recipe.name}"
+    on_failure = f"the scores are kept in {output_dir}; a second run asks no model again"
     scores = json.loads((output_dir / "scores.json").read_text(encoding="utf-8"))
     own = [row for row in scores["results"] if row["model"].partition("@")[0] in (repo_id, recipe.name)]
     names = ["scores.json", "report.md", "report.html", *([] if predictions_id else ["predictions.jsonl"])]
@@ -36,7 +37,7 @@ def push_to_hub(output_dir: Path, recipe: Recipe, repo_id: str, predictions_id: 
             dataset_id=entry.hub_id,
             task_id=f"{entry.hub_config}_{row['setting']}",
             value=round(100 * row["span"]["f1"], 2),
-            notes=f"span F1, {row['setting']}, {sample_note(scores)}, labels {scores['labels'][row['benchmark']]}",
+            notes=f"span F1, {row['setting']}, {passages_asked(scores)}, labels {scores['labels'][row['benchmark']]}",
         )
         for entry, row in on_hub
         if entry.hub_id
@@ -49,7 +50,7 @@ def push_to_hub(output_dir: Path, recipe: Recipe, repo_id: str, predictions_id: 
             task_type="token-classification",
             task_name="open named entity recognition",
             dataset_type=row["benchmark"],
-            dataset_name=f"{row['benchmark']}, {row['setting']}, {sample_note(scores)}",
+            dataset_name=f"{row['benchmark']}, {row['setting']}, {passages_asked(scores)}",
             metric_type="f1",
             metric_name=f"{name} F1",
             metric_value=round(100 * row[name]["f1"], 2),
@@ -58,16 +59,16 @@ def push_to_hub(output_dir: Path, recipe: Recipe, repo_id: str, predictions_id: 
         for name in ("span", "uniner")
     ]
     card = scores_card(recipe, (output_dir / "report.md").read_text(encoding="utf-8"), results)
-    commit = repos.push("model", repo_id, files, card, f"Scores of recipe {recipe.name}", keep, folder)
+    commit = repos.push("model", repo_id, files, card, f"Scores of recipe {recipe.name}", on_failure, folder)
     logger.info("pushed to %s at %s", repo_id, commit)
     if predictions_id:
         file = f"{recipe.name}/predictions.jsonl"
         card = predictions_card(recipe, file)
         files = {file: output_dir / "predictions.jsonl"}
-        commit = repos.push("dataset", predictions_id, files, card, f"Predictions of recipe {recipe.name}", keep)
+        commit = repos.push("dataset", predictions_id, files, card, f"Predictions of recipe {recipe.name}", on_failure)
         logger.info("pushed to %s at %s", predictions_id, commit)
 
 
-def sample_note(scores: dict) -> str:
-    """A sample is marked as such everywhere."""
-    return f"a sample of {scores['limit']} passages" if scores["limit"] else "all passages"
+def passages_asked(scores: dict) -> str:
+    limit = scores["config"]["limit"]
+    return f"a sample of {limit} passages" if limit else "all passages"

@@ -1,6 +1,6 @@
-"""Scores as pages for people: the main tables in Markdown, all tables and some passages in one HTML file.
+"""Reports of scores: the main tables in Markdown; all tables and some passages in one HTML file.
 
-Both render the same tables, and escape all text of data and models.
+Both render the same tables and escape all text of data and models.
 """
 
 import json
@@ -16,12 +16,12 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from ..markdown import cell, table
 from .scoring import ERRORS, SCORES, Counts, Verdict, judge
 
-SHOWN = 3  # passages at either end
-LONGEST_ANSWER = 200  # characters shown of an answer that can't be read
+SHOWN = 3  # worst passages, and best ones
+LONGEST_ANSWER = 200  # characters shown of an unparseable answer
 
 
 class Rate(NamedTuple):
-    """A share and perhaps its 95% interval, shown in percent. In HTML it has a bar."""
+    """A share with an optional 95% interval, shown in percent. In HTML it has a bar."""
 
     value: float
     interval: Sequence[float] | None = None
@@ -43,7 +43,7 @@ class Table:
 
 @dataclass(frozen=True)
 class PassageView:
-    """A passage with the verdicts on it. A segment is (text, classes, title); together they are the text."""
+    """A passage with its verdicts. Segments are (text, classes, title); their texts make up the passage."""
 
     id: str
     f1: Rate
@@ -52,7 +52,7 @@ class PassageView:
 
 
 def scores_json(value: object, indent: str = "") -> str:
-    """JSON in which what holds no objects stands on one line, so that the file can be read like a table."""
+    """JSON with values that hold no objects on one line, so that the file reads like a table."""
     inner = indent + "  "
     if isinstance(value, dict) and any(isinstance(part, dict) or _holds_objects(part) for part in value.values()):
         lines = [f"{inner}{_json(key)}: {scores_json(part, inner)}" for key, part in value.items()]
@@ -71,8 +71,8 @@ def _json(value: object) -> str:
 
 
 def report(scores: dict) -> str:
-    """The report of one evaluation in Markdown; `scores` is what scores.json holds."""
-    mark = sample_mark(scores)
+    """The report of one evaluation in Markdown; `scores` is the content of scores.json."""
+    mark = sample_note(scores["config"])
     return "\n\n".join([f"# {cell(scores['recipe'])}{mark}", *markdown_parts(_main_tables(scores), mark)]) + "\n"
 
 
@@ -86,19 +86,19 @@ def markdown_parts(tables: Iterable[Table], mark: str) -> list[str]:
 
 
 def report_html(scores: dict, rows: Iterable[Mapping], texts: Mapping[str, Mapping[str, str]]) -> str:
-    """The report of one evaluation as one HTML file, which needs no other.
+    """The report of one evaluation as one self-contained HTML file.
 
     Args:
-        scores: what scores.json holds.
-        rows: those of predictions.jsonl.
+        scores: the content of scores.json.
+        rows: the rows of predictions.jsonl.
         texts: benchmark -> passage id -> text.
     """
     return html_page(
         name=scores["recipe"],
-        mark=sample_mark(scores),
+        mark=sample_note(scores["config"]),
         tables=[*_main_tables(scores, every_difference=True), *_detail_tables(scores)],
         runs=_runs(rows, texts),
-        settings={key: value for key, value in scores.items() if key not in ("results", "means", "comparisons")},
+        settings={"ra_ner": scores["ra_ner"], **scores["config"], "labels": scores["labels"], **scores["counts"]},
         lines=[],
         figures={},
     )
@@ -113,7 +113,7 @@ def html_page(
     lines: Sequence[str],
     figures: Mapping[str, str],
 ) -> str:
-    """Fill the template: `lines` are paragraphs at the top, `figures` images as data URIs, by title."""
+    """Fill the template. `lines` are paragraphs at the top; `figures` are images as data URIs, by title."""
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -125,11 +125,12 @@ def html_page(
     page = environment.get_template("report.html.jinja").render(
         name=name, mark=mark, tables=tables, runs=runs, settings=settings, lines=lines, figures=figures
     )
-    return page.encode("utf-8", "replace").decode()  # half a surrogate pair fits into no file
+    return page.encode("utf-8", "replace").decode()  # UTF-8 has no half surrogate pairs
 
 
-def sample_mark(scores: dict) -> str:
-    return " (sample)" if scores["limit"] else ""
+def sample_note(config: dict) -> str:
+    """A mark for titles: whether only a sample of each benchmark was asked about."""
+    return " (sample)" if config["limit"] else ""
 
 
 def _name(result: dict) -> list[str]:
@@ -146,7 +147,7 @@ def _main_tables(scores: dict, every_difference: bool = False) -> list[Table]:
 
 
 def _results(scores: dict) -> Table:
-    rows = []
+    config, rows = scores["config"], []
     for result in scores["results"]:
         rates = []
         for figures in (result["span"], result["uniner"]):
@@ -155,40 +156,48 @@ def _results(scores: dict) -> Table:
             [
                 *_name(result),
                 *rates,
-                f"{result['passages']}{sample_mark(scores)}",
+                f"{result['passages']}{sample_note(scores['config'])}",
                 result["queries"],
                 result["unparsed"],
             ]
         )
     header = ["model", "benchmark", "setting"]
     header += [f"{score} {key}" for score in ("span", "uniner") for key in ("P", "R", "F1")]
-    taken = f"a sample of {scores['limit']} passages (seed {scores['seed']})" if scores["limit"] else "all passages"
-    note = f"""Micro-averaged over queries, one for each passage and type; of each benchmark {taken}; in brackets 95%
-intervals over passages. Span counts gold spans, and an answer that can't be read is wrong; uniner is UniversalNER's
-score, under which it counts as an empty list. In-context settings show {scores["k"]} examples. {_conditions(scores)}"""
+    asked = f"a sample of {config['limit']} passages (seed {config['seed']})" if config["limit"] else "all passages"
+    note = f"""P, R and F1 in percent, micro-averaged over queries: one query for each passage and type. Each benchmark:
+{asked}. Brackets hold 95% intervals over passages. `span` compares character spans and counts an unparseable answer as
+wrong; `uniner` is UniversalNER's metric, which counts it as an empty list. In-context settings show
+{config["k"]} examples. {_conditions(scores)}"""
     return Table("", [*header, "passages", "queries", "unparsed"], rows, note)
 
 
 def _conditions(scores: dict) -> str:
-    """What else moves scores: number format, form of the questions, and label words."""
-    model = scores["dtype"] + (", weights in 4 bits" if scores["load_in_4bit"] else "")
-    answers = "of a server" if scores["engine"] == "server" else f"in {model}"
-    asked = "all in one conversation" if scores["mode"] == "conversation" else "each on its own"
+    """What else changes scores: number format, form of the questions, label words, and what did not fit."""
+    config, counts = scores["config"], scores["counts"]
+    model = config["dtype"] + (", weights in 4 bits" if config["load_in_4bit"] else "")
+    engine = "a server" if config["engine"] == "server" else f"transformers in {model}"
+    asked = "all in one conversation" if config["mode"] == "conversation" else "each on its own"
     labels = ", ".join(f"{labels} for {benchmark}" for benchmark, labels in scores["labels"].items())
-    return (
-        f"Answers {answers}, at most {scores['max_new_tokens']} tokens; a passage's types are asked {asked}; "
-        f"label words: {labels}."
-    )
+    sentences = [
+        f"Engine: {engine}; answers have at most {config['max_new_tokens']} tokens.",
+        f"The types of a passage are asked {asked}.",
+        f"Label words: {labels}.",
+    ]
+    if counts["dropped_examples"]:
+        sentences.append(f"{counts['dropped_examples']} examples were dropped to fit prompts into the model's length.")
+    if counts["too_long_queries"]:
+        sentences.append(f"{counts['too_long_queries']} queries were too long for the model and count as unparsed.")
+    return " ".join(sentences)
 
 
 def _means(scores: dict) -> Table:
     rows = [[m["model"], m["setting"], _f1(m["span"]), _f1(m["uniner"]), m["benchmarks"]] for m in scores["means"]]
-    note = "The mean F1 over benchmarks, each counting the same."
+    note = "The mean F1 over benchmarks, with equal weights."
     return Table("Means over benchmarks", ["model", "setting", "span F1", "uniner F1", "benchmarks"], rows, note)
 
 
 def _differences(scores: dict, every: bool) -> Table:
-    """Of several benchmarks their means alone are compared, unless `every` difference is wanted."""
+    """With several benchmarks only their means are compared, unless `every` difference is wanted."""
     rows = []
     for entry in scores["comparisons"]:
         if every or entry["benchmark"] is None or not scores["means"]:
@@ -197,7 +206,7 @@ def _differences(scores: dict, every: bool) -> Table:
             for score in (entry["span"], entry["uniner"]):
                 figures += [str(Rate(score["difference"], score["interval"])), f"{score['p']:.3f}"]
             rows.append([*runs, "mean" if entry["benchmark"] is None else entry["benchmark"], *figures])
-    note = "Differences in F1 with 95% intervals, and two-sided p-values: paired bootstrap over passages."
+    note = "Differences in F1 with 95% intervals and two-sided p-values (paired bootstrap over passages)."
     return Table("Differences", ["run", "minus", "benchmark", "span", "p", "uniner", "p"], rows, note)
 
 
@@ -208,8 +217,8 @@ def _errors(scores: dict) -> Table:
 
     rows = [[*_name(r), *(count(kind, r["errors"][kind]) for kind in ERRORS)] for r in scores["results"]]
     header = ["model", "benchmark", "setting", *(kind.replace("_", " ") for kind in ERRORS)]
-    note = """Of span, each error of one kind. Spurious and hallucinated are wrong mentions, missed are gold entities;
-of the other kinds both are counted: wrong mentions / gold entities not found."""
+    note = """Errors of the span score, each of one kind. Spurious and hallucinated count wrong mentions, missed counts
+gold entities; the other kinds count both: wrong mentions / gold entities not found."""
     return Table("Errors", header, rows, note)
 
 
@@ -241,7 +250,7 @@ def _detail_tables(scores: dict) -> list[Table]:
 
 
 def _types(title: str, results: Sequence[dict]) -> Table:
-    """Types with the most gold entities first; a dash where nothing of the type was to be found, nor predicted."""
+    """Types with the most gold entities first; a dash where a type has neither gold nor predicted entities."""
     found = [result["span"]["types"] for result in results]
     gold = {type_: figures["tp"] + figures["fn"] for types in found for type_, figures in types.items()}
     rows = [
@@ -267,7 +276,7 @@ def _runs(rows: Iterable[Mapping], texts: Mapping[str, Mapping[str, str]]) -> di
 
 
 def _rank(verdicts: Sequence[Verdict]) -> tuple[float, int]:
-    """By F1; of equals, the one with the most errors is the worst, the one with the most found entities the best."""
+    """By F1; among equals, more errors are worse and more found entities are better."""
     counts = sum((verdict.counts for verdict in verdicts), Counts())
     return _passage_f1(counts), counts.tp or -(counts.fp + counts.fn)
 
@@ -287,7 +296,7 @@ def _passage(id_: str, text: str, verdicts: Sequence[Verdict]) -> PassageView:
 
 
 def _segments(text: str, verdicts: Sequence[Verdict]) -> list[tuple[str, str, str]]:
-    """Cut the text wherever a mention begins or ends, so that nested and crossing ones need no nested markup."""
+    """Cut the text wherever a mention starts or ends, so that nested and crossing mentions need no nested markup."""
     marked = [(start, end, verdict) for verdict in verdicts for start, end in verdict.spans]
     edges = sorted({0, len(text), *(edge for start, end, _ in marked for edge in (start, end))})
     segments = []

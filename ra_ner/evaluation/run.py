@@ -1,6 +1,6 @@
-"""Benchmark x setting x model -> predictions -> scores, resumable.
+"""Benchmarks x settings x models -> queries -> answers -> scores, resumable.
 
-<output_dir>/answers.jsonl      journal: one line a query, appended as answers come; makes a killed run resume
+<output_dir>/answers.jsonl      journal: each answer is appended as it comes, so a killed run resumes
 <output_dir>/predictions.jsonl  one row for each query
 <output_dir>/texts.json         benchmark -> passage id -> text: with the predictions, all that the scorer needs
 <output_dir>/scores.json        and report.md, report.html
@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from tqdm import tqdm
+from transformers import AutoTokenizer
 
 from .. import __version__
 from ..atomic_files import write_text
@@ -23,12 +24,13 @@ from ..corpora.benchmarks import Benchmark, load_benchmark
 from ..distributed import distributed_state
 from ..errors import UserError
 from ..hub.repos import LocalModel
-from ..inference.engine import Engine, Request
-from ..inference.models import Model, find_model
+from ..inference.engine import Request, ServerOptions, answer_budget, by_text
+from ..inference.models import Model, find_model, load_engine
 from ..passage import Passage, sample
 from ..prompting.answers import parse_answer
-from ..prompting.chat_template import TEMPLATES
-from ..prompting.conversation import NegativeTypes, find_wording, opening
+from ..prompting.chat_template import prompt_ids
+from ..prompting.conversation import NegativeTypes, transcript
+from ..prompting.length_limit import LengthLimit
 from ..recipe import EvaluateConfig, Recipe
 from ..retrieval.retriever import Example
 from .example_pools import ExamplePools, check_settings
@@ -40,8 +42,15 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
+class EvaluatedModel(Model):
+    """A model of an evaluation. `server_name` is what a server calls it."""
+
+    server_name: str | None = None
+
+
+@dataclass(frozen=True)
 class Task:
-    """All queries of one passage in one setting."""
+    """One passage in one setting: which types are asked, and which examples are to be shown."""
 
     benchmark: str
     labels: str
@@ -50,96 +59,98 @@ class Task:
     types: list[str]
     examples: list[Example]
 
-    def request(self, model: Model) -> Request:
-        wording = find_wording(model.wording, model.language)
-        system = [{"role": "system", "content": model.system}] if model.system else []
-        shown = opening(self.passage.text, [example.passage for example in self.examples], wording)
-        questions = [wording.question.format(type=entity_type) for entity_type in self.types]
-        return Request(self.passage.text, [*system, *shown], questions)
+
+@dataclass(frozen=True)
+class Query(Request):
+    """One question to one model.
+
+    Attributes:
+        key: of its answer in the journal. It covers all that the answer depends on.
+        examples: those of the task that fit into the prompt.
+        error: why it can't be asked; None if it can.
+    """
+
+    model: EvaluatedModel
+    task: Task
+    type: str
+    key: str
+    examples: Sequence[Example]
+    error: str | None = None
 
 
 def evaluate(recipe: Recipe, config: EvaluateConfig, output_dir: Path) -> dict | None:
-    """Ask every model every query, write the files above, and return what scores.json holds.
+    """Ask every model every query, write the files above, and return the content of scores.json.
 
     Under `accelerate launch` each process asks its share; the main one writes, the others return None.
 
     Raises:
-        UserError: an unknown setting, benchmark or model.
+        UserError: a setting, a benchmark or a model is unknown or can't be read.
     """
     state = distributed_state()
-    with state.main_process_first():  # the others find the models in the cache
-        models = _name_apart({name: resolve_model(name, recipe, config) for name in config.models})
-    tasks = _tasks(recipe, config)  # by all together: each encodes its share of the texts
+    models, tasks = _models(recipe, config), _tasks(recipe, config)
+    queries = [query for model in models for query in _queries(model, tasks, config)]
     journal = Journal(output_dir, state.process_index)
-    asked = []
     for model in models:
-        requests = [task.request(model) for task in tasks]
-        keys = [_keys(model, task, request, config) for task, request in zip(tasks, requests, strict=True)]
-        _ask(model, requests, keys, config, journal)
-        asked.append((model, tasks, requests, keys))
+        _ask([query for query in queries if query.model is model], config, journal)
     state.wait_for_everyone()
     if not state.is_main_process:
         return None
     journal.read()
-    rows = [row for arguments in asked for row in _rows(*arguments, journal)]
-    lines = [json.dumps(row, ensure_ascii=False) for row in rows]
-    write_text(output_dir / "predictions.jsonl", "\n".join(lines) + "\n")
+    rows = [_row(query, journal) for query in queries]
     texts: dict[str, dict[str, str]] = {task.benchmark: {} for task in tasks}
     for task in tasks:
         texts[task.benchmark][task.passage.id] = task.passage.text
-    write_text(output_dir / "texts.json", json.dumps(texts, indent=1) + "\n")
     scores = {
         "recipe": recipe.name,
         "ra_ner": __version__,
-        **vars(config),
+        "config": vars(config),
         "labels": {task.benchmark: task.labels for task in tasks},
+        "counts": _counts(queries),
         **score_all(rows, texts, config.seed),
     }
+    lines = [json.dumps(row, ensure_ascii=False) for row in rows]
+    write_text(output_dir / "predictions.jsonl", "\n".join(lines) + "\n")
+    write_text(output_dir / "texts.json", json.dumps(texts, indent=1) + "\n")
     write_text(output_dir / "scores.json", scores_json(scores) + "\n")
     write_text(output_dir / "report.md", report(scores))
     write_text(output_dir / "report.html", report_html(scores, rows, texts))
     return scores
 
 
-def _load_engine(model: Model, config: EvaluateConfig) -> Engine:
-    template = _chat_template(model)
-    if config.engine == "server":
-        from ..inference.server import ServerEngine
+def plan(recipe: Recipe, config: EvaluateConfig) -> str:
+    """Describe what `evaluate` would ask, without asking: models, benchmarks, numbers of queries, and one prompt.
 
-        return ServerEngine(model.server_name, config, model.local.path, template)
-
-    from ..inference.cpu import prepare_for_cpu
-    from ..inference.transformers import TransformersEngine
-
-    adapter = model.local.path if model.base else None
-    path = model.base.path if model.base else model.local.path
-    engine = TransformersEngine(path, adapter, template, config.dtype, config.max_new_tokens, config.load_in_4bit)
-    prepare_for_cpu(engine.model)
-    return engine
+    Raises:
+        UserError: as `evaluate`.
+    """
+    models, tasks = _models(recipe, config), _tasks(recipe, config)
+    queries = [query for model in models for query in _queries(model, tasks, config)]
+    counts = Counter((query.model.name, query.task.benchmark, query.task.setting) for query in queries)
+    lines = [f"{model} {benchmark} {setting}: {count} queries" for (model, benchmark, setting), count in counts.items()]
+    lines += [f"{key}: {count}" for key, count in _counts(queries).items()]
+    shown = next((query for query in queries if query.examples), queries[0])
+    return "\n".join([*lines, "", f"A prompt of setting {shown.task.setting}:", "", transcript(shown.messages)])
 
 
-def _chat_template(model: Model) -> str | None:
-    return (TEMPLATES / model.chat_template).read_text(encoding="utf-8") if model.chat_template else None
-
-
-@dataclass(frozen=True)
-class EvaluatedModel(Model):
-    """A model of an evaluation. `server_name` is what a server calls it."""
-
-    server_name: str | None = None
+def _models(recipe: Recipe, config: EvaluateConfig) -> list[EvaluatedModel]:
+    """The models that are asked. Models whose runs share a name go by what the user wrote."""
+    with distributed_state().main_process_first():  # the other processes find the models in the cache
+        models = {name: resolve_model(name, recipe, config) for name in config.models}
+    count = Counter(model.name for model in models.values())
+    return [replace(model, name=given) if count[model.name] > 1 else model for given, model in models.items()]
 
 
 def resolve_model(name: str, recipe: Recipe, config: EvaluateConfig) -> EvaluatedModel:
-    """The model that `models` of section evaluate names: `base` and `adapter` of the recipe, or what find_model knows.
+    """The model that an entry of `models` names: `base` and `adapter` of the recipe, a folder, or a Hub id.
 
     Raises:
-        UserError: see find_model.
+        UserError: it does not exist or can't be fetched.
     """
     if config.server_models and len(config.server_models) != len(config.models):
-        raise UserError("`server_models` names one for each of `models`, in their order")
+        raise UserError("`server_models` needs one name for each of `models`, in the same order")
     served = dict(zip(config.models, config.server_models or config.models, strict=True))[name]
     wording, language = recipe.dataset.wording, recipe.language
-    if config.engine == "server" and config.server_api == "chat":  # a vendor's model, of which nothing can be fetched
+    if config.engine == "server" and config.server_api == "chat":  # a vendor's model: nothing of it can be fetched
         local = LocalModel(Path(), f"{served} of {config.server_url}")
         return EvaluatedModel(name, local, None, wording, language, server_name=served)
     path, revision = name, None
@@ -150,18 +161,12 @@ def resolve_model(name: str, recipe: Recipe, config: EvaluateConfig) -> Evaluate
     elif name == "adapter":
         path = str(recipe.output_dir / "adapter")
         if not Path(path).is_dir():
-            raise UserError(f"{path} does not exist; train it by `accelerate launch train_sft.py {recipe.path}`")
+            raise UserError(f"{path} does not exist; train it with `accelerate launch train_sft.py {recipe.path}`")
     with_weights = config.engine != "server"
     model = find_model(path, revision, wording=wording, language=language, with_weights=with_weights)
     if name == "base":
         model = replace(model, name="base")
     return EvaluatedModel(**vars(model), server_name=served)
-
-
-def _name_apart(models: dict[str, Model]) -> list[Model]:
-    """Models whose runs share a name go by what the user wrote."""
-    count = Counter(model.name for model in models.values())
-    return [replace(model, name=given) if count[model.name] > 1 else model for given, model in models.items()]
 
 
 def _tasks(recipe: Recipe, config: EvaluateConfig) -> list[Task]:
@@ -173,7 +178,7 @@ def _tasks(recipe: Recipe, config: EvaluateConfig) -> list[Task]:
     for name in config.benchmarks:
         benchmark = load_benchmark(name, recipe.language)
         if any(task.benchmark == benchmark.name for task in tasks):
-            raise UserError(f"benchmark {benchmark.name} stands twice; scores are kept by its name")
+            raise UserError(f"benchmark {benchmark.name} is given twice; scores are kept by its name")
         passages = sample(benchmark.test, config.limit, config.seed)
         types = types_asked(benchmark, passages, config.seed)
         for setting in config.settings:
@@ -186,7 +191,7 @@ def _tasks(recipe: Recipe, config: EvaluateConfig) -> list[Task]:
 
 
 def types_asked(benchmark: Benchmark, passages: list[Passage], seed: int) -> list[list[str]]:
-    """The whole label set for every passage; of open types, the passage's own and as many others."""
+    """The types that each passage is asked for: the whole label set; of open types, its own and as many others."""
     if benchmark.types is not None:
         return [benchmark.types for _ in passages]
     others = NegativeTypes(benchmark.test)
@@ -196,86 +201,130 @@ def types_asked(benchmark: Benchmark, passages: list[Passage], seed: int) -> lis
     ]
 
 
-def _keys(model: Model, task: Task, request: Request, config: EvaluateConfig) -> list[str]:
-    """What tells the answer to each question from all others: a changed prompt or model never reuses an old one."""
-    weights = [model.local.revision, model.base and model.base.revision, _chat_template(model)]
+def _queries(model: EvaluatedModel, tasks: Sequence[Task], config: EvaluateConfig) -> Iterator[Query]:
+    """All queries to a model. Examples are dropped, the last one first, until a prompt and its answer fit."""
+    tokenizer = None
+    if config.engine == "transformers" or config.server_api == "completions":
+        tokenizer = AutoTokenizer.from_pretrained(model.local.path)
+        tokenizer.chat_template = model.template or tokenizer.chat_template
+    limits = [length for length in (model.positions, model.trained_length) if length]
+    for task in tasks:
+        text, questions = task.passage.text, [model.question(entity_type) for entity_type in task.types]
+        examples, error = task.examples, None
+        if tokenizer and tokenizer.chat_template and limits and questions:
+            budget = answer_budget(len(tokenizer(text).input_ids), config.max_new_tokens)
+            limit = LengthLimit(min(limits) - budget, lambda messages: len(prompt_ids(tokenizer, messages)))
+            longest = max(questions, key=lambda question: len(question["content"]))
+
+            def prompt(shown: Sequence[Example], text=text, longest=longest) -> list[dict]:
+                return [*model.opening(text, [example.passage for example in shown]), longest]
+
+            examples = limit.fitting_examples(examples, prompt)
+            tokens = limit.count(prompt(examples))
+            if model.positions and tokens > model.positions:
+                error = f"a prompt of {tokens} tokens is longer than the {model.positions} that the model reads"
+        opening = model.opening(text, [example.passage for example in examples])
+        for number, (entity_type, question) in enumerate(zip(task.types, questions, strict=True)):
+            earlier = [asked["content"] for asked in questions[:number] if config.mode == "conversation"]
+            key = _key(model, task, config, opening, earlier, question["content"])
+            yield Query(text, [*opening, question], model, task, entity_type, key, examples, error)
+
+
+def _key(
+    model: EvaluatedModel,
+    task: Task,
+    config: EvaluateConfig,
+    opening: list[dict],
+    earlier: list[str],
+    question: str,
+) -> str:
+    """Tells the answer to a question from all others, so that a changed prompt or model never reuses an old one."""
+    weights = [model.local.revision, model.base and model.base.revision, model.template]
     if config.engine == "server":
         generation = [config.server_url, model.server_name, config.server_api, config.server_json]
     else:
         generation = [config.dtype, config.load_in_4bit]
     generation += [config.mode, config.max_new_tokens]
-    identity = [*weights, *generation, task.benchmark, task.setting, task.passage.id, request.opening]
-    earlier = config.mode == "conversation"  # questions are part of the prompt
-    return [_digest(*identity, request.questions[: i * earlier], q) for i, q in enumerate(request.questions)]
+    identity = [*weights, *generation, task.benchmark, task.setting, task.passage.id, opening]
+    return _digest(*identity, earlier, question)
 
 
-def _ask(
-    model: Model, requests: list[Request], keys: list[list[str]], config: EvaluateConfig, journal: Journal
-) -> None:
-    """Ask what the journal does not hold; of a conversation all is asked. Each process asks its share."""
-    state, missing = distributed_state(), []
-    for request, its_keys in zip(requests, keys, strict=True):
-        left = [i for i, key in enumerate(its_keys) if key not in journal.answers]
-        if config.mode == "conversation" and left:
-            left = list(range(len(its_keys)))
-        if left:
-            questions = [request.questions[i] for i in left]
-            missing.append((replace(request, questions=questions), [its_keys[i] for i in left]))
-    # Passages of like length go together, and the longest first: if memory does not suffice, that shows at once.
-    missing.sort(key=lambda pair: -sum(len(message["content"]) for message in pair[0].opening))
+def _ask(queries: Sequence[Query], config: EvaluateConfig, journal: Journal) -> None:
+    """Ask a model what the journal does not hold. Each process asks its share."""
+    state = distributed_state()
+    missing = by_text([query for query in queries if query.key not in journal.answers and not query.error])
+    if config.mode == "conversation":  # each question depends on the answers before it
+        begun = {id(query.task) for group in missing for query in group}
+        missing = by_text([query for query in queries if id(query.task) in begun])
     missing = missing[state.process_index :: state.num_processes]
     if not missing:
         return
-    engine = _load_engine(model, config)
-    questions = sum(len(request.questions) for request, _ in missing)
-    with tqdm(total=questions, desc=model.name, unit="query", disable=not state.is_main_process) as progress:
-        # A server is given all at once, and takes what it can.
-        size = config.batch_size if config.engine == "transformers" else len(missing)
-        for start in range(0, len(missing), size):
-            batch = missing[start : start + size]
-            if config.mode == "query":
-                answers = engine.answer([request for request, _ in batch])
-            else:
-                answers = ((i, j, a) for i, (r, _) in enumerate(batch) for j, a in enumerate(engine.converse(r)))
-            for i, j, answer in answers:
-                journal.add(batch[i][1][j], answer)
-                progress.update()
+    model = missing[0][0].model
+    server = None
     if config.engine == "server":
+        keys = ("url", "api", "json", "concurrency", "timeout", "max_requests", "max_tokens")
+        options = {key: getattr(config, f"server_{key}") for key in keys}
+        server = ServerOptions(**options, prices=tuple(config.server_prices))
+    engine = load_engine(
+        model,
+        server=server,
+        server_name=model.server_name,
+        dtype=config.dtype,
+        load_in_4bit=config.load_in_4bit,
+        max_new_tokens=config.max_new_tokens,
+        batch_size=config.batch_size,
+    )
+    count = sum(map(len, missing))
+    with tqdm(total=count, desc=model.name, unit="query", disable=not state.is_main_process) as progress:
+        if config.mode == "query":
+            for query, answer in engine.answer([query for group in missing for query in group]):
+                journal.add(query.key, answer.text)
+                progress.update()
+        else:
+            for group in missing:
+                for query, answer in zip(group, engine.converse(group), strict=True):
+                    journal.add(query.key, answer)
+                    progress.update()
+    if server:
         logger.info(f"{model.name}: {engine.cost}")
 
 
-def _rows(
-    model: Model, tasks: list[Task], requests: list[Request], keys: list[list[str]], journal: Journal
-) -> Iterator[dict]:
-    """A row of predictions for each query."""
-    for task, request, its_keys in zip(tasks, requests, keys, strict=True):
-        for entity_type, messages, key in zip(task.types, request.queries, its_keys, strict=True):
-            raw = journal.answers[key]
-            answer = parse_answer(raw)
-            yield {
-                "model": model.name,
-                "revision": model.local.revision,
-                "prompt_hash": _digest(messages)[:16],
-                "benchmark": task.benchmark,
-                "passage_id": task.passage.id,
-                "setting": task.setting,
-                "type": entity_type,
-                "gold": [asdict(entity) for entity in task.passage.entities if entity.type == entity_type],
-                "raw_answer": raw,
-                "parsed": answer.error is None,
-                "predicted": list(answer.mentions),
-                "parse_error": answer.error,
-                "copied": _copied(answer.mentions, task),
-                "example_ids": [example.passage.id for example in task.examples],
-                "example_scores": [example.score for example in task.examples],
-            }
+def _row(query: Query, journal: Journal) -> dict:
+    """The row of predictions of a query."""
+    task, raw = query.task, "" if query.error else journal.answers[query.key]
+    answer = parse_answer(raw)
+    return {
+        "model": query.model.name,
+        "revision": query.model.local.revision,
+        "prompt_hash": _digest(query.messages)[:16],
+        "benchmark": task.benchmark,
+        "passage_id": task.passage.id,
+        "setting": task.setting,
+        "type": query.type,
+        "gold": [asdict(entity) for entity in task.passage.entities if entity.type == query.type],
+        "raw_answer": raw,
+        "parsed": answer.error is None,
+        "predicted": list(answer.mentions),
+        "parse_error": query.error or answer.error,
+        "copied": _copied(answer.mentions, query),
+        "example_ids": [example.passage.id for example in query.examples],
+        "example_scores": [example.score for example in query.examples],
+    }
 
 
-def _copied(mentions: Sequence[str], task: Task) -> list[str]:
-    """The mentions that stand in an example which was shown, and nowhere in the text."""
-    passages = [example.passage for example in task.examples]
+def _copied(mentions: Sequence[str], query: Query) -> list[str]:
+    """The mentions that stand in a shown example, but not in the text."""
+    passages = [example.passage for example in query.examples]
     shown = [text for passage in passages for text in (passage.text, *(entity.text for entity in passage.entities))]
-    return [m for m in mentions if m not in task.passage.text and any(m in text for text in shown)]
+    return [m for m in mentions if m not in query.text and any(m in text for text in shown)]
+
+
+def _counts(queries: Sequence[Query]) -> dict[str, int]:
+    """What did not fit into prompts: examples that were dropped, counted by prompt, and queries not asked at all."""
+    return {
+        "dropped_examples": sum(len(query.task.examples) - len(query.examples) for query in queries),
+        "too_long_queries": sum(query.error is not None for query in queries),
+    }
 
 
 def _digest(*values: object) -> str:

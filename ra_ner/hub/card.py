@@ -9,7 +9,7 @@ from huggingface_hub import RepoCard
 
 from .. import markdown
 
-# Stands in a card for the repo that it is pushed to.
+# Placeholder in a card for the id of its repo, known when it is pushed.
 REPO = "<this repo>"
 
 CITATION = """Method: *Retrieval Augmented Instruction Tuning for Open NER with Large Language Models*
@@ -18,22 +18,27 @@ CITATION = """Method: *Retrieval Augmented Instruction Tuning for Open NER with 
 
 
 def new_card(metadata: dict[str, Any], title: str, name: str, body: str) -> str:
-    """A card with one part. `name` marks the part, so that `merge` finds it again."""
+    """A card with one part.
+
+    Args:
+        metadata: keys with the value None are left out.
+        name: marks the part, so that `merge` can replace it.
+    """
     kept = {key: value for key, value in metadata.items() if value is not None}
     front = yaml.safe_dump(kept, sort_keys=False, allow_unicode=True)
     return f"---\n{front}---\n\n# {markdown.cell(title)}\n\n{part(name, body)}\n"
 
 
 def part(name: str, body: str) -> str:
-    # A text of the data must not be able to end its part.
+    # A text from the data must not be able to end its part.
     return f"<!-- ra-ner: {name} -->\n{body.replace('<!--', '<!- -')}\n<!-- /ra-ner: {name} -->"
 
 
 def merge(existing: str, new: str) -> str:
-    """Put the parts and the metadata of `new` into an existing card; everything else there stays as it is.
+    """Put the parts and the metadata of `new` into an existing card. Everything else in it stays.
 
-    A part of the same name is replaced, another is added at the end. Of the metadata, configs are replaced by name,
-    other lists are united, and single values are those of `new`.
+    A part replaces the one with the same name, or is added at the end. In the metadata configs are replaced by name,
+    other lists are united, and single values are taken from `new`.
     """
     old_card, new_card = RepoCard(existing), RepoCard(new)
     metadata = old_card.data.to_dict()
@@ -67,11 +72,11 @@ def _result_name(result: dict) -> tuple[str, str]:
 
 
 def license_of(folder: Path) -> str | None:
-    """What the card of a model names as its license, None if there is no card or none in it."""
+    """The license that the card of a model names, None if it names none."""
     file = folder / "README.md"
     try:
         metadata = RepoCard(file.read_text(encoding="utf-8")).data.to_dict() if file.is_file() else {}
-    except (ValueError, yaml.YAMLError):  # a card that only its writer can read
+    except (ValueError, yaml.YAMLError):  # not valid YAML
         return None
     named = metadata.get("license_name") if metadata.get("license") == "other" else None
     found = named or metadata.get("license")

@@ -1,4 +1,4 @@
-"""To and from the Hub. Every failure is one line with a way out, and what lies on this machine is kept."""
+"""Fetching from and pushing to the Hub. Each failure is a one-line error that says what to do; local files are kept."""
 
 import hashlib
 import json
@@ -31,16 +31,16 @@ from huggingface_hub.utils import httpx
 from ..errors import UserError
 from .card import merge
 
-# What a model folder is loaded from; weights in other formats, pickles among them, are never fetched.
+# Files that a model is loaded from. Weights in other formats, such as pickles, are never fetched.
 TOKENIZER_FILES = ["*.json", "*.jinja", "*.model", "*.txt"]
 MODEL_FILES = [*TOKENIZER_FILES, "*.safetensors"]
-SAME_WEIGHTS = ["consolidated*", "original/*"]  # once more, as Mistral's and Llama's repos hold them
+SAME_WEIGHTS = ["consolidated*", "original/*"]  # second copies in the repos of Mistral and Llama
 
-_LOG_IN = "log in by `hf auth login` or set the environment variable HF_TOKEN"
+_LOG_IN = "log in with `hf auth login` or set the environment variable HF_TOKEN"
 
 
 def _explain(error: BaseException) -> str | None:
-    """What went wrong and the way out, None if it is no failure of the Hub."""
+    """What went wrong and what to do, None if it is not a failure of the Hub."""
     status = error.response.status_code if isinstance(error, HfHubHTTPError) else None
     if isinstance(error, GatedRepoError):
         return "it is gated: ask for access on its page on the Hub, then run this again"
@@ -76,20 +76,25 @@ def _explain(error: BaseException) -> str | None:
 
 
 @contextmanager
-def hub_errors(what: str, keep: str = "") -> Iterator[None]:
-    """Turn any failure of the Hub into a `UserError`: `what` could not be done, why, the way out, and what is kept."""
+def hub_errors(what: str, on_failure: str = "") -> Iterator[None]:
+    """Turn any failure of the Hub into a `UserError`.
+
+    Args:
+        what: what could not be done.
+        on_failure: what is kept, and how to go on.
+    """
     try:
         yield
     except Exception as error:
         reason = _explain(error)
         if reason is None:
             raise
-        raise UserError(f"{what}: {reason}{keep and f'; {keep}'}") from None
+        raise UserError(f"{what}: {reason}{on_failure and f'; {on_failure}'}") from None
 
 
 @dataclass(frozen=True)
 class LocalModel:
-    """A model or adapter on this machine. `revision` is a commit of the Hub, or a digest of a folder of the user's."""
+    """A model or adapter on this machine. `revision` is the commit on the Hub; of a local folder it is a digest."""
 
     path: Path
     revision: str
@@ -102,23 +107,30 @@ class LocalModel:
 
     @property
     def facts(self) -> dict:
-        """What ra_it.json says of how it was trained; empty for models of others."""
+        """The content of ra_it.json, which says how it was trained; empty for models of others."""
         file = self.path / "ra_it.json"
         return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
 
 
 def fetch_model(name: str, revision: str | None = None, files: list[str] = MODEL_FILES) -> LocalModel:
-    """A folder as it is, or files of a Hub id at a revision: the whole model, or what the patterns name.
+    """Find a local folder, or fetch a Hub repo at a revision.
+
+    Args:
+        name: folder or Hub id.
+        files: patterns of files to fetch; by default the whole model.
 
     Raises:
-        UserError: it does not exist, can't be fetched, or the whole model is wanted and its weights are pickles.
+        UserError: it does not exist, can't be fetched, or has no safetensors although the whole model is wanted.
+
+    Example:
+        >>> fetch_model("Qwen/Qwen3-8B", files=TOKENIZER_FILES).path
     """
     if Path(name).is_dir():
         local = LocalModel(Path(name), _digest(Path(name)))
     else:
         with hub_errors(f"model {name!r} can't be fetched"):
             path = Path(snapshot_download(name, revision=revision, allow_patterns=files, ignore_patterns=SAME_WEIGHTS))
-        local = LocalModel(path, path.name)  # the folder of a snapshot is named by its commit
+        local = LocalModel(path, path.name)  # the folder of a snapshot is named after its commit
     if files == MODEL_FILES and not any(local.path.rglob("*.safetensors")):
         raise UserError(
             f"model {name!r} has no weights in safetensors, and pickles are not read: convert them, or name the "
@@ -128,28 +140,36 @@ def fetch_model(name: str, revision: str | None = None, files: list[str] = MODEL
 
 
 def _digest(folder: Path) -> str:
-    """A digest of the names and the content of a folder's files, so that a copy of a model is the same model."""
+    """A digest of the relative paths and contents of all files below a folder: copies of a model are the same model.
+
+    The card does not count, nor do hidden files.
+    """
     digest = hashlib.sha256()
-    for file in sorted(file for file in folder.iterdir() if file.is_file() and file.name != "README.md"):
-        stat = file.stat()
-        digest.update(file.name.encode() + _content_digest(file, stat.st_size, stat.st_mtime_ns))
+    for file in sorted(folder.rglob("*")):
+        path = file.relative_to(folder)
+        if file.is_file() and str(path) != "README.md" and not any(part.startswith(".") for part in path.parts):
+            stat = file.stat()
+            digest.update(path.as_posix().encode() + _content_digest(file, stat.st_size, stat.st_mtime_ns))
     return digest.hexdigest()[:16]
 
 
 @cache
 def _content_digest(file: Path, size: int, time: int) -> bytes:
-    """Each file is read once, as long as its size and time stay: all adapters of a command may have one base."""
+    """Reads each file once while its size and time stay the same: several adapters may share a base."""
     with file.open("rb") as content:
         return hashlib.file_digest(content, "sha256").digest()
 
 
-def fetch_dataset_facts(source: str, config: str, revision: str | None, way_out: str) -> tuple[dict, str]:
-    """What ra_it.json says of a config of an RA-IT dataset, and the dataset's commit (of a folder: a digest).
+def fetch_dataset_facts(source: str, config: str, revision: str | None, hint: str) -> tuple[dict, str]:
+    """The content of ra_it.json of a config of an RA-IT dataset, and its commit (a digest for a local folder).
+
+    Args:
+        hint: how to make the dataset, for the error if it does not exist.
 
     Raises:
         UserError: there is no such dataset or config, or it can't be fetched.
     """
-    missing = f"{source} holds no RA-IT dataset {config!r}; {way_out}"
+    missing = f"{source} holds no RA-IT dataset {config!r}; {hint}"
     if Path(source).is_dir():
         file = Path(source) / config / "ra_it.json"
         if not file.is_file():
@@ -166,7 +186,7 @@ def fetch_dataset_facts(source: str, config: str, revision: str | None, way_out:
 
 
 def load_dataset_at(source: str, commit: str, config: str | None = None, split: str | None = None):
-    """Rows of a Hub dataset at a commit: a Dataset if a split is named, else a DatasetDict.
+    """Load a Hub dataset at a commit: a Dataset if a split is named, else a DatasetDict.
 
     Raises:
         UserError: the Hub failed.
@@ -184,7 +204,7 @@ def load_dataset_at(source: str, commit: str, config: str | None = None, split: 
 
 
 def prepare_push(repo_type: str, repo_id: str | None, private: bool, flag: str) -> None:
-    """Make the repo before the work begins, so that a wrong token costs nothing but a second.
+    """Create the repo before the work begins, so that a wrong token is noticed at once.
 
     Raises:
         UserError: no id was given, or the repo can't be made.
@@ -196,20 +216,26 @@ def prepare_push(repo_type: str, repo_id: str | None, private: bool, flag: str) 
 
 
 def push(
-    repo_type: str, repo_id: str, files: dict[str, Path], card: str, message: str, keep: str, folder: str | None = None
+    repo_type: str,
+    repo_id: str,
+    files: dict[str, Path],
+    card: str,
+    message: str,
+    on_failure: str,
+    folder: str | None = None,
 ) -> str:
     """Push files and a card in one commit, and return its id.
 
-    The card is merged into the repo's. A re-run after a failure uploads only what is missing.
+    The card is merged into the one in the repo. A second run after a failure uploads only what is missing.
 
     Args:
         files: path in the repo -> file on this machine.
         card: README.md with metadata, see `hub.card.merge`.
-        keep: what to tell the user is kept when the push fails.
-        folder: a folder of the repo from which all that `files` does not name is deleted.
+        on_failure: what is kept if the push fails, and how to go on.
+        folder: a folder of the repo whose other files are deleted.
     """
     api = HfApi()
-    with hub_errors(f"push to {repo_type} {repo_id!r} failed", keep):
+    with hub_errors(f"push to {repo_type} {repo_id!r} failed", on_failure):
         head = api.repo_info(repo_id, repo_type=repo_type)
         there = {sibling.rfilename for sibling in head.siblings or []}
         if "README.md" in there:

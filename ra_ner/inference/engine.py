@@ -1,38 +1,88 @@
-"""Engines: what generates answers."""
+"""What an engine is: it generates the answers to questions about texts."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from itertools import groupby
+from typing import Protocol, TypeVar
 
 from ..prompting.conversation import Message
+
+Piece = tuple[str, float]  # the text of a generated token, and the natural logarithm of its probability
 
 
 @dataclass(frozen=True)
 class Request:
-    """All questions about one passage. `text` is the passage, `opening` the messages before the first question."""
+    """One question. `messages` is the whole prompt, which ends in the question; `text` is the text it is about."""
 
     text: str
-    opening: list[Message]
-    questions: list[str]
+    messages: list[Message]
 
     @property
-    def queries(self) -> list[list[Message]]:
-        """The messages that ask each question on its own."""
-        return [[*self.opening, {"role": "user", "content": question}] for question in self.questions]
+    def opening(self) -> list[Message]:
+        """The messages before the question, which all questions about a text share."""
+        return self.messages[:-1]
+
+
+@dataclass(frozen=True)
+class Generation:
+    """A generated answer. `pieces` are its tokens, where the engine was asked for probabilities."""
+
+    text: str
+    pieces: tuple[Piece, ...] = ()
+
+
+R = TypeVar("R", bound=Request)
 
 
 class Engine(Protocol):
-    """Answers greedily, with at most `max_new_tokens` and never more than `answer_budget` of the text."""
+    """Generates greedily, at most `max_new_tokens` and never more than `answer_budget` tokens."""
 
-    def answer(self, requests: list[Request]) -> Iterator[tuple[int, int, str]]:
-        """Ask each question on its own; yields request number, question number and answer, as answers come."""
+    def answer(self, requests: Sequence[R]) -> Iterator[tuple[R, Generation]]:
+        """Answer each question on its own. Yields requests with their answers, in any order, as answers come.
+
+        Questions about one text should follow one another: what they share is computed once.
+        """
         ...
 
-    def converse(self, request: Request) -> list[str]:
-        """The answer to each question, asked one after the other in one conversation."""
+    def converse(self, requests: Sequence[R]) -> list[str]:
+        """Ask all questions about one text one after the other in one conversation; returns the answers in order."""
         ...
+
+
+@dataclass(frozen=True)
+class ServerOptions:
+    """How an OpenAI-compatible server is asked.
+
+    Attributes:
+        url: such as http://localhost:8000/v1.
+        api: `completions` sends token ids, rendered as in training; `chat` sends messages, for vendors.
+        json: have a vLLM server constrain answers to JSON lists.
+        concurrency: requests at a time.
+        timeout: seconds to wait for an answer.
+        max_requests: most requests to send, retries included.
+        max_tokens: most tokens to send and receive.
+        prices: of a million prompt tokens and of a million answer tokens.
+    """
+
+    url: str | None
+    api: str = "completions"
+    json: bool = False
+    concurrency: int = 8
+    timeout: float = 120.0
+    max_requests: int = 10_000
+    max_tokens: int = 10_000_000
+    prices: tuple[float, ...] = (0.0, 0.0)
+
+
+def by_text(requests: Sequence[R]) -> list[list[R]]:
+    """Groups of consecutive requests that differ in their question alone, the longest prompts first.
+
+    Prompts of similar length are then computed together, and if memory does not suffice, that shows at once.
+    """
+    groups = [list(group) for _, group in groupby(requests, key=lambda request: request.opening)]
+    return sorted(groups, key=lambda group: -sum(len(message["content"]) for message in group[0].opening))
 
 
 def answer_budget(text_tokens: int, max_new_tokens: int) -> int:
-    """Tokens that an answer may have: a list of mentions has room in twice the text it is taken from."""
+    """The most tokens that an answer may have: a list of mentions fits into twice the tokens of its text."""
     return min(max_new_tokens, 2 * text_tokens + 16)

@@ -1,12 +1,18 @@
 """Which model a name means, how it is loaded and how it is asked."""
 
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import UserError
 from ..hub import repos
 from ..hub.repos import LocalModel
+from ..passage import Passage
+from ..prompting.chat_template import TEMPLATES
+from ..prompting.conversation import Message, find_wording, opening
 from ..prompting.known_checkpoints import KNOWN_CHECKPOINTS
+from .engine import Engine, ServerOptions
 
 
 @dataclass(frozen=True)
@@ -23,6 +29,70 @@ class Model:
     language: str
     system: str | None = None
     chat_template: str | None = None
+
+    def opening(self, text: str, examples: Sequence[Passage]) -> list[Message]:
+        """The messages of a prompt before the question: system, examples and text, as far as there are any."""
+        system = [{"role": "system", "content": self.system}] if self.system else []
+        return [*system, *opening(text, examples, find_wording(self.wording, self.language))]
+
+    def question(self, entity_type: str) -> Message:
+        wording = find_wording(self.wording, self.language)
+        return {"role": "user", "content": wording.question.format(type=entity_type)}
+
+    @property
+    def template(self) -> str | None:
+        """The chat template to use instead of the tokenizer's own."""
+        return (TEMPLATES / self.chat_template).read_text(encoding="utf-8") if self.chat_template else None
+
+    @property
+    def positions(self) -> int | None:
+        """The most tokens that the model can read, None if its config does not say."""
+        file = (self.base or self.local).path / "config.json"
+        if not file.is_file():
+            return None
+        config = json.loads(file.read_text(encoding="utf-8"))
+        return config.get("text_config", config).get("max_position_embeddings")
+
+    @property
+    def trained_length(self) -> int | None:
+        """The most tokens of a row that an adapter of this project was trained on."""
+        return self.local.facts.get("config", {}).get("max_length")
+
+
+def load_engine(
+    model: Model,
+    *,
+    server: ServerOptions | None = None,
+    server_name: str | None = None,
+    dtype: str = "bfloat16",
+    load_in_4bit: bool = False,
+    max_new_tokens: int = 256,
+    batch_size: int = 4,
+    with_pieces: bool = False,
+) -> Engine:
+    """Load a model on this machine, or connect to a server that has it.
+
+    Args:
+        server: None loads the model here.
+        server_name: what the server calls the model.
+
+    Raises:
+        UserError: the model can't be loaded, or an option is missing.
+    """
+    if server:
+        from .server import ServerEngine
+
+        return ServerEngine(server_name, server, max_new_tokens, model.local.path, model.template, with_pieces)
+
+    from .cpu import prepare_for_cpu
+    from .transformers import TransformersEngine
+
+    adapter, path = (model.local.path, model.base.path) if model.base else (None, model.local.path)
+    engine = TransformersEngine(
+        path, adapter, model.template, dtype, max_new_tokens, load_in_4bit, batch_size, with_pieces
+    )
+    prepare_for_cpu(engine.model)
+    return engine
 
 
 def find_model(

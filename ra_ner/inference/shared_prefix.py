@@ -1,8 +1,8 @@
-"""Several continuations of one prompt in one row of the model's input.
+"""Several continuations of one prompt in one row of the model's input: the shared prefix is computed once.
 
-The tokens of a row form a tree: what all branches share, and the branches. A mask lets each token see what is shared
-and the earlier tokens of its own branch alone, so that it is computed as if its branch stood there by itself. What is
-shared is computed once, and its keys and values are never copied.
+The tokens of a row form a tree: a shared prefix, and branches. A mask lets each token see the prefix and the earlier
+tokens of its own branch, so a branch is computed as if it stood there alone. The keys and values of the prefix are
+never copied.
 """
 
 from dataclasses import dataclass
@@ -12,7 +12,8 @@ from transformers import DynamicCache, PreTrainedModel
 
 from ..errors import UserError
 
-HIDDEN, SHARED = -1, 0  # who sees a token: no other one, all that follow, or (from 1 on) those of one branch
+HIDDEN, SHARED = -1, 0  # owners of a token; from 1 on they are the names of branches
+FULL, SLIDING = "full_attention", "sliding_attention"
 
 
 @dataclass(frozen=True)
@@ -29,31 +30,36 @@ class Tree:
 
     Args:
         model: a causal language model with `attn_implementation="sdpa"`.
-        rows: how many rows the batch has.
+        rows: rows of the batch.
+        with_logarithms: compute the probabilities of next tokens too.
 
     Raises:
-        UserError: the model has layers that are not attention, which know no mask.
+        UserError: the model has layers that are not attention, which take no mask.
     """
 
-    def __init__(self, model: PreTrainedModel, rows: int):
+    def __init__(self, model: PreTrainedModel, rows: int, with_logarithms: bool = False):
         self.model, config = model, model.config.get_text_config()
-        layers = set(getattr(config, "layer_types", None) or ["full_attention"])
-        if strange := layers - {"full_attention", "sliding_attention"}:
-            raise UserError(f"{config.name_or_path} has layers of {', '.join(strange)}: evaluate it by a server")
-        # With a mask of our own no layer forgets what is outside its window, so a prompt must be shorter than that.
-        sliding = "sliding_attention" in layers or not getattr(config, "layer_types", None)
-        self.window = getattr(config, "sliding_window", None) if sliding else None
+        self.with_logarithms = with_logarithms
+        layer_types = getattr(config, "layer_types", None)
+        if unknown := set(layer_types or ()) - {FULL, SLIDING}:
+            raise UserError(f"{config.name_or_path} has layers of {', '.join(unknown)}: evaluate it with a server")
+        self.window = getattr(config, "sliding_window", None)
+        if layer_types and SLIDING not in layer_types:
+            self.window = None
+        self.has_layer_types = bool(layer_types)
         self.cache = DynamicCache()
-        self.owners = torch.empty(rows, 0, dtype=torch.long, device=model.device)  # HIDDEN, SHARED or a branch's name
+        # Of every token so far, (rows, tokens): who sees it, and its position in its prompt.
+        self.owners = torch.empty(rows, 0, dtype=torch.long, device=model.device)
+        self.positions = torch.empty(rows, 0, dtype=torch.long, device=model.device)
 
-    def add(self, rows: list[list[Branch]]) -> list[list[int]]:
-        """Add branches, or tokens to the ends of branches, and return the most likely token after each.
+    def add(self, rows: list[list[Branch]]) -> list[list[tuple[int, float]]]:
+        """Add branches, or tokens to the ends of branches.
 
-        Raises:
-            UserError: a prompt is longer than the window of a model with sliding-window attention.
+        Returns:
+            for each branch the most likely next token, and the natural logarithm of its probability (0 if not asked).
         """
         width, length = max(map(len, rows)), max(len(branch.tokens) for row in rows for branch in row)
-        # Branches are padded on the left to one length, so that each ends in the same column in every row.
+        # Branches are padded on the left to one length, so that all end in the same column.
         ids, owners, positions = (torch.full((len(rows), width, length), fill) for fill in (0, HIDDEN, 0))
         for i, row in enumerate(rows):
             for j, branch in enumerate(row):
@@ -61,31 +67,43 @@ class Tree:
                 ids[i, j, start:] = torch.tensor(branch.tokens)
                 owners[i, j, start:] = branch.name
                 positions[i, j, start:] = torch.arange(branch.position, branch.position + len(branch.tokens))
-        if self.window and positions.max() >= self.window:
-            raise UserError(f"a prompt is longer than the model's attention window of {self.window}: use a server")
         ids, owners, positions = (tensor.flatten(1).to(self.model.device) for tensor in (ids, owners, positions))
         output = self.model(
             input_ids=ids,
-            attention_mask=self._mask(owners),
+            attention_mask=self._masks(owners, positions),
             position_ids=positions,
             past_key_values=self.cache,
             logits_to_keep=torch.arange(length - 1, width * length, length, device=self.model.device),
         )
-        predicted = output.logits.argmax(-1).tolist()
+        best = output.logits.argmax(-1)
+        logarithms = torch.zeros_like(best, dtype=torch.float32)
+        if self.with_logarithms:
+            logits = output.logits.float()
+            logarithms = logits.gather(-1, best[..., None])[..., 0] - logits.logsumexp(-1)
+        predicted = [list(zip(*row, strict=True)) for row in zip(best.tolist(), logarithms.tolist(), strict=True)]
         return [tokens[: len(row)] for tokens, row in zip(predicted, rows, strict=True)]
 
-    def _mask(self, owners: torch.Tensor) -> torch.Tensor:
-        """Which slots each new token sees, (rows, 1, new, all); takes the new tokens into account from now on."""
+    def _masks(self, owners: torch.Tensor, positions: torch.Tensor) -> torch.Tensor | dict[str, torch.Tensor]:
+        """Which tokens each new token sees, boolean of shape (rows, 1, new, all), for each type of layer.
+
+        The new tokens count among all from now on.
+        """
         self.owners = torch.cat([self.owners, owners], dim=1)
+        self.positions = torch.cat([self.positions, positions], dim=1)
         slots = torch.arange(self.owners.shape[1], device=owners.device)
         new = slots[-owners.shape[1] :, None]
         seen = (self.owners[:, None] == SHARED) | (self.owners[:, None] == owners[:, :, None])
         seen &= (slots <= new) & (owners != HIDDEN)[:, :, None]
-        seen |= slots == new  # padding sees itself: nothing at all would make it not a number
-        return seen[:, None]
+        itself = slots == new  # padding sees itself: without any token its attention would not be a number
+        full = (seen | itself)[:, None]
+        if not self.window:
+            return full
+        near = positions[:, :, None] - self.positions[:, None] < self.window
+        sliding = ((seen & near) | itself)[:, None]
+        return {FULL: full, SLIDING: sliding} if self.has_layer_types else sliding
 
     def shared_length(self, row: int) -> int:
-        """How many shared tokens a row holds."""
+        """The number of shared tokens of a row."""
         return int((self.owners[row] == SHARED).sum())
 
     def cut_shared(self, row: int, length: int) -> None:

@@ -1,8 +1,7 @@
-"""Generation with transformers. What a passage's questions share (system, examples, text) is run through once."""
+"""Generation with transformers. What the questions about a text share (system, examples, text) is computed once."""
 
 import os
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import torch
@@ -13,24 +12,33 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 
 from ..errors import UserError
 from ..prompting.chat_template import prompt_ids
-from .engine import Request, answer_budget
+from ..terminal import hide_loading_bars
+from .engine import Generation, Piece, R, answer_budget, by_text
 from .shared_prefix import SHARED, Branch, Tree
+
+Token = tuple[int, float]  # a generated token's id, and the natural logarithm of its probability
 
 
 class TransformersEngine:
-    """A causal language model from a folder, with an adapter on it if one is given.
+    """A causal language model from a folder, with an adapter if one is given.
 
     Args:
         model: folder of the model.
         adapter: folder of the adapter, which brings its own tokenizer.
         chat_template: used instead of the tokenizer's own.
-        dtype: name of a torch dtype. In float32 answers equal those of unshared, unbatched generation, but for ties
-            within rounding.
+        dtype: name of a torch dtype. In float32 answers equal those of plain generation, up to ties within rounding.
         max_new_tokens: longest answer.
         load_in_4bit: load the model in 4 bits (NF4, nested), computing in `dtype`.
+        batch_size: texts asked about at once; lowered where memory runs out.
+        with_pieces: also give the tokens of each answer with their probabilities.
 
     Raises:
         UserError: a folder can't be loaded, or there is no chat template.
+
+    Example:
+        >>> engine = TransformersEngine(Path("models/smollm2-135m-instruct"), dtype="float32")
+        >>> messages = query("Ada lived in London.", "city", [], find_wording("ra_it", "en"))
+        >>> [answer.text for _, answer in engine.answer([Request("Ada lived in London.", messages)])]
     """
 
     def __init__(
@@ -41,6 +49,8 @@ class TransformersEngine:
         dtype: str = "bfloat16",
         max_new_tokens: int = 256,
         load_in_4bit: bool = False,
+        batch_size: int = 4,
+        with_pieces: bool = False,
     ):
         number_format = getattr(torch, dtype)
         quantization = BitsAndBytesConfig(
@@ -49,6 +59,7 @@ class TransformersEngine:
             bnb_4bit_use_double_quant=True,
             bnb_4bit_compute_dtype=number_format,
         )
+        hide_loading_bars()
         try:
             self.tokenizer = AutoTokenizer.from_pretrained(adapter or model)
             self.model = AutoModelForCausalLM.from_pretrained(
@@ -70,93 +81,107 @@ class TransformersEngine:
         self.model.to(PartialState().device).eval()
         stop = self.model.generation_config.eos_token_id
         self.stop = {*(stop if isinstance(stop, list) else [stop]), self.tokenizer.eos_token_id}
-        self.max_new_tokens = max_new_tokens
-        self.most_passages: int | None = None  # that fit into memory at once; known once it has run out
+        self.max_new_tokens, self.with_pieces, self.batch_size = max_new_tokens, with_pieces, batch_size
 
-    def answer(self, requests: list[Request]) -> Iterator[tuple[int, int, str]]:
-        """Ask each question on its own. Where memory runs out, fewer are asked at once from then on.
-
-        Yields:
-            request number, question number and answer.
+    def answer(self, requests: Sequence[R]) -> Iterator[tuple[R, Generation]]:
+        """Answer each question on its own.
 
         Raises:
             UserError: a single question does not fit into memory.
         """
-        for i, answers in enumerate(self._answer_in_parts(requests)):
-            for j, answer in enumerate(answers):
-                yield i, j, answer
+        groups = by_text(requests)
+        while groups:
+            batch, groups = groups[: self.batch_size], groups[self.batch_size :]
+            for group, answers in zip(batch, self._answer_within_memory(batch), strict=True):
+                yield from zip(group, answers, strict=True)
 
-    def _answer_in_parts(self, requests: list[Request]) -> list[list[str]]:
-        if self.most_passages and len(requests) > self.most_passages:
-            first, rest = requests[: self.most_passages], requests[self.most_passages :]
-            return self._answer_in_parts(first) + self._answer_in_parts(rest)
+    def _answer_within_memory(self, groups: list[list[R]]) -> list[list[Generation]]:
+        """Answer the questions about several texts at once; where memory runs out, about fewer from then on."""
+        if len(groups) > self.batch_size:
+            first, rest = groups[: self.batch_size], groups[self.batch_size :]
+            return self._answer_within_memory(first) + self._answer_within_memory(rest)
         try:
-            return self._answer(requests)
+            return self._answer(groups)
         except RuntimeError as error:
             if not should_reduce_batch_size(error):
                 raise
             reason = str(error)
         clear_device_cache(garbage_collection=True)
-        if len(requests) > 1:
-            self.most_passages = len(requests) // 2
-            return self._answer_in_parts(requests)
-        (request,) = requests
-        half = len(request.questions) // 2
+        if len(groups) > 1:
+            self.batch_size = len(groups) // 2
+            return self._answer_within_memory(groups)
+        (group,) = groups
+        half = len(group) // 2
         if not half:
-            raise UserError(f"one question about one passage does not fit into memory ({reason}); lower `k`")
-        parts = [replace(request, questions=part) for part in (request.questions[:half], request.questions[half:])]
-        return [[answer for part in parts for answer in self._answer_in_parts([part])[0]]]
+            raise UserError(f"one question about one text does not fit into memory ({reason}); lower `k`")
+        parts = (group[:half], group[half:])
+        return [[answer for part in parts for answer in self._answer_within_memory([part])[0]]]
 
     @torch.inference_mode()
-    def _answer(self, requests: list[Request]) -> list[list[str]]:
-        tree, shared, branches = Tree(self.model, len(requests)), [], []
-        for request in requests:
-            prompts = [prompt_ids(self.tokenizer, messages) for messages in request.queries]
-            # At least one token of each prompt stays out of the shared part, to predict the first new token from.
+    def _answer(self, groups: list[list[R]]) -> list[list[Generation]]:
+        tree, shared, branches = Tree(self.model, len(groups), self.with_pieces), [], []
+        for group in groups:
+            prompts = [prompt_ids(self.tokenizer, request.messages) for request in group]
+            # One token of each prompt stays out of the shared part, to predict the first new token from.
             length = min(_common(prompts), min(map(len, prompts)) - 1)
             shared.append([Branch(SHARED, prompts[0][:length], 0)])
             branches.append([Branch(i, prompt[length:], length) for i, prompt in enumerate(prompts, 1)])
         if any(row[0].tokens for row in shared):
             tree.add(shared)
-        answers = self._grow(tree, branches, [self._budget(request) for request in requests])
-        return [self.tokenizer.batch_decode(row, skip_special_tokens=True) for row in answers]
+        answers = self._grow(tree, branches, [self._budget(group[0].text) for group in groups])
+        return [[self._generation(tokens) for tokens in row] for row in answers]
 
     @torch.inference_mode()
-    def converse(self, request: Request) -> list[str]:
-        """The answer to each question, asked one after the other; the tokens of a conversation are run through once."""
-        tree, held, messages, answers = Tree(self.model, 1), [], list(request.opening), []
-        for question in request.questions:
-            messages.append({"role": "user", "content": question})
+    def converse(self, requests: Sequence[R]) -> list[str]:
+        """Ask all questions about one text in one conversation, whose tokens are computed once."""
+        tree, held, messages, answers = Tree(self.model, 1), [], list(requests[0].opening), []
+        for request in requests:
+            messages.append(request.messages[-1])
             prompt = prompt_ids(self.tokenizer, messages)
-            # An answer may be rendered in other tokens than it was generated in: what differs is run again.
+            # An answer may be rendered in other tokens than it was generated in: what differs is computed again.
             length = min(_common([held, prompt]), len(prompt) - 1)
             tree.cut_shared(0, length)
-            ((tokens,),) = self._grow(tree, [[Branch(SHARED, prompt[length:], length)]], [self._budget(request)])
-            held = (prompt + tokens)[: tree.shared_length(0)]
-            answers.append(self.tokenizer.decode(tokens, skip_special_tokens=True))
+            ((tokens,),) = self._grow(tree, [[Branch(SHARED, prompt[length:], length)]], [self._budget(request.text)])
+            ids = [token for token, _ in tokens]
+            held = (prompt + ids)[: tree.shared_length(0)]
+            answers.append(self.tokenizer.decode(ids, skip_special_tokens=True))
             messages.append({"role": "assistant", "content": answers[-1]})
         return answers
 
-    def _grow(self, tree: Tree, branches: list[list[Branch]], budgets: list[int]) -> list[list[list[int]]]:
+    def _grow(self, tree: Tree, branches: list[list[Branch]], budgets: list[int]) -> list[list[list[Token]]]:
         """Add branches and continue each greedily up to a stop token or its row's budget; returns the new tokens."""
-        answers: list[list[list[int]]] = [[[] for _ in row] for row in branches]
+        answers: list[list[list[Token]]] = [[[] for _ in row] for row in branches]
         growing = [list(zip(row, new, strict=True)) for row, new in zip(branches, answers, strict=True)]
         while any(growing):
             predicted = tree.add([[branch for branch, _ in row] for row in growing])
             for i, (row, tokens) in enumerate(zip(growing, predicted, strict=True)):
                 growing[i] = []
                 for (branch, answer), token in zip(row, tokens, strict=True):
-                    if token not in self.stop:
+                    if token[0] not in self.stop:
                         answer.append(token)
                         if len(answer) < budgets[i]:
                             end = branch.position + len(branch.tokens)
-                            growing[i].append((Branch(branch.name, [token], end), answer))
+                            growing[i].append((Branch(branch.name, [token[0]], end), answer))
         return answers
 
-    def _budget(self, request: Request) -> int:
-        return answer_budget(len(self.tokenizer(request.text).input_ids), self.max_new_tokens)
+    def _generation(self, tokens: list[Token]) -> Generation:
+        text = self.tokenizer.decode([token for token, _ in tokens], skip_special_tokens=True)
+        return Generation(text, self._pieces(tokens) if self.with_pieces else ())
+
+    def _pieces(self, tokens: list[Token]) -> tuple[Piece, ...]:
+        """The text that each token adds; a character of several tokens belongs to the last of them."""
+        pieces, done, ids = [], "", [token for token, _ in tokens]
+        for count, (_, logarithm) in enumerate(tokens, 1):
+            text = self.tokenizer.decode(ids[:count], skip_special_tokens=True)
+            whole = done if text.endswith("\ufffd") and count < len(tokens) else text
+            pieces.append((whole[len(done) :], logarithm))
+            done = whole
+        return tuple(pieces)
+
+    def _budget(self, text: str) -> int:
+        return answer_budget(len(self.tokenizer(text).input_ids), self.max_new_tokens)
 
 
 def _common(prompts: list[list[int]]) -> int:
-    """How many tokens prompts have in common at their start."""
+    """The number of tokens that prompts have in common at their start."""
     return len(os.path.commonprefix(prompts))  # noqa: RUF071 - lists, not paths

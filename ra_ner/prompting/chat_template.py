@@ -1,6 +1,6 @@
 """Messages to token ids: the chat template that is trained, and the prompts of evaluation, which it renders too."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -90,7 +90,8 @@ def load_training_tokenizer(
             model, revision=revision or "main", trust_remote_code=trust_remote_code
         )
         if chat_template_path:
-            tokenizer.chat_template = Path(chat_template_path).read_text(encoding="utf-8")
+            file = Path(chat_template_path)
+            tokenizer.chat_template = (file if file.exists() else TEMPLATES / file).read_text(encoding="utf-8")
     except (OSError, ValueError) as error:
         raise UserError(f"tokenizer of {model!r} can't be loaded: {error}") from None
     tokenizer.chat_template = training_chat_template(tokenizer)
@@ -105,6 +106,11 @@ def training_length(tokenizer: "PreTrainedTokenizerBase") -> Callable[[list[Mess
 def control_tokens(tokenizer: "PreTrainedTokenizerBase") -> list[str]:
     """Strings that the tokenizer reads as control tokens wherever they stand, inside a text too."""
     return [token.content for token in tokenizer.added_tokens_decoder.values() if token.special]
+
+
+def holds_control_token(messages: list[Message], control: Sequence[str]) -> bool:
+    """Whether a message contains one of the control tokens."""
+    return any(token in message["content"] for message in messages for token in control)
 
 
 def end_of_turn(tokenizer: "PreTrainedTokenizerBase") -> str:

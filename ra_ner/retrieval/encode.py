@@ -1,10 +1,12 @@
-"""Texts to vectors, with sentence-transformers. Each text is encoded once for all recipes."""
+"""Texts to unit vectors, with sentence-transformers. Each text is encoded once for all recipes."""
 
 import hashlib
 import json
 import logging
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -13,7 +15,6 @@ from ..errors import UserError
 
 if TYPE_CHECKING:
     import torch
-    from accelerate import PartialState
     from sentence_transformers import SentenceTransformer
 
     from ..hub.repos import LocalModel
@@ -22,50 +23,127 @@ logger = logging.getLogger(__name__)
 
 Role = Literal["query", "document"]
 CACHE = Path("outputs/.embeddings")
-BATCH = 32  # texts a forward pass
-ALL_GPUS_FROM = 10_000  # texts; below, one GPU is done before the processes for the others have started
+BATCH = 32  # texts in a forward pass
+ALL_GPUS_FROM = 10_000  # with fewer texts one GPU is done before the processes for the others have started
 
 
-def encode(
-    texts: Mapping[Role, Sequence[str]], encoder: "LocalModel", cache: Path = CACHE
-) -> dict[Role, "torch.Tensor"]:
-    """Return unit vectors of the texts of each role, float32 of shape (texts, dimension), on the CPU.
+class Encoder:
+    """A sentence-transformers model that is loaded only when a text is new.
 
-    Vectors are kept in `cache` by the encoder's revision and the text, so only texts that are new are encoded. A text
-    longer than the encoder reads is encoded in windows, which are averaged by their number of tokens.
+    Vectors are cached in a file by the model's revision and the text's digest. A text longer than the model reads is
+    encoded in windows, whose vectors are averaged by their number of tokens.
 
-    One process uses all GPUs it sees. Under a distributed launch (`accelerate launch`, `torchrun`) every process calls
-    this with the same texts, encodes its share of what is new, and gets all vectors; the main process alone reads and
-    writes the cache.
+    A single process uses all GPUs it sees. Under `accelerate launch` or `torchrun` every process makes the same calls:
+    each encodes its share of the new texts and gets all vectors, and the main process alone reads and writes the cache.
 
     Args:
-        texts: by whether they are looked for or looked through; it matters to encoders with prompts for the two.
+        model: the model's folder and revision.
+        cache: folder of the cached vectors.
 
-    Raises:
-        UserError: the encoder can't be loaded.
+    Example:
+        >>> encoder = Encoder(fetch_model("thenlper/gte-large"))
+        >>> encoder.encode(["Ada lived in London."], "document").shape
+        torch.Size([1, 1024])
     """
-    from accelerate.utils import broadcast_object_list
 
-    state, has_prompts = distributed_state(), _has_prompts(encoder)
-    kinds: dict[Role, Role] = {role: role if has_prompts else "document" for role in texts}
-    stores, missing, vectors = {}, {}, {}
-    if state.is_main_process:
-        stores = {kind: _Store(cache / f"{encoder.revision}-{kind}.safetensors") for kind in kinds.values()}
-        for kind, store in stores.items():
-            wanted = dict.fromkeys(text for role in texts if kinds[role] == kind for text in texts[role])
-            missing[kind] = [text for text in wanted if text not in store]
-    (missing,) = broadcast_object_list([missing])
-    if any(missing.values()):
-        new = _encode_in_shares(missing, encoder, state)
-        for kind, store in stores.items():
-            store.add(missing[kind], new[kind])
-    if state.is_main_process:
-        vectors = {role: stores[kind].vectors_of(texts[role]) for role, kind in kinds.items()}
-    (vectors,) = broadcast_object_list([vectors])
-    return vectors
+    def __init__(self, model: "LocalModel", cache: Path = CACHE):
+        self.model, self.cache = model, cache
+
+    def encode(self, texts: Sequence[str], role: Role) -> "torch.Tensor":
+        """Encode texts.
+
+        Args:
+            role: whether the texts are searched for or searched through; models with prompts for the two differ.
+
+        Returns:
+            float32 unit vectors of shape (texts, dimension), on the CPU.
+
+        Raises:
+            UserError: the model can't be loaded.
+        """
+        from accelerate.utils import broadcast_object_list
+
+        role = role if self._has_prompts else "document"
+        state, store, new, vectors = distributed_state(), None, [], None
+        if state.is_main_process:
+            store = _VectorStore(self.cache / f"{self.model.revision}-{role}.safetensors")
+            new = [text for text in dict.fromkeys(texts) if text not in store]
+        (new,) = broadcast_object_list([new])
+        if new:
+            encoded = self._encode_in_shares(new, role)
+            if store:
+                store.add(new, encoded)
+        if store:
+            vectors = store.vectors_of(texts)
+        (vectors,) = broadcast_object_list([vectors])
+        return vectors
+
+    @cached_property
+    def _has_prompts(self) -> bool:
+        config = self.model.path / "config_sentence_transformers.json"
+        return config.is_file() and any(json.loads(config.read_text(encoding="utf-8")).get("prompts", {}).values())
+
+    @cached_property
+    def _devices(self) -> list[str]:
+        """This process's device under a distributed launch, else all devices of the machine."""
+        import torch
+
+        state = distributed_state()
+        if state.num_processes > 1 or state.device.type == "cpu":
+            return [str(state.device)]
+        return [f"{state.device.type}:{i}" for i in range(torch.accelerator.device_count())]
+
+    @cached_property
+    def _transformer(self) -> "SentenceTransformer":
+        from sentence_transformers import SentenceTransformer
+
+        try:
+            return SentenceTransformer(str(self.model.path), device=self._devices[0])
+        except (OSError, ValueError) as error:
+            raise UserError(f"encoder {self.model.path} can't be loaded: {error}") from None
+
+    def _encode_in_shares(self, texts: list[str], role: Role) -> "torch.Tensor":
+        """Each process encodes every n-th text; all get the vectors of all."""
+        import torch
+        from accelerate.utils import gather_object
+
+        state = distributed_state()
+        n = state.num_processes
+        shares = gather_object([self._encode(texts[state.process_index :: n], role)])
+        gathered = torch.cat(shares)
+        places = [place for rank in range(n) for place in range(rank, len(texts), n)]
+        vectors = torch.empty_like(gathered)
+        vectors[places] = gathered
+        return vectors
+
+    def _encode(self, texts: Sequence[str], role: Role) -> "torch.Tensor":
+        import torch
+
+        if not texts:
+            return torch.empty(0)
+        model, windows, owners, tokens = self._transformer, [], [], []
+        for owner, text in enumerate(texts):
+            for window, count in _windows(text, model, model.prompts.get(role) or ""):
+                windows.append(window)
+                owners.append(owner)
+                tokens.append(count)
+        if len(windows) > len(texts):
+            logger.info(f"{len(windows) - len(texts)} more windows than texts: long texts are encoded in windows")
+        with _worker_pool(model, self._devices, len(texts)) as pool:
+            vectors = (model.encode_query if role == "query" else model.encode_document)(
+                windows,
+                batch_size=BATCH,
+                pool=pool,
+                convert_to_tensor=True,
+                normalize_embeddings=True,
+                show_progress_bar=len(windows) > 1000,
+            ).cpu()
+        summed = torch.zeros(len(texts), vectors.shape[1])
+        summed.index_add_(0, torch.tensor(owners), vectors.float() * torch.tensor(tokens)[:, None])
+        return torch.nn.functional.normalize(summed)
 
 
-class _Store:
+class _VectorStore:
     """Vectors by the digest of their text, in a safetensors file."""
 
     def __init__(self, file: Path) -> None:
@@ -81,13 +159,11 @@ class _Store:
         return _key(text) in self.rows
 
     def add(self, texts: Iterable[str], vectors: "torch.Tensor") -> None:
-        """Add texts that are new, and write the file, whole or not at all."""
+        """Add new texts, and write the file, completely or not at all."""
         import numpy as np
         import torch
         from safetensors.torch import save_file
 
-        if not len(vectors):
-            return
         self.rows |= {_key(text): row for row, text in enumerate(texts, len(self.rows))}
         self.vectors = torch.cat([self.vectors, vectors])
         self.file.parent.mkdir(parents=True, exist_ok=True)
@@ -107,93 +183,21 @@ def _key(text: str) -> bytes:
     return hashlib.sha256(text.encode()).digest()[:16]
 
 
-def _has_prompts(encoder: "LocalModel") -> bool:
-    config = encoder.path / "config_sentence_transformers.json"
-    return config.is_file() and any(json.loads(config.read_text(encoding="utf-8")).get("prompts", {}).values())
-
-
-def _encode_in_shares(
-    texts: Mapping[Role, Sequence[str]], encoder: "LocalModel", state: "PartialState"
-) -> dict[Role, "torch.Tensor"]:
-    """Each process encodes every n-th text, and gets the vectors of all."""
-    import torch
-    from accelerate.utils import gather_object
-
-    n = state.num_processes
-    share = {role: its_texts[state.process_index :: n] for role, its_texts in texts.items()}
-    shares = gather_object([_encode(share, encoder, _devices(state))])
-    vectors = {}
-    for role, its_texts in texts.items():
-        gathered = torch.cat([one[role] for one in shares])
-        places = [place for rank in range(n) for place in range(rank, len(its_texts), n)]
-        vectors[role] = torch.empty_like(gathered)
-        vectors[role][places] = gathered
-    return vectors
-
-
-def _devices(state: "PartialState") -> list[str]:
-    """The process's own device under a distributed launch, else all of the machine's."""
-    import torch
-
-    if state.num_processes > 1 or state.device.type == "cpu":
-        return [str(state.device)]
-    return [f"{state.device.type}:{i}" for i in range(torch.accelerator.device_count())]
-
-
-def _encode(
-    texts: Mapping[Role, Sequence[str]], encoder: "LocalModel", devices: list[str]
-) -> dict[Role, "torch.Tensor"]:
-    import torch
-    from sentence_transformers import SentenceTransformer
-
-    if not any(texts.values()):
-        return {role: torch.empty(0) for role in texts}
+@contextmanager
+def _worker_pool(model: "SentenceTransformer", devices: list[str], texts: int) -> Iterator[dict | None]:
+    """One process for each device, where there are enough texts to keep them busy; else None."""
+    pool = model.start_multi_process_pool(devices) if len(devices) > 1 and texts >= ALL_GPUS_FROM else None
     try:
-        model = SentenceTransformer(str(encoder.path), device=devices[0])
-    except (OSError, ValueError) as error:
-        raise UserError(f"encoder {encoder.path} can't be loaded: {error}") from None
-    share_out = len(devices) > 1 and sum(map(len, texts.values())) >= ALL_GPUS_FROM
-    pool = model.start_multi_process_pool(devices) if share_out else None
-    try:
-        return {role: _encode_role(role, its_texts, model, pool) for role, its_texts in texts.items()}
+        yield pool
     finally:
         if pool:
             model.stop_multi_process_pool(pool)
 
 
-def _encode_role(role: Role, texts: Sequence[str], model: "SentenceTransformer", pool: dict | None) -> "torch.Tensor":
-    import torch
-
-    windows, owners, weights = [], [], []
-    for owner, text in enumerate(texts):
-        for window, tokens in _windows(text, model, model.prompts.get(role) or ""):
-            windows.append(window)
-            owners.append(owner)
-            weights.append(tokens)
-    if not windows:
-        return torch.empty(0)
-    encode_role = model.encode_query if role == "query" else model.encode_document
-    vectors = encode_role(
-        windows,
-        batch_size=BATCH,
-        pool=pool,
-        convert_to_tensor=True,
-        normalize_embeddings=True,
-        show_progress_bar=len(windows) > 1000,
-    ).cpu()
-    if len(windows) > len(texts):
-        logger.info(
-            f"{len(windows) - len(texts)} more windows than texts: those longer than the encoder reads are averaged"
-        )
-    summed = torch.zeros(len(texts), vectors.shape[1])
-    summed.index_add_(0, torch.tensor(owners), vectors.float() * torch.tensor(weights)[:, None])
-    return torch.nn.functional.normalize(summed)
-
-
 def _windows(text: str, model: "SentenceTransformer", prompt: str) -> list[tuple[str, int]]:
-    """A text cut into pieces that the encoder reads whole after the prompt, each with its number of tokens."""
+    """Pieces of a text that the model reads completely after the prompt, each with its number of tokens."""
     limit = model.max_seq_length
-    if limit is None or limit > 10**6 or len(prompt + text) < limit:  # a token is one character or more
+    if limit is None or limit > 10**6 or len(prompt + text) < limit:  # a token has at least one character
         return [(text, 1)]
     room = limit - len(model.tokenizer(prompt).input_ids)
     offsets = model.tokenizer(

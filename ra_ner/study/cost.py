@@ -19,18 +19,17 @@ from typing import TYPE_CHECKING
 
 from ..corpora.benchmarks import Benchmark, load_benchmark
 from ..corpora.sources import load_corpus
-from ..dataset.build import build, split_passages
+from ..dataset.build import PassageSplits, build
 from ..errors import UserError
 from ..evaluation.example_pools import ExamplePools
 from ..evaluation.run import types_asked
 from ..hub import repos
-from ..inference.engine import Request
 from ..markdown import table
 from ..passage import sample
 from ..prompting.chat_template import load_training_tokenizer, prompt_ids, training_length
 from ..prompting.conversation import find_wording, opening
-from ..recipe import EvaluateConfig, OutputConfig, PushScoresConfig, Recipe, RecipeParser, TrainConfig
-from .grid import TOKENIZER_KEYS, Grid, show
+from ..recipe import TOKENIZER_KEYS, EvaluateConfig, OutputConfig, PushScoresConfig, Recipe, RecipeParser
+from .grid import Grid, show
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -147,22 +146,20 @@ def _parameters(model: str, revision: str | None) -> int:
 
 
 def _train_cost(key: _Key) -> Cost:
-    import torch
-    from trl import ModelConfig, SFTConfig
-
+    from ..training.defaults import train_parser
     from ..training.preview import training_steps
 
     recipe = key.recipe
-    parser = RecipeParser("train", TrainConfig, ModelConfig, SFTConfig)
-    parser.set_defaults(use_cpu=not torch.accelerator.is_available())  # else bfloat16 is refused
-    _, model, args = parser.parse_section(recipe)[:3]
+    _, model, args = train_parser().parse_section(recipe)[:3]
     keys, language = recipe.dataset, recipe.language
     source = load_corpus(keys.corpus, language, revision=keys.revision, config=keys.corpus_config)
     size = keys.size or len(source.passages)
     config = replace(keys, size=min(size, TRAIN_SAMPLE), exclude=[])
-    scale = size / sum(map(len, split_passages(source, language, config)[0].values()))
-    count = training_length(_tokenizer(recipe))
-    rows = build(source, language, recipe.name, config, count).splits
+    splits = PassageSplits(source, language, config)
+    scale = size / len(splits.train + splits.validation)
+    tokenizer = _tokenizer(recipe)
+    count = training_length(tokenizer)
+    rows = build(source, language, recipe.name, config, tokenizer).splits
     tokens = {split: scale * sum(count(row["prompt"] + row["completion"]) for row in rows[split]) for split in rows}
     validations = 0.0
     if args.eval_strategy == "epoch":
@@ -214,8 +211,8 @@ def _questions(
     examples = pools.examples(_by_chance(setting, benchmark), benchmark, passages)
     for passage, types, shown in zip(passages, types_asked(benchmark, passages, config.seed), examples, strict=True):
         messages = opening(passage.text, [example.passage for example in shown], wording)
-        request = Request(passage.text, messages, [wording.question.format(type=type_) for type_ in types])
-        ids = [prompt_ids(tokenizer, query) for query in request.queries]
+        questions = [{"role": "user", "content": wording.question.format(type=type_)} for type_ in types]
+        ids = [prompt_ids(tokenizer, [*messages, question]) for question in questions]
         shared = len(os.path.commonprefix(ids))  # noqa: RUF071 - lists, not paths
         prompts += shared + sum(len(prompt) - shared for prompt in ids)
         gold = [wording.format_answer(passage.mentions(type_)) for type_ in types]

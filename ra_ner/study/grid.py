@@ -30,7 +30,6 @@ KEYS = {
     section: [key.name for key in dataclasses.fields(config)]
     for section, config in (("dataset", DatasetConfig), ("evaluate", EvaluateConfig))
 }
-TOKENIZER_KEYS = ("model_name_or_path", "model_revision", "chat_template_path")  # of train; a dataset depends on them
 VANILLA_AXES = ("dataset.strategy", "dataset.k", "k")  # on which a cell and its vanilla cell may differ
 
 Sections = dict[str, dict[str, Any]]

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from tqdm import tqdm
 
 from ..atomic_files import new_folder, write_text
-from ..evaluation.report import Rate, Table, html_page, markdown_parts, sample_mark
+from ..evaluation.report import Rate, Table, html_page, markdown_parts, sample_note
 from ..evaluation.scoring import RATES
 from ..markdown import cell as escape
 from . import figures
@@ -90,7 +90,7 @@ def write(
     tables = [table for table in [*tables, _costs(cells, costs)] if table.rows]
     details = [table for table in details if table.rows]
     lines = _lines(cells, groups, tables)
-    mark = next((mark for e in evaluations.values() if (mark := sample_mark(e.config))), "")
+    mark = next((mark for e in evaluations.values() if (mark := sample_note(e.config))), "")
 
     with new_folder(folder / "figures") as drawn:
         for title, png in images.items():

@@ -66,7 +66,7 @@ def read_evaluation(cell: Cell, folder: Path) -> Evaluation | None:
         for line in lines:
             row = json.loads(line)
             groups[row["benchmark"], row["setting"]].append(row)
-    config = {key: value for key, value in scores.items() if key not in ("results", "means", "comparisons")}
+    config = {"labels": scores["labels"], **scores["config"]}
     evaluation = Evaluation(cell, config, {}, {}, {})
     for key, rows in groups.items():
         evaluation.runs[key] = score(rows, texts[key[0]], config["seed"])

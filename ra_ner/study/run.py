@@ -27,8 +27,8 @@ from tqdm import tqdm
 from .. import __version__
 from ..atomic_files import write_text
 from ..errors import UserError
-from ..recipe import EvaluateConfig, OutputConfig, PushScoresConfig, Recipe, RecipeParser
-from .grid import TOKENIZER_KEYS, Cell, Grid
+from ..recipe import TOKENIZER_KEYS, EvaluateConfig, OutputConfig, PushScoresConfig, Recipe, RecipeParser
+from .grid import Cell, Grid
 
 logger = logging.getLogger(__name__)
 
@@ -182,7 +182,7 @@ class Study:
             entry["error"] = _last_words(log, start) or f"exit status {process.returncode}"
         elif stage == "train":
             facts = json.loads((cell.output_dir / "adapter" / "ra_it.json").read_text(encoding="utf-8"))
-            entry["tokens"] = facts["train_tokens"]
+            entry["tokens"] = facts["counts"]["train_tokens"]
             shutil.rmtree(cell.output_dir / "checkpoints", ignore_errors=True)
         save()
 

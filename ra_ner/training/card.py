@@ -14,7 +14,6 @@ from ..hub.card import CITATION, REPO, merge, new_card, part
 from ..passage import Entity, Passage
 from ..prompting.chat_template import end_of_turn
 from ..prompting.conversation import find_wording, query
-from ..recipe import Recipe
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -23,27 +22,21 @@ LIBRARIES = ("transformers", "trl", "peft", "datasets", "accelerate", "bitsandby
 
 
 def model_card(
-    facts: dict,
-    recipe: Recipe,
-    tokenizer: "PreTrainedTokenizerBase",
-    settings: dict,
-    measured: Sequence[tuple[str, object]],
-    curves: str | None,
+    facts: dict, tokenizer: "PreTrainedTokenizerBase", measured: Sequence[tuple[str, object]], curves: str | None
 ) -> str:
-    """The card of an adapter. Metadata names only what the Hub knows.
+    """The card of an adapter. Its metadata names only repos of the Hub, no local folders.
 
     Args:
-        facts: those of ra_it.json.
+        facts: the content of ra_it.json.
         tokenizer: with the chat template that was trained.
-        settings: of section train, as the run had them.
-        measured: rows for the table of what the run was.
-        curves: file name of the image of the losses, if there is one.
+        measured: rows of the training table, label and value.
+        curves: file name of the image of the losses, None if no loss was logged.
     """
     on_hub = not Path(facts["base"]).is_dir()
-    base_license, data_licence = facts.get("base_license"), facts.get("dataset_license")
+    base_license, data_license = facts.get("base_license"), facts.get("dataset_license")
     metadata = {
         "library_name": "peft",
-        "license": base_license if base_license == data_licence else base_license and data_licence and "other",
+        "license": base_license if base_license == data_license else base_license and data_license and "other",
         "base_model": facts["base"] if on_hub else None,
         "base_model_relation": "adapter" if on_hub else None,
         "datasets": None if Path(facts["dataset"]).is_dir() else [facts["dataset"]],
@@ -53,20 +46,20 @@ def model_card(
     }
     made = [
         ("base model", f"{facts['base']} at {facts['base_revision']}"),
-        ("its license", base_license or "unknown, see its own page"),
+        ("license of the base model", base_license or "unknown, see its page"),
         ("dataset", f"{facts['dataset']}, config {facts['dataset_config']}, at {facts['dataset_revision']}"),
-        ("license of its corpus", data_licence or "unknown, ask who made it"),
-        ("examples a passage in training", f"{facts['k']} by strategy {facts['strategy']}"),
+        ("license of the corpus", data_license or "unknown, ask its authors"),
+        ("in-context examples for each passage", f"{facts['k']}, strategy {facts['strategy']}"),
         ("wording", f"{facts['wording']}, {facts['language']}"),
         ("effective batch size", facts["effective_batch_size"]),
         *measured,
         *((library, version(library)) for library in LIBRARIES),
     ]
-    used = yaml.safe_dump({"language": recipe.language, "train": settings}, sort_keys=False, allow_unicode=True)
+    used = {"language": facts["language"], "train": facts["config"]}
     method = "RA-IT" if facts["k"] else "vanilla instruction tuning"
-    kind = "A QLoRA adapter" if settings.get("load_in_4bit") else "A LoRA adapter"
-    usage = f"""{kind} for open named entity recognition, trained with {method}. It is asked for one entity type
-a turn and answers with a JSON list of mentions.
+    kind = "A QLoRA adapter" if facts["config"].get("load_in_4bit") else "A LoRA adapter"
+    usage = f"""{kind} for open named entity recognition, trained with {method}. Each question names one entity
+type; the answer is a JSON list of mentions.
 
 {_usage(facts, tokenizer, "peft", "AutoPeftModelForCausalLM")}"""
     training = f"""## Training
@@ -75,16 +68,16 @@ a turn and answers with a JSON list of mentions.
 
 {f"![Training and validation loss over steps]({curves})" if curves else "No loss was logged."}
 
-The recipe, {markdown.cell(recipe.name)}, as it was run, flags included:
+The settings of recipe {markdown.cell(facts["recipe"])} as run, with defaults and command-line flags:
 
-{markdown.fence(used.rstrip(), "yaml")}
+{markdown.fence(yaml.safe_dump(used, sort_keys=False, allow_unicode=True).rstrip(), "yaml")}
 
 {CITATION}"""
-    return new_card(metadata, recipe.name, "adapter", usage) + f"\n{part('training', training)}\n"
+    return new_card(metadata, facts["recipe"], "adapter", usage) + f"\n{part('training', training)}\n"
 
 
 def merged_card(adapter_card: str, facts: dict, tokenizer: "PreTrainedTokenizerBase", findings: Sequence[str]) -> str:
-    """The card of an adapter, made that of the model that the adapter was merged into.
+    """The card of a merged model, made from the card of its adapter.
 
     Args:
         findings: sentences on how the merged model compares with the adapter.
@@ -92,8 +85,8 @@ def merged_card(adapter_card: str, facts: dict, tokenizer: "PreTrainedTokenizerB
     metadata = {"library_name": "transformers"}
     if "base_model" in RepoCard(adapter_card).data:
         metadata["base_model_relation"] = "finetune"
-    usage = f"""A model for open named entity recognition in bfloat16: an adapter merged into its base. It is asked
-for one entity type a turn and answers with a JSON list of mentions.
+    usage = f"""A model for open named entity recognition in bfloat16: an adapter merged into its base. Each
+question names one entity type; the answer is a JSON list of mentions.
 
 {_usage(facts, tokenizer, "transformers", "AutoModelForCausalLM")}
 
@@ -104,7 +97,7 @@ for one entity type a turn and answers with a JSON list of mentions.
 
 
 def _usage(facts: dict, tokenizer: "PreTrainedTokenizerBase", package: str, loader: str) -> str:
-    """How the model is asked: code that runs, and the prompt as the model reads it."""
+    """How to ask the model: code that runs, and the rendered prompt."""
     wording = find_wording(facts["wording"], facts["language"])
     text, asked, mentions, example = {
         "en": ("Ada Lovelace lived in London.", "city", ["London"], ("The Rhine flows past Basel.", "Basel", "city")),
@@ -125,9 +118,9 @@ prompt = tokenizer.apply_chat_template(messages, add_generation_prompt=True, ret
 stop = tokenizer.convert_tokens_to_ids({json.dumps(stop)})  # ends a turn
 answer = model.generate(**prompt.to(model.device), max_new_tokens=64, do_sample=False, eos_token_id=stop)
 print(tokenizer.decode(answer[0, prompt["input_ids"].shape[1] :], skip_special_tokens=True))"""
-    examples = "; a turn with examples may come before the text" if facts["k"] else ""
+    examples = " (a turn with examples may come before the text)" if facts["k"] else ""
     return f"""{markdown.fence(code, "python")}
 
-The chat template comes with the tokenizer. What the model reads and, at the end, writes{examples}:
+The chat template comes with the tokenizer. A rendered prompt, with the answer at its end{examples}:
 
 {markdown.fence(tokenizer.apply_chat_template(answered, tokenize=False).rstrip())}"""

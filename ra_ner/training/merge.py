@@ -1,8 +1,8 @@
-"""An adapter merged into its base: one model that servers load without PEFT, checked against the adapter.
+"""Merging an adapter into its base: one model that servers load without PEFT, checked against the adapter.
 
-The base is loaded again in bfloat16, never in the 4 bits that it may have been trained on: merging into those would
-round the adapter away (peft#2321). So a merged model is not quite the model that was trained; how far the two differ
-is measured, printed, and stands in the card.
+The base is loaded again in bfloat16, even if it was trained in 4 bits: merging into 4-bit weights would round the
+adapter away (peft#2321). A merged model therefore differs slightly from the model that was trained. The difference is
+measured, printed and written into the card.
 """
 
 import json
@@ -30,44 +30,49 @@ from .run_record import CURVES
 
 logger = logging.getLogger(__name__)
 
-ROWS = 8  # of the dataset that models are compared on
-POSITIONS = 128  # the last of each row, where the answers stand
+ROWS = 8  # of the dataset, on which the models are compared
+POSITIONS = 128  # at the end of each row, where the answers are
 MAX_NEW_TOKENS = 64
 
 
 def check_merge(args: SFTConfig, is_finished: bool) -> None:
-    """Refuse at once what can't be merged later.
+    """Refuse, before any work, what can't be merged.
 
     Raises:
-        UserError: there are several processes, or a push is wanted of an adapter that is finished.
+        UserError: there are several processes, or a finished adapter is to be pushed.
     """
     if args.world_size > 1:
-        raise UserError(
-            "`--merge` is the work of one process: train first, then run `python train_sft.py RECIPE --merge`"
-        )
+        raise UserError("merging needs a single process: train first, then run `ra-ner merge RECIPE`")
     if args.push_to_hub and is_finished:
-        raise UserError("`--merge` of a finished adapter pushes nothing: leave out `push_to_hub`, and push the folder "
-                        "`merged` by `hf upload NAMESPACE/NAME FOLDER`")  # fmt: skip
+        raise UserError(
+            "`--merge` of a finished adapter pushes nothing: leave out `push_to_hub`, and push the folder `merged` "
+            "with `hf upload NAMESPACE/NAME FOLDER`"
+        )
 
 
 def merge(adapter: Path, output: Path, trained_in_4bit: bool) -> list[str]:
-    """Write the merged model to `output`, whole or not at all, and return what was found in comparing it.
+    """Write the merged model to `output`, completely or not at all.
 
     The folder holds safetensors in bfloat16, the tokenizer with the chat template that was trained, a generation config
     that answers greedily and stops at the end of a turn, ra_it.json, and a card.
 
+    Returns:
+        sentences on how the merged model compares with the adapter.
+
     Raises:
-        UserError: the base is missing, not the one of training, or quantised; the dataset of training is missing; or
-            the merged model does not agree with the adapter.
+        UserError: the base is missing, has changed, or is quantised; the training dataset is missing; or the merged
+            model does not agree with the adapter.
     """
     model = find_model(str(adapter))
     facts = model.local.facts
     if model.base is None or not facts:
-        raise UserError(f"{adapter} lacks adapter_config.json or ra_it.json, so it is no adapter of this project")
+        raise UserError(
+            f"{adapter} has no adapter_config.json or no ra_it.json: only adapters of this project can be merged"
+        )
     if "quantization_config" in json.loads((model.base.path / "config.json").read_text(encoding="utf-8")):
         raise UserError(
-            f"base {facts['base']} is quantised, and merging would round the adapter away: use the adapter as it is, "
-            "or train it on the base from which this one was quantised"
+            f"base {facts['base']} is quantised, so merging would round the adapter away: use the adapter as it is, or "
+            "train it on the unquantised base"
         )
     rows = _rows(facts)
     with new_folder(output) as new:
@@ -81,21 +86,20 @@ def merge(adapter: Path, output: Path, trained_in_4bit: bool) -> list[str]:
                 f"{rounding:.1%}. Nothing was written; use the adapter as it is"
             )
         findings = [
-            f"Against the adapter on the same base in bfloat16, on {len(rows)} rows: {agreement}. "
+            f"Compared with the adapter on the same base in bfloat16, on {len(rows)} rows: {agreement}. "
             f"(The base without the adapter: {compare(expected, without)}.)"
         ]
         tokenizer = engine.tokenizer
         if trained_in_4bit:
-            requests = [_request(row) for row in rows]
+            requests = [request for row in rows for request in _requests(row)]
             answers = _answers(engine, requests)
             del engine
             clear_device_cache(garbage_collection=True)
             trained = _answers(TransformersEngine(model.base.path, adapter, load_in_4bit=True), requests)
-            same = sum(ours == theirs for ours, theirs in zip(answers, trained, strict=True))
+            same = sum(answers[number] == trained[number] for number in answers)
             findings.append(
-                f"Against the adapter on its base in 4 bits, as trained: {same} of {len(answers)} greedy answers are "
-                "equal. The base in 16 bits is not quite what the adapter saw in training, so measure the scores of "
-                "the form that you use."
+                f"Compared with the adapter on its 4-bit base, as trained: {same} of {len(answers)} greedy answers are "
+                "equal. The 16-bit base differs slightly from the one in training, so evaluate the form that you use."
             )
         for name in ("ra_it.json", CURVES):
             if (adapter / name).is_file():
@@ -108,7 +112,11 @@ def merge(adapter: Path, output: Path, trained_in_4bit: bool) -> list[str]:
 
 
 def _write_model(folder: Path, model: Model, rows: Dataset) -> tuple[torch.Tensor, torch.Tensor]:
-    """Write merged weights, tokenizer and generation config; return the logits of before, with and without adapter."""
+    """Write merged weights, tokenizer and generation config.
+
+    Returns:
+        the logits before merging, with and without the adapter.
+    """
     engine = TransformersEngine(model.base.path, model.local.path)
     tokenizer, logits = engine.tokenizer, _logits(engine, rows)
     with engine.model.disable_adapter():
@@ -131,7 +139,7 @@ def _write_model(folder: Path, model: Model, rows: Dataset) -> tuple[torch.Tenso
 
 @dataclass(frozen=True)
 class Agreement:
-    """How logits of two models differ at the same places: at most, relative to their size, in the likeliest token."""
+    """How the logits of two models differ: the largest difference, the relative one, and the share of equal argmax."""
 
     largest: float
     relative: float
@@ -139,13 +147,13 @@ class Agreement:
 
     def __str__(self) -> str:
         return (
-            f"logits differ by {self.largest:.3g} at most, by {self.relative:.2%} in the root mean square, and the "
+            f"logits differ by at most {self.largest:.3g}, by {self.relative:.2%} in the root mean square, and the "
             f"likeliest token is the same at {self.same_token:.1%} of positions"
         )
 
 
 def compare(expected: torch.Tensor, got: torch.Tensor) -> Agreement:
-    """Compare logits of shape (positions, vocabulary), up to what softmax does not see. NaN makes `relative` NaN."""
+    """Compare logits of shape (positions, vocabulary), up to a constant, which softmax ignores."""
     expected, got = (logits - logits.mean(-1, keepdim=True) for logits in (expected, got))
     difference = got - expected
     return Agreement(
@@ -156,32 +164,34 @@ def compare(expected: torch.Tensor, got: torch.Tensor) -> Agreement:
 
 
 def tolerance(layers: int) -> float:
-    """The relative difference that rounding explains: bfloat16 keeps 8 bits, and the errors of about 8 operations in
-    each layer add up like a random walk."""
+    """The relative difference that rounding explains.
+
+    bfloat16 keeps 8 bits, and the errors of about 8 operations in each layer add up like a random walk.
+    """
     return 2**-8 * (8 * layers) ** 0.5
 
 
 def _rows(facts: dict) -> Dataset:
-    """Validation rows of the dataset that the adapter was trained on; of its train split if it has no other."""
+    """Rows of the dataset that the adapter was trained on: of its validation split, else of its train split."""
     name, config, revision = (facts[key] for key in ("dataset", "dataset_config", "dataset_revision"))
     try:
         splits = load_dataset(name, config) if Path(name).is_dir() else repos.load_dataset_at(name, revision, config)
     except (DatasetsError, FileNotFoundError, ValueError) as error:
-        raise UserError(f"dataset {name}, which the merged model is checked on, can't be loaded: {error}") from None
+        raise UserError(f"dataset {name}, on which the merged model is checked, can't be loaded: {error}") from None
     rows = splits["validation" if len(splits.get("validation", [])) else "train"]
     return rows.select(range(min(ROWS, len(rows))))
 
 
-def _request(row: dict) -> Request:
-    """The questions of a row of training, as evaluation asks them."""
+def _requests(row: dict) -> list[Request]:
+    """The questions of a training row, as evaluation asks them."""
     *opening, first = row["prompt"]
-    asked = [first, *(message for message in row["completion"] if message["role"] == "user")]
-    return Request(opening[-2]["content"], opening, [message["content"] for message in asked])
+    questions = [first, *(message for message in row["completion"] if message["role"] == "user")]
+    return [Request(opening[-2]["content"], [*opening, question]) for question in questions]
 
 
 @torch.inference_mode()
 def _logits(engine: TransformersEngine, rows: Dataset) -> torch.Tensor:
-    """Logits at the last positions of each row, in float32, of shape (positions, vocabulary)."""
+    """Logits at the last positions of each row, float32 of shape (positions, vocabulary)."""
     logits = []
     for row in rows:
         ids = engine.tokenizer.apply_chat_template(row["prompt"] + row["completion"], return_dict=False)
@@ -190,6 +200,8 @@ def _logits(engine: TransformersEngine, rows: Dataset) -> torch.Tensor:
     return torch.cat(logits)
 
 
-def _answers(engine: TransformersEngine, requests: list[Request]) -> list[str]:
-    engine.max_new_tokens = MAX_NEW_TOKENS
-    return [answer for _, _, answer in sorted(engine.answer(requests))]
+def _answers(engine: TransformersEngine, requests: list[Request]) -> dict[int, str]:
+    """The answer to each request, by its place."""
+    engine.max_new_tokens, engine.batch_size = MAX_NEW_TOKENS, len(requests)
+    place = {id(request): number for number, request in enumerate(requests)}
+    return {place[id(request)]: answer.text for request, answer in engine.answer(requests)}

@@ -1,4 +1,4 @@
-"""What a training run leaves for the card of its adapter: settings, measurements, and the curves of its losses."""
+"""What a training run records for the card of its adapter: settings, measurements and loss curves."""
 
 import dataclasses
 import json
@@ -9,46 +9,52 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from .defaults import DEFAULTS
+
 if TYPE_CHECKING:
     from transformers import Trainer
 
 CURVES = "training_curves.png"
-# Keys that tell of the machine or of what is shown and kept, not of what was trained.
-_NO_SETTINGS = {
+# Keys about the machine, the display or the output, which do not change what is trained.
+_NOT_SETTINGS = {
     "accelerator_config", "dataloader_pin_memory", "ddp_find_unused_parameters", "ddp_timeout", "disable_tqdm",
     "hub_model_id", "hub_private_repo", "hub_strategy", "logging_dir", "output_dir", "push_to_hub", "report_to",
     "resume_from_checkpoint", "run_name", "use_cpu",
 }  # fmt: skip
 
 
-def changed_settings(recipe_section: dict, *configs: object) -> dict:
-    """Each key of the recipe's section, and each other one that is not at its default, as the run has it.
+def effective_settings(recipe_section: dict, *configs: object) -> dict:
+    """The settings of a run: keys of the recipe, our defaults, and each other key that is not at its own default.
 
-    A flag of the command line wins over the recipe, so the recipe alone does not tell.
+    Values are those of `configs`, in which flags of the command line have overridden the recipe.
     """
-    changed = {}
+    settings = {}
     for config in configs:
         for key in dataclasses.fields(config):
             value = getattr(config, key.name)
             default = key.default if key.default_factory is dataclasses.MISSING else key.default_factory()
-            if not key.init or key.name in _NO_SETTINGS:
+            if not key.init or key.name in _NOT_SETTINGS:
                 continue
-            if key.name in recipe_section or value not in (default, None, []):
-                # The configs make enums of words and objects of mappings; what YAML can't hold is shown as a word.
-                changed[key.name] = json.loads(json.dumps(value, default=str))
-    return {key: changed[key] for key in [*recipe_section, *changed] if key in changed}
+            if key.name in recipe_section or key.name in DEFAULTS or value not in (default, None, []):
+                # The configs turn words into enums and mappings into objects: what JSON can't hold becomes a word.
+                settings[key.name] = json.loads(json.dumps(value, default=str))
+    return {key: settings[key] for key in [*recipe_section, *DEFAULTS, *settings] if key in settings}
 
 
 def measurements(trainer: "Trainer", trained_tokens: int) -> list[tuple[str, object]]:
-    """Rows of the card's table; `trained_tokens` are those of an epoch."""
+    """Rows of the card's training table: label and value.
+
+    Args:
+        trained_tokens: tokens that the loss is on, in one epoch.
+    """
     history, args = trainer.state.log_history, trainer.args
-    rows = [("trained tokens an epoch", f"{trained_tokens:,}"), ("epochs", f"{trainer.state.epoch or 0:.2f}")]
+    rows = [("trained tokens in an epoch", f"{trained_tokens:,}"), ("epochs", f"{trainer.state.epoch or 0:.2f}")]
     rows += [("steps", trainer.state.global_step)]
     for name, key in (("last training loss", "loss"), ("last validation loss", "eval_loss")):
         rows += [(name, f"{entry[key]:.4f}") for entry in history[::-1] if key in entry][:1]
     seconds = [entry["train_runtime"] for entry in history if "train_runtime" in entry]
     if seconds:
-        rows.append(("training time, since it was last started", timedelta(seconds=round(seconds[-1]))))
+        rows.append(("training time since the last start", timedelta(seconds=round(seconds[-1]))))
     rows.append(("hardware", f"{args.world_size} x {device_name(args.device)}"))
     peaks = [entry["peak_memory_gb"] for entry in history if "peak_memory_gb" in entry]
     if peaks:
@@ -66,12 +72,15 @@ def device_name(device: torch.device) -> str:
 
 
 def draw_curves(history: list[dict], folder: Path) -> str | None:
-    """Draw training and validation loss over steps into `folder`; return the PNG's name, None if nothing was logged.
+    """Draw training and validation loss over steps as a PNG in `folder`.
 
     Args:
         history: `trainer.state.log_history`.
+
+    Returns:
+        the file's name, None if no loss was logged.
     """
-    from matplotlib.figure import Figure  # not pyplot, which looks for a window system
+    from matplotlib.figure import Figure  # pyplot would look for a window system
 
     figure = Figure(figsize=(7, 3.5), layout="constrained")
     axes = figure.subplots()

@@ -1,46 +1,47 @@
 """QLoRA training of an adapter on an RA-IT dataset, with TRL's SFTTrainer."""
 
+import copy
 import json
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 import trl.trainer.utils
+from bitsandbytes.nn import Linear4bit
 from datasets import DatasetDict, load_dataset
 from datasets.exceptions import DatasetsError
-from transformers import AutoConfig, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoConfig, PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 from trl import ModelConfig, SFTConfig, SFTTrainer, get_peft_config, get_quantization_config
 from trl.trainer.utils import global_then_local_main_first
 
-from .. import __version__
+from .. import __version__, terminal
 from ..atomic_files import replace_folder
 from ..errors import UserError
 from ..hub import repos
 from ..hub.card import REPO, license_of
-from ..prompting.chat_template import control_tokens, load_training_tokenizer
+from ..prompting.chat_template import control_tokens, holds_control_token, load_training_tokenizer
 from ..recipe import Recipe, TrainConfig
 from . import checkpoints, checks, launch_checks, preview, run_record, throughput
 from .card import model_card
 
 logger = logging.getLogger(__name__)
 
-_scores_trained_positions_alone = trl.trainer.utils._use_triton
-# Where there is no Triton, trl 1.16 projects every position onto the vocabulary and masks the result, for devices that
-# compile for each shape anew. A CPU does not, and with one token in ten trained SmolLM2 took 1.8 times as long a step.
-# Can go once `add_fused_lm_head` scores the trained positions alone on a CPU too.
-trl.trainer.utils._use_triton = lambda device: device.type == "cpu" or _scores_trained_positions_alone(device)
-
 
 class AdapterTrainer(SFTTrainer):
-    """TRL's trainer, with whole checkpoints, and the throughput in its logs.
+    """TRL's trainer with complete checkpoints, throughput in its logs, and one line for each log entry.
 
     Args:
-        facts: of the run, written to ra_it.json of each checkpoint.
+        facts: facts about the run, written to ra_it.json of each checkpoint.
     """
 
     def __init__(self, *args, facts: dict, **kwargs):
         self.facts, self.throughput = facts, throughput.Throughput()
         super().__init__(*args, callbacks=[self.throughput], **kwargs)
+        throughput.log_in_lines(self)
+        _keep_weights_trainable(self.model)
 
     def get_batch_samples(self, *args, **kwargs):
         batches, trained_tokens = super().get_batch_samples(*args, **kwargs)
@@ -48,21 +49,21 @@ class AdapterTrainer(SFTTrainer):
         return batches, trained_tokens
 
     def log(self, logs: dict[str, float], *args, **kwargs) -> None:
-        if "loss" in logs:  # of training; evaluation logs have names of their own
+        if "loss" in logs:  # of training; evaluation logs `eval_loss`
             peak = torch.tensor(throughput.peak_memory(self.args.device), device=self.args.device)
             logs |= self.throughput.read() | {"peak_memory_gb": round(self.accelerator.gather(peak).max().item(), 3)}
         super().log(logs, *args, **kwargs)
 
     def _save_checkpoint(self, model, trial) -> None:
-        limit, self.args.save_total_limit = self.args.save_total_limit, None  # older ones stay until this one is whole
+        limit, self.args.save_total_limit = self.args.save_total_limit, None  # keep older ones until this is complete
         super()._save_checkpoint(model, trial)
         self.args.save_total_limit = limit
         checkpoints.mark_last(self, self.facts)
 
     def _run_epoch(self, *args, **kwargs) -> None:
-        """Train nothing more where all has been trained.
+        """Stop when all steps are done.
 
-        Resumed from the checkpoint of `max_steps`, transformers 5.23 would train one step beyond it.
+        Resumed from the checkpoint of `max_steps`, transformers 5.23 would train one more step.
         """
         if self.state.global_step >= self.state.max_steps:
             self.control.should_training_stop = True
@@ -70,10 +71,10 @@ class AdapterTrainer(SFTTrainer):
             super()._run_epoch(*args, **kwargs)
 
     def _load_from_checkpoint(self, *args, **kwargs) -> None:
-        """Resume in the number format of training, which TRL makes bfloat16 for the adapter of a quantised model.
+        """Resume in the number format of training: TRL trains the adapter of a quantised model in bfloat16.
 
-        PEFT's `load_adapter` casts it to float32 (trl 1.16, peft 0.21), so that a resumed run would be another one. Can
-        go once the Trainer passes `autocast_adapter_dtype=False`.
+        PEFT's `load_adapter` casts it to float32 (trl 1.16, peft 0.21), so a resumed run would differ. Can go once the
+        Trainer passes `autocast_adapter_dtype=False`.
         """
         dtypes = {name: parameter.dtype for name, parameter in self.model.named_parameters()}
         super()._load_from_checkpoint(*args, **kwargs)
@@ -81,97 +82,179 @@ class AdapterTrainer(SFTTrainer):
             parameter.data = parameter.data.to(dtypes[name])
 
 
-def train(
-    recipe: Recipe, config: TrainConfig, model_args: ModelConfig, args: SFTConfig, dry_run: bool = False
-) -> Path | None:
-    """Train an adapter and return its folder: weights, tokenizer, the chat template trained on, ra_it.json and a card.
+def _keep_weights_trainable(model: PreTrainedModel) -> None:
+    """Keep 4-bit layers on a CPU from packing their weights for inference.
 
-    With `dry_run` nothing is trained, and None is returned: rows are made and checked as they would be, and
-    what would be trained is printed.
+    On CPUs with AVX512-BF16, bitsandbytes 0.50.2 packs the weights of a `Linear4bit` in its first forward pass in eval
+    mode and never unpacks them. The packed product has no gradient, so all training after the first evaluation would
+    be wrong. No upstream issue is known; can go once `Linear4bit.train()` unpacks.
+    """
+    for module in model.modules():
+        if isinstance(module, Linear4bit):
+            module.support_avx512bf16_for_cpu = False
 
-    `args.output_dir` is to hold the folders `checkpoints` and `adapter`. With `push_to_hub` the adapter is pushed once,
-    whole, at the end.
+
+@contextmanager
+def trained_positions_only() -> Iterator[None]:
+    """Within this context TRL computes logits on a CPU only where a token is trained, as it does on GPUs.
+
+    Without Triton, trl 1.16 computes them at every position, for devices that compile each shape anew. A CPU does not:
+    with one token in ten trained, a step of SmolLM2 takes 1.8 times as long. Can go once `add_fused_lm_head` does so
+    itself.
+    """
+    use_triton = trl.trainer.utils._use_triton
+    trl.trainer.utils._use_triton = lambda device: device.type == "cpu" or use_triton(device)
+    try:
+        yield
+    finally:
+        trl.trainer.utils._use_triton = use_triton
+
+
+@dataclass(frozen=True)
+class PreparedRun:
+    """Everything that a run needs, checked.
+
+    Attributes:
+        run_dir: holds the folders `checkpoints`, `logs` and `adapter`.
+        facts: what ra_it.json of the adapter says.
+        sizes: by split, the number of tokens and of trained tokens of each row.
+        checkpoint: where to resume, None to start afresh.
+        push_to: repo id, None if nothing is pushed.
+    """
+
+    recipe: Recipe
+    run_dir: Path
+    model_args: ModelConfig
+    trainer: AdapterTrainer
+    base_config: PretrainedConfig
+    facts: dict
+    sizes: dict[str, checks.Sizes]
+    checkpoint: str | None
+    push_to: str | None
+
+
+def train(recipe: Recipe, config: TrainConfig, model_args: ModelConfig, args: SFTConfig) -> Path:
+    """Train an adapter, resume if asked to, and push it once at the end if `args.push_to_hub`.
+
+    Args:
+        args: `output_dir` is the folder of the run; the adapter goes to its subfolder `adapter`.
+
+    Returns:
+        the adapter's folder: weights, tokenizer with the chat template that was trained, ra_it.json and a card.
 
     Raises:
-        UserError: the dataset is missing or does not fit, a key does not fit, the model can't be loaded, or the push
-            fails; what was trained is kept.
+        UserError: the dataset or a key does not fit, the model can't be loaded, or the push fails. What was trained is
+            kept.
     """
-    run_dir = Path(args.output_dir)
-    settings = run_record.changed_settings(recipe.sections["train"], config, model_args, args)
-    args.output_dir = str(run_dir / "checkpoints")
+    terminal.hide_loading_bars()
+    with trained_positions_only():
+        run = _prepare(recipe, config, model_args, args)
+        logger.info(_describe(run))
+        _fit(run)
+        return _save(run)
+
+
+def plan(recipe: Recipe, config: TrainConfig, model_args: ModelConfig, args: SFTConfig) -> str:
+    """Describe what `train` would do, without weights: a training row, lengths, steps and memory.
+
+    Raises:
+        UserError: as `train`.
+    """
+    run = _prepare(recipe, config, model_args, args, dry_run=True)
+    return _describe(run, with_row=True)
+
+
+def _prepare(
+    recipe: Recipe, config: TrainConfig, model_args: ModelConfig, args: SFTConfig, dry_run: bool = False
+) -> PreparedRun:
+    """Fetch and check everything. A dry run takes a dummy model, which TRL makes the same rows for."""
+    model_args, args = copy.copy(model_args), copy.copy(args)
+    settings = run_record.effective_settings(recipe.sections["train"], config, model_args, args)
+    run_dir, args.output_dir = Path(args.output_dir), str(Path(args.output_dir) / "checkpoints")
     launch_checks.quiet_other_processes(args)
     _check_keys(recipe, model_args, args)
     launch_checks.check(model_args, args)
     throughput.check_trackers(args)
-    wants_push = args.push_to_hub and not dry_run
-    push_to = args.hub_model_id if wants_push else None
-    if wants_push and args.process_index == 0:
+    push_to = args.hub_model_id if args.push_to_hub and not dry_run else None
+    if args.push_to_hub and not dry_run and args.process_index == 0:
         repos.prepare_push("model", args.hub_model_id, args.hub_private_repo is not False, "hub_model_id")
-    args.push_to_hub = False
+    args.push_to_hub = False  # the adapter is pushed at the end, with its card
 
     source = config.dataset_name or str(recipe.output_dir / "dataset")
-    splits, facts, dataset_revision = _load_dataset(source, config, recipe)
+    splits, dataset_facts, dataset_revision = _load_dataset(source, config, recipe)
+    if "validation" not in splits and args.eval_strategy != "no":
+        logger.info("the dataset has no validation rows, so there is no evaluation during training")
+        args.eval_strategy, args.load_best_model_at_end = type(args.eval_strategy)("no"), False
     base = repos.fetch_model(
         model_args.model_name_or_path, model_args.model_revision, files=["config.json", "README.md"]
     )
-    on_hub = not Path(model_args.model_name_or_path).is_dir()
-    if on_hub:
+    if not Path(model_args.model_name_or_path).is_dir():
         model_args.model_revision = base.revision
     tokenizer = load_training_tokenizer(
         model_args.model_name_or_path, model_args.model_revision, args.chat_template_path, args.trust_remote_code
     )
-    args.chat_template_path = None  # it is in the tokenizer now
-    ra_it = {
+    args.chat_template_path = None  # the tokenizer has it now
+    facts = {
         "ra_ner": __version__,
         "recipe": recipe.name,
-        **{key: facts[key] for key in ("language", "wording", "strategy", "k", "encoder")},
+        "language": dataset_facts["language"],
+        **{key: dataset_facts["config"][key] for key in ("wording", "strategy", "k", "encoder")},
         "base": model_args.model_name_or_path,
         "base_revision": base.revision,
-        "dataset": source,
-        "dataset_config": facts["recipe"],
-        "dataset_revision": dataset_revision,
         "base_license": license_of(base.path),
-        "dataset_license": facts["corpus_license"],
+        "dataset": source,
+        "dataset_config": dataset_facts["recipe"],
+        "dataset_revision": dataset_revision,
+        "dataset_license": dataset_facts["corpus"]["license"],
         "effective_batch_size": args.train_batch_size * args.gradient_accumulation_steps * args.world_size,
+        "config": settings,
     }
-    checkpoint = checkpoints.find(args, ra_it)
-    splits = _drop_rows_with_control_tokens(splits, tokenizer, args)
-    max_length, args.max_length = args.max_length, None  # TRL would cut rows without a word
+    checkpoint = checkpoints.find(args, facts)
+    splits = _drop_rows_with_control_tokens(splits, tokenizer)
+    max_length, args.max_length = args.max_length, None  # TRL would cut longer rows silently
     base_config = AutoConfig.from_pretrained(base.path)
-    if not dry_run:  # TRL would take pickles too
-        repos.fetch_model(model_args.model_name_or_path, model_args.model_revision)
-    model = preview.dummy_model(base_config, model_args) if dry_run else model_args.model_name_or_path
-    trainer = _make_trainer(model, splits, tokenizer, model_args, args, ra_it)
-    sizes = checks.check(trainer, max_length, config.on_overflow)
-    if trainer.is_world_process_zero():
-        logger.info(preview.describe(trainer, sizes, base_config, model_args, with_row=dry_run))
     if dry_run:
-        return None
-    throughput.log_into(run_dir / "logs", trainer)
-    if on_hub:
-        trainer.model.peft_config["default"].revision = base.revision
-    checkpoints.begin(args, checkpoint)
-    with checkpoints.saved_on_sigterm(trainer):
-        trainer.train(resume_from_checkpoint=checkpoint)
+        model = preview.dummy_model(base_config, model_args)
+    else:
+        model = model_args.model_name_or_path
+        repos.fetch_model(model, model_args.model_revision)  # refuses pickles, which TRL would load
+    trainer = _make_trainer(model, splits, tokenizer, model_args, args, facts)
+    sizes = checks.check(trainer, max_length, config.on_overflow)
+    return PreparedRun(recipe, run_dir, model_args, trainer, base_config, facts, sizes, checkpoint, push_to)
 
-    # Saving is a collective call under FSDP and ZeRO-3: every rank makes it, the main one renames the whole folder.
-    new, adapter = run_dir / ".adapter.tmp", run_dir / "adapter"
-    trainer.save_model(str(new))
+
+def _describe(run: PreparedRun, with_row: bool = False) -> str:
+    return preview.describe(run.trainer, run.sizes, run.base_config, run.model_args, with_row)
+
+
+def _fit(run: PreparedRun) -> None:
+    throughput.log_into(run.run_dir / "logs", run.trainer)
+    if not Path(run.facts["base"]).is_dir():
+        run.trainer.model.peft_config["default"].revision = run.facts["base_revision"]
+    checkpoints.begin(run.trainer.args, run.checkpoint)
+    with checkpoints.saved_on_sigterm(run.trainer):
+        run.trainer.train(resume_from_checkpoint=run.checkpoint)
+
+
+def _save(run: PreparedRun) -> Path:
+    """Write the adapter's folder, completely or not at all, and push it."""
+    trainer, new, adapter = run.trainer, run.run_dir / ".adapter.tmp", run.run_dir / "adapter"
+    trainer.save_model(str(new))  # a collective call under FSDP and ZeRO-3, so every process makes it
     if trainer.is_world_process_zero():
-        (new / "training_args.bin").unlink(missing_ok=True)  # a pickle, which nothing here reads
-        tokens = round(sum(tokens for tokens, _ in sizes["train"]) * (trainer.state.epoch or 0))  # through the model
-        facts = json.dumps({**ra_it, "train_tokens": tokens}, indent=2)
-        (new / "ra_it.json").write_text(facts + "\n", encoding="utf-8")
+        (new / "training_args.bin").unlink(missing_ok=True)  # a pickle that nothing here reads
+        tokens, trained = (sum(size[i] for size in run.sizes["train"]) for i in (0, 1))
+        facts = {**run.facts, "counts": {"train_tokens": round(tokens * (trainer.state.epoch or 0))}}
+        (new / "ra_it.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
         curves = run_record.draw_curves(trainer.state.log_history, new)
-        measured = run_record.measurements(trainer, sum(trained for _, trained in sizes["train"]))
-        card = model_card(ra_it, recipe, tokenizer, settings, measured, curves)
+        measured = run_record.measurements(trainer, trained)
+        card = model_card(facts, trainer.processing_class, measured, curves)
         (new / "README.md").write_text(card, encoding="utf-8")
         replace_folder(new, adapter)
-        if push_to:
-            _push(adapter, push_to, recipe)
+        if run.push_to:
+            _push(adapter, run.push_to, run.recipe)
     trainer.accelerator.wait_for_everyone()
-    # The DDP wrapper goes before the process group: freed after it, a process hung at its end in 2 of some 150 runs
-    # (gloo, torch 2.13).
+    # Free the DDP wrapper before the process group: the other way round, a process hung at its end in 2 of about 150
+    # runs (gloo, torch 2.13).
     trainer.model_wrapped = trainer.model
     trainer.accelerator.free_memory()
     trainer.end()
@@ -179,21 +262,24 @@ def train(
 
 
 def _check_keys(recipe: Recipe, model_args: ModelConfig, args: SFTConfig) -> None:
+    where = f"{recipe.path}: section train"
     if not model_args.model_name_or_path:
-        raise UserError(f"{recipe.path}: section train has no `model_name_or_path`; name a Hub id or a folder")
+        raise UserError(f"{where} has no `model_name_or_path`; name a Hub id or a folder")
     if not model_args.use_peft:
-        raise UserError(f"{recipe.path}: section train: this script trains adapters; write `use_peft: true`")
+        raise UserError(f"{where}: only adapters can be trained; write `use_peft: true`")
     if args.hub_strategy != "every_save":
-        raise UserError(f"{recipe.path}: section train: delete `hub_strategy`; the adapter is pushed once, at the end")
+        raise UserError(f"{where}: delete `hub_strategy`; the adapter is pushed once, at the end")
 
 
 def _load_dataset(source: str, config: TrainConfig, recipe: Recipe) -> tuple[DatasetDict, dict, str]:
-    """The rows, the facts of how they were made, and their revision."""
+    """The rows, the facts about how they were made, and their revision."""
     name = config.dataset_config or recipe.name
-    way_out = f"make it by `python build_ra_dataset.py {recipe.path}`"
+    hint = f"build it with `python build_ra_dataset.py {recipe.path}`"
     if not config.dataset_name and not Path(source).is_dir():
-        raise UserError(f"{source} does not exist; {way_out}")
-    facts, revision = repos.fetch_dataset_facts(source, name, config.dataset_revision, way_out)
+        raise UserError(f"{source} does not exist; {hint}")
+    facts, revision = repos.fetch_dataset_facts(source, name, config.dataset_revision, hint)
+    if "config" not in facts:
+        raise UserError(f"dataset {source} was built by an older version; {hint} again")
     try:
         on_hub = not Path(source).is_dir()
         splits = repos.load_dataset_at(source, revision, name) if on_hub else load_dataset(source, name)
@@ -205,11 +291,11 @@ def _load_dataset(source: str, config: TrainConfig, recipe: Recipe) -> tuple[Dat
 def _push(adapter: Path, repo_id: str, recipe: Recipe) -> None:
     files = {file.name: file for file in adapter.iterdir() if file.name != "README.md"}
     card = (adapter / "README.md").read_text(encoding="utf-8").replace(REPO, repo_id)
-    keep = (
-        f"the adapter is kept in {adapter}: run this again with --resume_from_checkpoint true, which trains nothing "
-        f"twice, or push it by `hf upload {repo_id} {adapter}`"
+    on_failure = (
+        f"the adapter is kept in {adapter}: run this again with --resume_from_checkpoint true, which does not train "
+        f"again, or push it with `hf upload {repo_id} {adapter}`"
     )
-    commit = repos.push("model", repo_id, files, card, f"Adapter of recipe {recipe.name}", keep)
+    commit = repos.push("model", repo_id, files, card, f"Adapter of recipe {recipe.name}", on_failure)
     logger.info(f"pushed to {repo_id} at {commit}")
 
 
@@ -221,7 +307,7 @@ def _make_trainer(
     args: SFTConfig,
     facts: dict,
 ) -> AdapterTrainer:
-    """A trainer of an adapter on the model that is named, or of a stand-in, for its rows alone."""
+    """A trainer for an adapter of the model with that name, or for a dummy model without an adapter."""
     adapter = {}
     if isinstance(model, str):
         args.model_init_kwargs = {
@@ -244,33 +330,31 @@ def _make_trainer(
                 **adapter,
             )
         except RuntimeError as error:
-            if "no assistant tokens" not in str(error):  # TRL's own check, the words of which name no way out
+            if "no assistant tokens" not in str(error):  # TRL's own check, which does not say what to do
                 raise
             raise UserError(
                 "a row has no trained token: it has no answer, or the chat template has no generation marks around the "
-                "assistant's turns; mend the dataset or the template"
+                "assistant's turns; correct the dataset or the template"
             ) from None
 
 
-def _drop_rows_with_control_tokens(
-    splits: DatasetDict, tokenizer: PreTrainedTokenizerBase, args: SFTConfig
-) -> DatasetDict:
-    """Drop rows in which a text or a mention holds a string such as `<|im_end|>`.
+def _drop_rows_with_control_tokens(splits: DatasetDict, tokenizer: PreTrainedTokenizerBase) -> DatasetDict:
+    """Drop rows that hold a string such as `<|im_end|>`: tokenised for training it would become a control token.
 
-    Tokenised for training it would become a control token. `sanitize_control_tokens=True`, with which evaluation keeps
-    it text, can't be combined with the assistant mask (transformers 5.23); once it can, rows need not be dropped.
+    `build` drops them already, for the tokenizer that its recipe names; a dataset may be trained with another one.
+    `sanitize_control_tokens=True`, which keeps such strings text in evaluation, can't be combined with the assistant
+    mask (transformers 5.23). Once it can, no row needs to be dropped.
     """
     control = control_tokens(tokenizer)
-
-    def is_clean(prompt: list[dict], completion: list[dict]) -> bool:
-        return not any(token in message["content"] for message in prompt + completion for token in control)
-
-    with global_then_local_main_first():  # the others find the rows in the cache
-        kept = splits.filter(is_clean, input_columns=["prompt", "completion"], desc="Looking for control tokens")
+    with global_then_local_main_first():  # the other processes find the rows in the cache
+        kept = splits.filter(
+            lambda prompt, completion: not holds_control_token(prompt + completion, control),
+            input_columns=["prompt", "completion"],
+            desc="Looking for control tokens",
+        )
     for split in splits:
-        dropped = len(splits[split]) - len(kept[split])
-        if dropped and args.process_index == 0:
-            logger.info(f"{split}: dropped {dropped} of {len(splits[split])} rows: their text holds a control token")
+        if dropped := len(splits[split]) - len(kept[split]):
+            logger.info(f"{split}: dropped {dropped} of {len(splits[split])} rows that contain a control token")
     if not len(kept["train"]):
-        raise UserError("every training row holds a control token of the tokenizer; there is nothing to train on")
+        raise UserError("every training row contains a control token of the tokenizer; there is nothing to train on")
     return kept

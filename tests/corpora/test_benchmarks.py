@@ -45,7 +45,7 @@ def test_a_benchmark_of_the_hub(hub, tmp_path):
 
 def test_files_that_the_user_has_in_any_form(tmp_path):
     (tmp_path / "test.txt").write_text("Ada B-PER\nran O\n", encoding="utf-8")
-    with pytest.raises(UserError, match="can't be fetched from the Hub: get its files and write msra=PATH"):
+    with pytest.raises(UserError, match="is not on the Hub: get its files and write msra=PATH"):
         load_benchmark("msra", "zh")
     benchmark = load_benchmark(f"msra={tmp_path}", "zh")
     assert (benchmark.name, benchmark.test[0].types, benchmark.train) == ("msra", ["人名"], [])
@@ -63,7 +63,7 @@ def test_files_that_the_user_has_in_any_form(tmp_path):
 def test_labels_that_give_no_words(tmp_path, labels):
     (tmp_path / "test.txt").write_text("Ada B-PER\n", encoding="utf-8")
     (tmp_path / "labels.json").write_bytes(labels)
-    with pytest.raises(UserError, match=r'labels.json: it has to map each label to the words .* \{"PER": "person"\}'):
+    with pytest.raises(UserError, match=r'labels.json: it must map each label to the words .* \{"PER": "person"\}'):
         load_benchmark(str(tmp_path), "en")
 
 

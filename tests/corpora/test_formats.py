@@ -448,7 +448,7 @@ def test_a_loading_script_without_a_copy_or_with_several_configs(hub, tmp_path):
 def test_what_is_neither_a_file_nor_on_the_hub(hub):
     for source in ("others/readers-missing", "data/no/such/file.jsonl"):
         with pytest.raises(
-            UserError, match=f"{source}' is no file here, and as a dataset of the Hub it can't be read: "
+            UserError, match=f"{source}' is not a file in /.* or beside the recipe, and not readable on the Hub: "
         ):
             load_corpus(source, "en")
     hub.create("dataset", "others/readers-empty")

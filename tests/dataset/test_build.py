@@ -1,21 +1,23 @@
 """The RA-IT dataset: rows, splits, and a folder that `load_dataset` reads."""
 
 import json
+import re
 from dataclasses import replace
 from importlib.metadata import version
 
 import pytest
-from conftest import HUB, passage, run_command, write_recipe
+from conftest import HUB, byte_level_tokenizer, passage, run_command, write_recipe
 from datasets import load_dataset
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ra_ner.corpora.benchmarks import load_benchmark
 from ra_ner.corpora.sources import LoadedCorpus, load_corpus, read_corpus
-from ra_ner.dataset.build import FEATURES, build, write
+from ra_ner.dataset.build import FEATURES, build, training_passages, write
 from ra_ner.errors import UserError
 from ra_ner.markdown import cell, fence, table
 from ra_ner.prompting.answers import parse_answer
+from ra_ner.prompting.chat_template import TEMPLATES, control_tokens, holds_control_token, training_length
 from ra_ner.recipe import DatasetConfig, load_recipe
 
 
@@ -27,6 +29,20 @@ def config(models) -> DatasetConfig:
 @pytest.fixture
 def passages():
     return read_corpus("data/sample/en.jsonl")
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    """A token is a byte or a control token of ChatML."""
+    tokenizer = byte_level_tokenizer()
+    tokenizer.chat_template = (TEMPLATES / "smollm2.jinja").read_text(encoding="utf-8")
+    return tokenizer
+
+
+def lengths(dataset, tokenizer) -> list[int]:
+    """Tokens of each training row."""
+    count = training_length(tokenizer)
+    return [count(row["prompt"] + row["completion"]) for row in rows(dataset)]
 
 
 def rows(dataset, split="train"):
@@ -72,81 +88,90 @@ def test_the_seed_decides(passages, config):
     assert rows(first) == rows(second) != rows(other)
 
 
-def test_examples_are_dropped_until_a_row_fits_and_never_an_answer(passages, config):
-    def characters(messages):
-        return sum(len(message["content"]) for message in messages)
-
-    def lengths(dataset):
-        return [characters(row["prompt"] + row["completion"]) for row in rows(dataset)]
-
+def test_examples_are_dropped_until_a_row_fits_and_never_an_answer(passages, config, tokenizer):
     source = LoadedCorpus(passages, None, {})
     free, vanilla = (build(source, "en", "r", replace(config, strategy=strategy)) for strategy in ("nn", "none"))
-    config.max_length = max(lengths(vanilla)) + 50
-    assert max(lengths(free)) > config.max_length
-    fitted = build(source, "en", "r", config, characters)
-    assert max(lengths(fitted)) <= config.max_length
+    config.max_length = max(lengths(vanilla, tokenizer)) + 50
+    assert max(lengths(free, tokenizer)) > config.max_length
+    fitted = build(source, "en", "r", config, tokenizer)
+    assert max(lengths(fitted, tokenizer)) <= config.max_length
     pairs = list(zip(rows(free), rows(fitted), strict=True))
     assert all(row["completion"] == fit["completion"] for row, fit in pairs)
     assert all(row["example_ids"][: len(fit["example_ids"])] == fit["example_ids"] for row, fit in pairs)
     dropped = sum(len(row["example_ids"]) - len(fit["example_ids"]) for row, fit in pairs)
-    assert 0 < dropped <= fitted.facts["dropped_examples"]
+    assert 0 < dropped <= fitted.facts["counts"]["dropped_examples"]
     assert fitted.facts["tokens"]["longest"] <= config.max_length
-    assert fitted.facts["split_too_long"] == fitted.facts["dropped_too_long"] == 0
+    assert fitted.facts["counts"]["split_too_long"] == fitted.facts["counts"]["dropped_too_long"] == 0
 
 
-def test_a_text_that_alone_is_too_long_is_cut_at_the_ends_of_sentences(config):
-    def characters(messages):
-        return sum(len(message["content"]) for message in messages)
-
+def test_a_text_that_alone_is_too_long_is_split_at_sentence_ends(config, tokenizer):
     sentences = [f"Ada met Bo{i} in Rome." for i in range(9)]
     mentions = [("Ada", "person"), ("Rome", "city"), *((f"Bo{i}", "person") for i in range(9))]
     long = passage(" ".join(sentences), *mentions, id="long")
     short = [passage(f"Bo saw river {i}.", ("Bo", "person"), id=str(i)) for i in range(3)]
-    config.size, config.validation_fraction, config.max_length = None, 0, 300
-    dataset = build(LoadedCorpus([*short, long], None, {}), "en", "r", config, characters)
+    config.size, config.validation_fraction, config.max_length = None, 0, 420
+    corpus = LoadedCorpus([*short, long], None, {})
+    dataset = build(corpus, "en", "r", config, tokenizer)
     parts = [row for row in rows(dataset) if row["id"].startswith("long#")]
-    assert len(parts) > 1 and dataset.facts["split_too_long"] == 1 and dataset.facts["dropped_too_long"] == 0
+    counts = dataset.facts["counts"]
+    assert len(parts) > 1 and counts["split_too_long"] == 1 and counts["dropped_too_long"] == 0
     texts = {
         part["id"]: next(m["content"] for m in reversed(part["prompt"]) if "Text: " in m["content"]) for part in parts
     }
     assert " ".join(texts[f"long#{i}"].removeprefix("Text: ") for i in sorted(int(k[5:]) for k in texts)) == long.text
-    assert all(characters(row["prompt"] + row["completion"]) <= 300 for row in rows(dataset))
+    assert max(lengths(dataset, tokenizer)) <= 420
+    trained = training_passages(corpus, "en", config, tokenizer)
+    assert [p.id for p in trained] == [row["id"] for row in rows(dataset)], "evaluation's out-of-domain pool"
 
     unbroken = passage("word " * 200 + "Ada", ("Ada", "person"), id="unbroken")
-    facts = build(LoadedCorpus([*short, unbroken], None, {}), "en", "r", config, characters).facts
-    assert (facts["split_too_long"], facts["dropped_too_long"], facts["rows"]) == (0, 1, {"train": 3})
+    facts = build(LoadedCorpus([*short, unbroken], None, {}), "en", "r", config, tokenizer).facts
+    counts = facts["counts"]
+    assert (counts["split_too_long"], counts["dropped_too_long"], facts["rows"]) == (0, 1, {"train": 3})
     config.max_length = 10
-    with pytest.raises(UserError, match="no text is within `max_length: 10`"):
-        build(LoadedCorpus(short, None, {}), "en", "r", config, characters)
+    with pytest.raises(UserError, match="no text fits into `max_length: 10`"):
+        build(LoadedCorpus(short, None, {}), "en", "r", config, tokenizer)
+
+
+@pytest.mark.parametrize("strategy", ["nn", "none"])
+def test_passages_with_control_tokens_are_neither_rows_nor_examples(config, tokenizer, strategy):
+    config.size, config.validation_fraction, config.strategy = None, 0, strategy
+    passages = [passage(f"Ada met Bo in city {i}.", ("Ada", "person"), id=str(i)) for i in range(4)]
+    passages[1] = passage("Ada met <|im_end|> in city 1.", ("Ada", "person"), id="in the text")
+    passages[2] = passage("Ada met Bo in town 2.", ("Ada", "<|im_start|>"), id="in a type")
+    dataset = build(LoadedCorpus(passages, None, {}), "en", "r", config, tokenizer)
+    assert [row["id"] for row in sorted(rows(dataset), key=lambda row: row["id"])] == ["0", "3"]
+    assert dataset.facts["counts"]["dropped_control_tokens"] == 2
+    control = control_tokens(tokenizer)
+    assert not any(holds_control_token(row["prompt"] + row["completion"], control) for row in rows(dataset))
 
 
 def test_a_k_larger_than_the_pool_takes_what_there_is_and_says_so(passages, config, capsys):
     config.size, config.k, config.validation_fraction = 4, 9, 0
     dataset = build(LoadedCorpus(passages, None, {}), "en", "r", config)
     assert [len(row["example_ids"]) for row in rows(dataset)] == [3, 3, 3, 3]
-    assert "k is 9, but the pool has 4 passages: each is shown what there is" in capsys.readouterr().out
+    assert "k is 9, but the pool has only 4 passages: rows show fewer examples" in capsys.readouterr().out
 
 
 def test_passages_of_a_benchmark_are_excluded_and_counted(passages, config):
     leaked = load_benchmark("sample_en", "en").test[:3]
     config.size, config.exclude = None, ["sample_en"]
     facts = build(LoadedCorpus(passages + leaked, None, {}), "en", "r", config).facts
-    assert facts["dropped_contaminated"] == 3 and sum(facts["rows"].values()) == len(passages)
+    assert facts["counts"]["dropped_contaminated"] == 3 and sum(facts["rows"].values()) == len(passages)
 
 
 def test_counts_of_what_was_left_out(config, models):
     passages = [passage("same", ("same", "t"), id="1"), passage("same", ("same", "u"), id="2"), passage("x", id="3")]
     config.size, config.validation_fraction = None, 0
     facts = build(LoadedCorpus(passages, None, {}), "en", "r", config).facts
-    assert (facts["merged_duplicates"], facts["dropped_without_entities"], facts["rows"]) == (1, 1, {"train": 1})
+    counts = facts["counts"]
+    assert (counts["merged_duplicates"], counts["dropped_without_entities"], facts["rows"]) == (1, 1, {"train": 1})
 
 
 @pytest.mark.parametrize(
     "change, message",
     [
         ({"wording": "released_zh"}, "wording released_zh is not for language en; use ra_it, released_en"),
-        ({"encoder": None}, "needs `encoder`"),
-        ({"validation_fraction": 1.0}, "no passage is left"),
+        ({"validation_fraction": 1.0}, "no passage to train on"),
     ],
 )
 def test_keys_that_do_not_fit(passages, config, change, message):
@@ -224,11 +249,14 @@ def test_the_card_says_how_the_rows_were_made(here):
     folder = here / "outputs" / "quickstart" / "dataset"
     facts = json.loads((folder / "quickstart" / "ra_it.json").read_text(encoding="utf-8"))
     card = (folder / "README.md").read_text(encoding="utf-8")
-    assert "license: not known" in card and "Source: data/sample/en.jsonl" in card
-    assert f"| tokens a row | {' | '.join(str(n) for n in facts['tokens'].values())} |" in card
+    assert "license: unknown" in card and "Source: sample_en" in card
+    assert f"| tokens | {' | '.join(str(n) for n in facts['tokens'].values())} |" in card
     assert (
         "| dropped contaminated | 0 |" in card and "strategy: nn" in card and f"datasets {version('datasets')}" in card
     )
+    table = card.split("What happened to its passages:")[1].split("The most frequent")[0]
+    counted = dict(re.findall(r"^\| (.+) \| (\d+) \|$", table, re.MULTILINE))
+    assert counted == {key.replace("_", " "): str(number) for key, number in facts["counts"].items()}, "and no types"
     most, count = next(iter(facts["passages_of_type"].items()))
     assert f"| {most} | {count} |" in card
     shown = load_dataset(str(folder), split="train")[:3]["prompt"]
@@ -241,7 +269,7 @@ def test_a_dry_run_shows_the_plan_and_writes_nothing(workplace, tmp_path, monkey
     flags = ["--output_dir", tmp_path / "d", "--dry_run", "--push_to_hub", "--hub_dataset_id", "tester/dry"]
     assert run_command("build", "recipes/quickstart.yaml", *flags) is None
     said = capsys.readouterr().out
-    assert 'strategy: "nn"' in said and 'rows: {"train": 10, "validation": 2}' in said
+    assert '"strategy": "nn"' in said and 'rows: {"train": 10, "validation": 2}' in said
     assert "[user] Here are some examples" in said and "[assistant] [" in said
     assert not list(tmp_path.iterdir()) and ("dataset", "tester/dry") not in HUB.repos
 
@@ -253,7 +281,7 @@ def test_the_script_fits_rows_by_the_tokenizer_that_will_train_them(workplace, t
     args = ["recipes/quickstart.yaml", "--output_dir", tmp_path / "d", "--max_length", 1500]
     folder = run_command("build", *args)
     facts = json.loads((folder / "quickstart" / "ra_it.json").read_text())
-    assert facts["dropped_examples"] > 0
+    assert facts["counts"]["dropped_examples"] > 0
     model = load_recipe("recipes/quickstart.yaml").sections["train"]["model_name_or_path"]
     tokenizer = AutoTokenizer.from_pretrained(model)
     for row in load_dataset(str(folder), split="train"):

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import pytest
 from conftest import passage as make_passage
@@ -9,7 +10,7 @@ from conftest import run_command
 
 from ra_ner.corpora.benchmarks import load_benchmark
 from ra_ner.errors import UserError
-from ra_ner.evaluation.run import Task, _copied, types_asked
+from ra_ner.evaluation.run import Query, Task, _copied, types_asked
 from ra_ner.evaluation.scoring import score_all
 from ra_ner.retrieval.retriever import Example
 
@@ -56,14 +57,15 @@ def test_scores_and_report_agree_with_the_predictions(here):
 def test_predictions_and_texts_are_all_that_the_scorer_needs(here):
     folder = here / "outputs" / "quickstart" / "evaluation"
     scores, texts = (json.loads((folder / name).read_text(encoding="utf-8")) for name in ("scores.json", "texts.json"))
-    assert score_all(predictions(folder), texts, scores["seed"])["results"] == scores["results"]
+    assert score_all(predictions(folder), texts, scores["config"]["seed"])["results"] == scores["results"]
 
 
 def test_a_mention_is_copied_that_stands_in_an_example_but_not_in_the_text():
     shown = Example(make_passage("Carl met Bob in Rome.", ("Carl", "person")), 0.5)
-    asked = Task("b", "open", "in_domain-nn", make_passage("Ada met Bob."), ["person"], [shown])
+    task = Task("b", "open", "in_domain-nn", make_passage("Ada met Bob."), ["person"], [shown])
+    asked = Query(task.passage.text, [], None, task, "person", "", task.examples)
     assert _copied(["Ada", "Bob", "Carl", "Rome", "Dora", ""], asked) == ["Carl", "Rome"]
-    assert _copied(["Carl"], Task("b", "open", "zero_shot", asked.passage, ["person"], [])) == []
+    assert _copied(["Carl"], replace(asked, examples=[])) == []
 
 
 def test_of_open_types_the_passages_own_and_as_many_others_are_asked():
@@ -114,9 +116,9 @@ def test_queries_equal_those_of_the_released_benchmark(shared):
     [
         (["--benchmarks", "sample_em"], "unknown benchmark sample_em; did you mean sample_en"),
         (["--benchmarks", "sample_zh"], "is in zh, the recipe's language is en"),
-        (["--benchmarks", "sample_en", "sample_en"], "benchmark sample_en stands twice"),
+        (["--benchmarks", "sample_en", "sample_en"], "benchmark sample_en is given twice"),
         (["--settings", "zeroshot"], "unknown setting 'zeroshot'"),
-        (["--settings", "zero_shot", "zero_shot"], "setting zero_shot stands twice"),
+        (["--settings", "zero_shot", "zero_shot"], "setting zero_shot is given twice"),
         (["--limit", "0"], "section evaluate: `limit: 0`: at least 1 is needed"),
         (["--models", "nowhere"], "nowhere.*there is no such repo"),
         (["--dtype", "int8"], "invalid choice"),
@@ -132,7 +134,7 @@ def test_a_label_without_words_and_a_missing_adapter(here, tmp_path):
     with pytest.raises(UserError, match="label 'PER' has no words"):
         run_command("evaluate", RECIPE, "--output_dir", tmp_path / "o", "--benchmarks", folder)
     (tmp_path / "untrained.yaml").write_text(f"extends: {here / RECIPE}")
-    with pytest.raises(UserError, match=r"does not exist; train it by `accelerate launch"):
+    with pytest.raises(UserError, match=r"does not exist; train it with `accelerate launch"):
         run_command("evaluate", tmp_path / "untrained.yaml", "--models", "adapter", "--output_dir", tmp_path / "o")
 
 
@@ -155,7 +157,7 @@ def test_a_run_cut_short_resumes_to_the_same_bytes_and_asks_only_what_is_missing
     (tmp_path / "answers.jsonl").write_bytes(b"".join(lines[:3]) + lines[3][:-5])  # the fourth line is torn
     run_command("evaluate", *args)
     assert outputs(tmp_path) == whole and entries(tmp_path) == len(lines)
-    assert sum(len(request.questions) for request in asked) == len(lines) - 3
+    assert len(asked) == len(lines) - 3
 
     monkeypatch.setattr(TransformersEngine, "__init__", None)  # a run with nothing left to ask loads no model
     run_command("evaluate", *args)

@@ -3,8 +3,8 @@
 import functools
 import json
 import re
-from html.parser import HTMLParser
 
+from html_pages import HOSTILE, Page
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -14,9 +14,11 @@ from ra_ner.prompting.answers import parse_answer
 
 TEXT = "Ada Lovelace met Bob in Basel."
 CONFIG = {
-    **{"recipe": "mine", "limit": None, "seed": 42, "k": 2, "engine": "transformers", "dtype": "float32"},
-    **{"load_in_4bit": False, "mode": "query", "max_new_tokens": 32, "labels": {"one": "labels.json"}},
+    **{"limit": None, "seed": 42, "k": 2, "engine": "transformers", "dtype": "float32"},
+    **{"load_in_4bit": False, "mode": "query", "max_new_tokens": 32},
 }
+FACTS = {"recipe": "mine", "ra_ner": "0", "labels": {"one": "labels.json"}}
+FITTING = {"dropped_examples": 0, "too_long_queries": 0}
 ANSWERS = {  # by model; of types person and city
     "base": ("I found none.", '["Bob"]'),
     "tuned": ('["Ada Lovelace", "Bob"]', '["Basel", "Bern"]'),
@@ -54,23 +56,9 @@ def evaluation(benchmarks=("one",), **changes) -> tuple[dict, list[dict], dict]:
         )
     ]
     texts = {benchmark: {"p1": TEXT} for benchmark in benchmarks}
-    return {**CONFIG, **changes, **score_all(rows, texts, samples=20)}, rows, texts
-
-
-class Page(HTMLParser):
-    """Tags with their attributes, and the text between them."""
-
-    def __init__(self, page: str):
-        super().__init__()
-        self.tags, self.content = [], ""
-        self.feed(page)
-        self.close()
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append((tag, dict(attrs)))
-
-    def handle_data(self, data):
-        self.content += data
+    facts = {key: changes.pop(key, value) for key, value in FACTS.items()}
+    scores = {**facts, "config": {**CONFIG, **changes}, "counts": FITTING, **score_all(rows, texts, samples=20)}
+    return scores, rows, texts
 
 
 @given(
@@ -101,11 +89,14 @@ def test_markdown_compares_models_with_intervals_differences_and_errors():
 
 def test_the_report_tells_what_else_moves_scores():
     page = report(evaluation()[0])
-    assert "Answers in float32, at most 32 tokens; a passage's types are asked each on its own" in page
-    assert "label words: labels.json for one." in page
+    assert "Engine: transformers in float32; answers have at most 32 tokens." in page
+    assert "asked each on its own" in page and "Label words: labels.json for one." in page
+    assert "dropped" not in page and "too long" not in page
     page = report(evaluation(load_in_4bit=True, mode="conversation")[0])
     assert "float32, weights in 4 bits" in page and "all in one conversation" in page
-    assert "Answers of a server, at most" in report(evaluation(engine="server")[0])
+    assert "Engine: a server;" in report(evaluation(engine="server")[0])
+    scores = evaluation()[0] | {"counts": {"dropped_examples": 7, "too_long_queries": 3}}
+    assert "7 examples were dropped to fit" in report(scores) and "3 queries were too long" in report(scores)
 
 
 def test_of_several_benchmarks_markdown_compares_the_means_and_html_each_too():
@@ -163,18 +154,6 @@ def test_nested_and_crossing_mentions_keep_the_text(marked):
         position += len(text)
 
 
-HOSTILE = [
-    "<script>alert(1)</script>",
-    '"',
-    "'",
-    "</td></table>",
-    "<!--",
-    "&lt;",
-    "<img src=x onerror=y>",
-    "]]>",
-    "|",
-    "\n",
-]
 HOSTILE += [
     "</title></style>",
     "{{ 7 * 7 }}",
@@ -198,7 +177,8 @@ def evaluation_of(name: str, mention: str) -> tuple[dict, list[dict], dict]:
         rows.append(make_row(model, name, name, name, [entity(mention, text)], json.dumps([mention, mention + "!"])))
         rows.append(make_row(model, name, name, name + "3", [], mention + "no list"))
     scores = score_all(rows, {name: {name: text}}, samples=2)
-    return {**CONFIG, "recipe": name, "models": [name], **scores}, rows, {name: {name: text}}
+    facts = {**FACTS, "recipe": name, "config": {**CONFIG, "models": [name]}, "counts": FITTING}
+    return {**facts, **scores}, rows, {name: {name: text}}
 
 
 @functools.cache
@@ -224,5 +204,5 @@ def test_half_a_surrogate_pair_can_be_written(tmp_path):
 
 
 def test_without_queries_there_is_still_a_report():
-    scores = {**CONFIG, **score_all([], {})}
+    scores = {**FACTS, "config": CONFIG, "counts": FITTING, **score_all([], {})}
     assert report(scores).startswith("# mine") and "Settings" in report_html(scores, [], {})

@@ -314,8 +314,7 @@ def test_released_checkpoints_are_asked_in_their_own_words_and_chat_format(
     def recorded(engine, requests):
         from ra_ner.prompting.chat_template import prompt_ids
 
-        queries = [query for request in requests for query in request.queries]
-        prompts.extend(engine.tokenizer.decode(prompt_ids(engine.tokenizer, query)) for query in queries)
+        prompts.extend(engine.tokenizer.decode(prompt_ids(engine.tokenizer, r.messages)) for r in requests)
         return generate(engine, requests)
 
     monkeypatch.setattr(TransformersEngine, "answer", recorded)

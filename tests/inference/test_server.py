@@ -11,11 +11,10 @@ import pytest
 from conftest import run_command
 
 from ra_ner.errors import UserError
-from ra_ner.inference.engine import Request
+from ra_ner.inference.engine import Request, ServerOptions
 from ra_ner.inference.server import ServerEngine
 from ra_ner.prompting.chat_template import prompt_ids
-from ra_ner.prompting.conversation import WORDINGS, opening
-from ra_ner.recipe import EvaluateConfig
+from ra_ner.prompting.conversation import WORDINGS, query
 
 RECIPE = "recipes/quickstart.yaml"
 
@@ -90,24 +89,26 @@ def server(monkeypatch):
     fake.server_close()
 
 
-def request(text="The Rhine flows past Basel."):
-    wording = WORDINGS["ra_it", "en"]
-    return Request(
-        text, opening(text, [], wording), [wording.question.format(type=t) for t in ("city", "river", "lake")]
-    )
+def ask_for(types=("city", "river", "lake"), text="The Rhine flows past Basel.") -> list[Request]:
+    """A request for each type."""
+    return [Request(text, query(text, type_, [], WORDINGS["ra_it", "en"])) for type_ in types]
 
 
-def engine(server, models, **keys):
-    return ServerEngine("served", EvaluateConfig(server_url=server.url, **keys), models / "lm")
+SEVERAL = [request for i in range(8) for request in ask_for(text=f"Text {i} of several.")]
+
+
+def engine(server, models, max_new_tokens=256, with_pieces=False, **options):
+    options = ServerOptions(server.url, **options)
+    return ServerEngine("served", options, max_new_tokens, models / "lm", with_pieces=with_pieces)
 
 
 def test_prompts_are_the_token_ids_that_training_renders(server, models):
-    asked = request()
+    asked = ask_for()
     made = engine(server, models, max_new_tokens=50)
-    answers = list(made.answer([asked]))
-    assert {(i, j) for i, j, _ in answers} == {(0, 0), (0, 1), (0, 2)}
+    answers = list(made.answer(asked))
+    assert {id(request) for request, _ in answers} == {id(request) for request in asked}
     sent = sorted(body["prompt"] for body in server.bodies)
-    assert sent == sorted(prompt_ids(made.tokenizer, messages) for messages in asked.queries)
+    assert sent == sorted(prompt_ids(made.tokenizer, request.messages) for request in asked)
     body = server.bodies[0]
     assert (body["model"], body["path"], body["temperature"], body["max_tokens"]) == (
         "served",
@@ -119,69 +120,69 @@ def test_prompts_are_the_token_ids_that_training_renders(server, models):
 
 
 def test_a_vendor_gets_messages_and_the_key(server, models):
-    asked = request()
-    assert len(list(engine(server, models, server_api="chat").answer([asked]))) == 3
+    asked = ask_for()
+    assert len(list(engine(server, models, api="chat").answer(asked))) == 3
     assert server.bodies[0]["path"] == "/v1/chat/completions" and server.bodies[0]["key"] == "Bearer sk-secret"
-    assert sorted(body["messages"][-1]["content"] for body in server.bodies) == sorted(asked.questions)
+    assert sorted(body["messages"][-1]["content"] for body in server.bodies) == sorted(
+        request.messages[-1]["content"] for request in asked
+    )
 
 
 def test_lists_can_be_enforced(server, models):
-    list(engine(server, models, server_json=True).answer([request()]))
+    list(engine(server, models, json=True).answer(ask_for()))
     assert server.bodies[0]["structured_outputs"]["json"]["type"] == "array"
 
 
 def test_a_conversation_carries_its_answers(server, models):
-    answers = engine(server, models, server_api="chat").converse(request())
+    answers = engine(server, models, api="chat").converse(ask_for())
     assert [len(body["messages"]) for body in server.bodies] == [3, 5, 7]
     assert [message["content"] for message in server.bodies[-1]["messages"][3::2]] == answers[:2]
 
 
 def test_failures_on_the_way_are_retried_and_nothing_answered_is_asked_twice(server, models):
     server.faults = [429, 500, "cut", "never", {"nonsense": True}, {"choices": []}, 503]
-    requests = [request(f"Text {i} of several.") for i in range(8)]
-    answers = list(engine(server, models, server_concurrency=4, server_timeout=2).answer(requests))
-    assert len({(i, j) for i, j, _ in answers}) == len(answers) == 24
+    answers = list(engine(server, models, concurrency=4, timeout=2).answer(SEVERAL))
+    assert len({id(request) for request, _ in answers}) == len(answers) == 24
     assert set(server.answered.values()) == {1} and sum(server.asked.values()) == 24 + 7
     assert 1 < server.most_at_once <= 4
 
 
 def test_the_limits_are_kept_and_what_was_answered_is_given(server, models):
-    requests = [request(f"Text {i} of several.") for i in range(8)]
-    made, answers = engine(server, models, server_max_requests=10, server_concurrency=3), []
+    made, answers = engine(server, models, max_requests=10, concurrency=3), []
     with pytest.raises(UserError, match=r"stopped at `server_max_requests: 10`: raise it and run this again"):
-        for answer in made.answer(requests):
+        for answer in made.answer(SEVERAL):
             answers.append(answer)
     assert sum(server.asked.values()) == sum(server.answered.values()) == len(answers) == 10
 
 
 def test_tokens_are_limited_before_they_are_sent(server, models):
-    made = engine(server, models, server_max_tokens=1500, server_concurrency=2)
+    made = engine(server, models, max_tokens=1500, concurrency=2)
     answers = []
     with pytest.raises(UserError, match="stopped at `server_max_tokens: 1500`"):
-        for answer in made.answer([request(f"Text {i} of several.") for i in range(8)]):
+        for answer in made.answer(SEVERAL):
             answers.append(answer)
     assert len(answers) == sum(server.answered.values()) > 0
     assert made.prompt_tokens + made.answer_tokens == 103 * len(answers) <= 1500
 
 
 def test_the_cost(server, models):
-    made = engine(server, models, server_prices=[2.0, 8.0])
-    list(made.answer([request()]))
+    made = engine(server, models, prices=(2.0, 8.0))
+    list(made.answer(ask_for()))
     assert made.cost == f"3 requests, 300 prompt tokens, 9 answer tokens, cost {(300 * 2 + 9 * 8) / 1e6:.4f}"
 
 
 def test_a_server_that_refuses_or_is_not_there(server, models):
     server.faults = [401] * 3
     with pytest.raises(UserError, match=r"model served of http.* refused \(401\): .*on purpose") as error:
-        list(engine(server, models).answer([request()]))
+        list(engine(server, models).answer(ask_for()))
     assert "sk-secret" not in str(error.value)
     server.faults = [{"nonsense": True}] * 9
-    with pytest.raises(UserError, match="gives no answers of an OpenAI-compatible server: check server_url"):
-        list(engine(server, models).answer([request()]))
+    with pytest.raises(UserError, match="does not answer like an OpenAI-compatible server: check server_url"):
+        list(engine(server, models).answer(ask_for()))
     with pytest.raises(UserError, match="engine server needs `server_url`"):
-        ServerEngine("served", EvaluateConfig(), models / "lm")
-    with pytest.raises(UserError, match="server_prices takes two"):
-        engine(server, models, server_prices=[1.0])
+        ServerEngine("served", ServerOptions(None))
+    with pytest.raises(UserError, match="`server_prices` takes two"):
+        engine(server, models, prices=(1.0,))
 
 
 def test_an_evaluation_by_a_server_is_resumed_where_it_stopped(here, tmp_path, server, capsys):
@@ -195,5 +196,5 @@ def test_an_evaluation_by_a_server_is_resumed_where_it_stopped(here, tmp_path, s
     assert {body["model"] for body in server.bodies} == {"smol", "ra"}
     said = capsys.readouterr()
     assert "prompt tokens" in said.out and "sk-secret" not in said.out + said.err
-    with pytest.raises(UserError, match="`server_models` names one for each of `models`"):
+    with pytest.raises(UserError, match="`server_models` needs one name for each of `models`"):
         run_command("evaluate", *args, "--server_models", "smol")

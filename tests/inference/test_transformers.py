@@ -9,12 +9,13 @@ from ra_ner.errors import UserError
 from ra_ner.inference.engine import Request
 from ra_ner.inference.transformers import TransformersEngine
 from ra_ner.prompting.chat_template import prompt_ids
-from ra_ner.prompting.conversation import WORDINGS, opening
+from ra_ner.prompting.conversation import WORDINGS, query
 
 
-def request(types, examples=(), text="The Rhine flows past Basel."):
+def ask_for(types, examples=(), text="The Rhine flows past Basel.") -> list[Request]:
+    """A request for each type."""
     wording = WORDINGS["ra_it", "en"]
-    return Request(text, opening(text, examples, wording), [wording.question.format(type=type_) for type_ in types])
+    return [Request(text, query(text, type_, examples, wording)) for type_ in types]
 
 
 @pytest.mark.parametrize(
@@ -28,40 +29,33 @@ def request(types, examples=(), text="The Rhine flows past Basel."):
     ],
 )
 def test_answers_equal_those_of_plain_generation_one_by_one(models, types, examples):
-    path = models / "lm"
-    asked = request(types, examples)
-    (shared,) = ask(TransformersEngine(path, dtype="float32", max_new_tokens=12), [asked])
-    tokenizer, model = AutoTokenizer.from_pretrained(path), AutoModelForCausalLM.from_pretrained(path)
-    for messages, answer in zip(asked.queries, shared, strict=True):
-        ids = torch.tensor([prompt_ids(tokenizer, messages)])
-        new = model.generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=12, do_sample=False)
-        assert answer == tokenizer.decode(new[0, ids.shape[1] :], skip_special_tokens=True)
+    asked = ask_for(types, examples)
+    shared = ask(TransformersEngine(models / "lm", dtype="float32", max_new_tokens=12), asked)
+    assert shared == plain(models / "lm", asked)
     assert any(shared), "a model that says nothing proves nothing"
 
 
-def ask(engine, requests):
-    """The answers by request."""
-    answers = [[""] * len(asked.questions) for asked in requests]
-    for i, j, answer in engine.answer(requests):
-        answers[i][j] = answer
-    return answers
+def ask(engine, requests) -> list[str]:
+    """The answers in the order of the requests."""
+    answers = {id(request): answer.text for request, answer in engine.answer(requests)}
+    return [answers[id(request)] for request in requests]
 
 
-def plain(path, queries, max_new_tokens=12):
-    """What `generate` says to each query, one by one."""
+def plain(path, requests, max_new_tokens=12) -> list[str]:
+    """What `generate` answers to each request, one by one."""
     tokenizer, model = AutoTokenizer.from_pretrained(path), AutoModelForCausalLM.from_pretrained(path)
     answers = []
-    for messages in queries:
-        ids = torch.tensor([prompt_ids(tokenizer, messages)])
+    for request in requests:
+        ids = torch.tensor([prompt_ids(tokenizer, request.messages)])
         new = model.generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=max_new_tokens, do_sample=False)
         answers.append(tokenizer.decode(new[0, ids.shape[1] :], skip_special_tokens=True))
     return answers
 
 
 PASSAGES = [
-    request(["city", "river", "a much longer type"]),
-    request(["x"], [passage("In Bonn.", ("Bonn", "city"))], text="Bonn"),
-    request(["a", "b", "c", "d", "e"], text="A text that is longer than the others, and asked more often."),
+    *ask_for(["city", "river", "a much longer type"]),
+    *ask_for(["x"], [passage("In Bonn.", ("Bonn", "city"))], text="Bonn"),
+    *ask_for(["a", "b", "c", "d", "e"], text="A text that is longer than the others, and asked more often."),
 ]
 
 
@@ -69,22 +63,45 @@ PASSAGES = [
 def test_passages_asked_together_get_the_answers_they_get_alone(tmp_path, architecture):
     save_tiny_model(architecture, byte_level_tokenizer(), tmp_path)
     answers = ask(TransformersEngine(tmp_path, dtype="float32", max_new_tokens=12), PASSAGES)
-    assert answers == [plain(tmp_path, asked.queries) for asked in PASSAGES]
+    assert answers == plain(tmp_path, PASSAGES)
+
+
+@pytest.mark.parametrize("architecture", ["gemma3_text", "mistral"])
+def test_prompts_longer_than_a_sliding_window_get_the_answers_of_plain_generation(tmp_path, architecture):
+    """Gemma 3 has layers of both kinds, all layers of Mistral have a window."""
+    layers = {"layer_types": ["sliding_attention", "full_attention"]} if architecture == "gemma3_text" else {}
+    save_tiny_model(architecture, byte_level_tokenizer(), tmp_path, sliding_window=16, **layers)
+    answers = ask(TransformersEngine(tmp_path, dtype="float32", max_new_tokens=12), PASSAGES)
+    assert answers == plain(tmp_path, PASSAGES) and any(answers)
+
+
+def test_an_answer_comes_with_its_tokens_and_their_probabilities(models):
+    asked = ask_for(["city", "river"])
+    engine = TransformersEngine(models / "lm", dtype="float32", max_new_tokens=6, with_pieces=True)
+    model = AutoModelForCausalLM.from_pretrained(models / "lm")
+    for request, answer in engine.answer(asked):
+        assert "".join(text for text, _ in answer.pieces) == answer.text
+        ids = torch.tensor([prompt_ids(engine.tokenizer, request.messages)])
+        output = model.generate(
+            ids, max_new_tokens=6, do_sample=False, output_logits=True, return_dict_in_generate=True
+        )
+        expected = [logits[0].log_softmax(-1).max().item() for logits in output.logits]
+        assert [value for _, value in answer.pieces] == pytest.approx(expected[: len(answer.pieces)], abs=1e-4)
 
 
 def test_a_conversation_gets_the_answers_of_plain_generation(models):
-    asked = request(["city", "river", "lake"])
+    asked = ask_for(["city", "river", "lake"])
     answers = TransformersEngine(models / "lm", dtype="float32", max_new_tokens=12).converse(asked)
-    messages = list(asked.opening)
-    for question, answer in zip(asked.questions, answers, strict=True):
-        messages.append({"role": "user", "content": question})
-        assert plain(models / "lm", [messages]) == [answer]
+    messages = list(asked[0].opening)
+    for request, answer in zip(asked, answers, strict=True):
+        messages.append(request.messages[-1])
+        assert plain(models / "lm", [Request(request.text, messages)]) == [answer]
         messages.append({"role": "assistant", "content": answer})
 
 
 def test_the_answer_is_bounded_by_the_text(models):
     engine = TransformersEngine(models / "lm", dtype="float32", max_new_tokens=1000)
-    ((answer,),) = ask(engine, [request(["city"], text="Rhine")])
+    (answer,) = ask(engine, ask_for(["city"], text="Rhine"))
     assert 0 < len(answer) <= 2 * 5 + 16, "this tokenizer's tokens are bytes"
 
 
@@ -93,9 +110,9 @@ def test_what_questions_share_is_run_once(models, monkeypatch, mode):
     engine = TransformersEngine(models / "lm", dtype="float32", max_new_tokens=2)
     seen, forward = [], engine.model.forward
     monkeypatch.setattr(engine.model, "forward", lambda **k: seen.append(k["input_ids"].numel()) or forward(**k))
-    asked = request(["city", "river", "lake", "sea"])
-    ask(engine, [asked]) if mode == "query" else engine.converse(asked)
-    whole = [len(prompt_ids(engine.tokenizer, messages)) for messages in asked.queries]
+    asked = ask_for(["city", "river", "lake", "sea"])
+    ask(engine, asked) if mode == "query" else engine.converse(asked)
+    whole = [len(prompt_ids(engine.tokenizer, request.messages)) for request in asked]
     assert sum(seen) < 0.7 * sum(whole)
 
 
@@ -111,16 +128,10 @@ def test_where_memory_runs_out_fewer_are_asked_at_once(models, monkeypatch):
         return forward(**arguments)
 
     monkeypatch.setattr(engine.model, "forward", small_memory)
-    assert ask(engine, PASSAGES) == expected and max(sizes) > 400 and engine.most_passages == 1
+    assert ask(engine, PASSAGES) == expected and max(sizes) > 400 and engine.batch_size == 1
     monkeypatch.setattr(engine.model, "forward", lambda **arguments: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         ask(engine, PASSAGES)
-
-
-def test_a_model_with_a_short_window_is_refused_a_longer_prompt(tmp_path):
-    save_tiny_model("gemma3_text", byte_level_tokenizer(), tmp_path, sliding_window=64)
-    with pytest.raises(UserError, match="longer than the model's attention window of 64: use a server"):
-        ask(TransformersEngine(tmp_path, dtype="float32"), PASSAGES)
 
 
 def test_models_that_cannot_be_asked(models, tmp_path):

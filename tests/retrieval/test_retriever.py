@@ -19,7 +19,7 @@ from ra_ner.errors import UserError
 from ra_ner.hub import repos as hub
 from ra_ner.recipe import DatasetConfig, Strategy
 from ra_ner.retrieval import search
-from ra_ner.retrieval.encode import encode
+from ra_ner.retrieval.encode import Encoder
 from ra_ner.retrieval.retriever import Rankings, Retriever, _fuse
 
 # Search
@@ -54,8 +54,8 @@ def encoder(models) -> hub.LocalModel:
     return hub.fetch_model(str(models / "encoder"))
 
 
-def documents(texts, encoder, cache):
-    return encode({"document": texts}, encoder, cache)["document"]
+def documents(texts, model, cache):
+    return Encoder(model, cache).encode(texts, "document")
 
 
 def test_vectors_are_unit_and_in_the_order_of_the_texts(encoder, tmp_path):
@@ -79,11 +79,12 @@ def test_a_text_is_encoded_once_and_the_encoder_loaded_once(encoder, tmp_path, m
             return super().encode(inputs, **kwargs)
 
     monkeypatch.setattr(sentence_transformers, "SentenceTransformer", Recorded)
-    both = encode({"document": ["one", "two"], "query": ["two", "three"]}, encoder, tmp_path)
-    assert sorted(encoded) == ["one", "three", "two"], "this encoder has no prompts: the roles are one"
-    assert len(loaded) == 1 and torch.equal(both["document"][1], both["query"][0])
-    again = encode({"query": ["three", "one"]}, encoder, tmp_path)["query"]
-    assert torch.equal(again, torch.stack([both["query"][1], both["document"][0]]))
+    one = Encoder(encoder, tmp_path)
+    pool, queries = one.encode(["one", "two"], "document"), one.encode(["two", "three"], "query")
+    assert encoded == ["one", "two", "three"], "this encoder has no prompts, so roles share their vectors"
+    assert len(loaded) == 1 and torch.equal(pool[1], queries[0])
+    again = Encoder(encoder, tmp_path).encode(["three", "one"], "query")
+    assert torch.equal(again, torch.stack([queries[1], pool[0]]))
     assert len(encoded) == 3 and len(loaded) == 1
     documents(["two"], replace(encoder, revision="another"), tmp_path)
     assert encoded[3:] == ["two"]
@@ -94,11 +95,10 @@ def test_encoders_with_prompts_get_them(models, tmp_path):
 
     prompts = {"query": "look for: ", "document": ""}
     SentenceTransformer(str(models / "encoder"), prompts=prompts).save(str(tmp_path / "prompted"))
-    vectors = encode(
-        {"query": ["a b"], "document": ["a b", "look for: a b"]}, hub.fetch_model(str(tmp_path / "prompted")), tmp_path
-    )
-    assert torch.allclose(vectors["query"][0], vectors["document"][1], atol=1e-6)
-    assert not torch.allclose(vectors["query"][0], vectors["document"][0], atol=1e-2)
+    encoder = Encoder(hub.fetch_model(str(tmp_path / "prompted")), tmp_path)
+    (query,), documents = encoder.encode(["a b"], "query"), encoder.encode(["a b", "look for: a b"], "document")
+    assert torch.allclose(query, documents[1], atol=1e-6)
+    assert not torch.allclose(query, documents[0], atol=1e-2)
 
 
 RANK = """
@@ -108,12 +108,13 @@ from safetensors.torch import save_file
 from sentence_transformers import SentenceTransformer
 from ra_ner.distributed import distributed_state
 from ra_ner.hub.repos import fetch_model
-from ra_ner.retrieval.encode import encode
+from ra_ner.retrieval.encode import Encoder
 
 encoded, real = [], SentenceTransformer.encode
 SentenceTransformer.encode = lambda self, inputs, **keys: encoded.extend(inputs) or real(self, inputs, **keys)
-encoder, folder, texts = fetch_model(sys.argv[1]), Path(sys.argv[2]), json.loads(sys.argv[3])
-vectors = encode(texts, encoder, folder)
+folder, texts = Path(sys.argv[2]), json.loads(sys.argv[3])
+encoder = Encoder(fetch_model(sys.argv[1]), folder)
+vectors = {role: encoder.encode(its_texts, role) for role, its_texts in texts.items()}
 rank = distributed_state().process_index
 save_file({role: tensor.contiguous() for role, tensor in vectors.items()}, folder / f"rank{rank}")
 (folder / f"rank{rank}.json").write_text(json.dumps(encoded))
@@ -124,7 +125,11 @@ def test_two_processes_encode_a_share_each(encoder, tmp_path, monkeypatch):
     from safetensors.torch import load_file
 
     texts = {"document": ["one", "two words", "three", "four"], "query": ["one", "five and six", "seven"]}
-    alone = encode(texts, encoder, tmp_path / "alone")
+
+    def vectors_in(folder):
+        return {role: Encoder(encoder, folder).encode(its_texts, role) for role, its_texts in texts.items()}
+
+    alone = vectors_in(tmp_path / "alone")
     (tmp_path / "both").mkdir()
     documents(["three"], encoder, tmp_path / "both")
     (tmp_path / "rank.py").write_text(RANK)
@@ -133,11 +138,11 @@ def test_two_processes_encode_a_share_each(encoder, tmp_path, monkeypatch):
     environment = {**os.environ, "PYTHONPATH": str(REPO), "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
     subprocess.run([*command, *arguments], env=environment, check=True, timeout=300)
     encoded = [json.loads((tmp_path / "both" / f"rank{rank}.json").read_text()) for rank in (0, 1)]
-    assert encoded == [["one", "four", "seven"], ["two words", "five and six"]]
-    monkeypatch.setattr("ra_ner.retrieval.encode._encode", None)  # all is in the cache now
+    assert encoded == [["one", "four", "five and six"], ["two words", "seven"]]
+    monkeypatch.setattr(Encoder, "_encode", None)  # all is in the cache now
     for vectors in (
         *(load_file(tmp_path / "both" / f"rank{r}") for r in (0, 1)),
-        encode(texts, encoder, tmp_path / "both"),
+        vectors_in(tmp_path / "both"),
     ):
         assert all(torch.allclose(vectors[role], alone[role], atol=1e-6) for role in texts)
 
@@ -177,7 +182,7 @@ def corpus():
 
 def choose(pool, passages, encoder, **keys):
     config = replace(DatasetConfig(candidates=8), **keys)
-    return Retriever(pool, config, "en", encoder).examples(passages)
+    return Retriever(pool, config, "en", Encoder(encoder)).examples(passages)
 
 
 def ids(examples):

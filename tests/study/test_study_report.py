@@ -6,9 +6,9 @@ import re
 from pathlib import Path
 
 import pytest
+from html_pages import HOSTILE, Page
 from matplotlib.image import imread
 from study_cells import make_cell, write_evaluation
-from test_report import HOSTILE, Page
 
 from ra_ner.study import report
 from ra_ner.study.grid import Cell

@@ -72,7 +72,7 @@ def test_a_killed_study_goes_on_and_redoes_nothing_that_is_finished(here, study)
     for name in CELLS:
         run = Path("outputs", name)
         assert sorted(path.name for path in run.iterdir()) == ["adapter", "dataset", "evaluation", "logs"]
-        assert json.loads((run / "evaluation" / "scores.json").read_text())["models"] == ["adapter"]
+        assert json.loads((run / "evaluation" / "scores.json").read_text())["config"]["models"] == ["adapter"]
         entries = state()[name]
         assert list(entries) == list(STAGES) and {entry["status"] for entry in entries.values()} == {"done"}
     assert state()[CELLS[1]]["train"]["tokens"] > state()[CELLS[0]]["train"]["tokens"] > 0, "examples cost tokens"
@@ -129,7 +129,7 @@ def test_what_all_cells_would_fail_of_is_refused_before_the_first_is_run(here):
         (["evaluate.benchmarks=[crossner_art]"], "unknown benchmark crossner_art"),
         (["dataset.size=many"], "size"),
         (["dataset.corpus=null"], "section dataset has no `corpus`"),
-        (pool, "passages of the pool stand in the test part of benchmark sample_en"),
+        (pool, "passages of the pool are in the test part of benchmark sample_en"),
     ]:
         with pytest.raises(UserError, match=message):
             main([GRID, "--set", *overrides])

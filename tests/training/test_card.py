@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 
 from ra_ner.hub.card import REPO, license_of
 from ra_ner.prompting.chat_template import TEMPLATES, end_of_turn
-from ra_ner.recipe import load_recipe
 from ra_ner.training.card import merged_card, model_card
 
 RECIPE = "recipes/quickstart.yaml"
@@ -28,6 +27,7 @@ FACTS = {
     "dataset_config": "r",
     "dataset_revision": "d" * 40,
     "effective_batch_size": 8,
+    "config": {"lora_r": 8},
     "base_license": "apache-2.0",
     "dataset_license": "apache-2.0",
 }
@@ -40,9 +40,8 @@ def tokenizer():
     return tokenizer
 
 
-def make_card(workplace, tokenizer, used=None, **facts) -> RepoCard:
-    recipe = load_recipe(workplace / RECIPE)
-    return RepoCard(model_card({**FACTS, **facts}, recipe, tokenizer, used or {}, [], None))
+def make_card(tokenizer, **facts) -> RepoCard:
+    return RepoCard(model_card({**FACTS, **facts}, tokenizer, [], None))
 
 
 def code(card: str) -> str:
@@ -54,12 +53,12 @@ def code(card: str) -> str:
     [
         ("apache-2.0", "apache-2.0", "apache-2.0", ["apache-2.0"]),
         ("apache-2.0", "cc-by-nc-4.0", "other", ["apache-2.0", "cc-by-nc-4.0"]),
-        (None, "cc0-1.0", None, ["unknown, see its own page", "cc0-1.0"]),
-        ("mit", None, None, ["mit", "unknown, ask who made it"]),
+        (None, "cc0-1.0", None, ["unknown, see its page", "cc0-1.0"]),
+        ("mit", None, None, ["mit", "unknown, ask its authors"]),
     ],
 )
-def test_both_licences_are_named_and_none_is_made_up(workplace, tokenizer, base, data, license, words):
-    card = make_card(workplace, tokenizer, base_license=base, dataset_license=data)
+def test_both_licences_are_named_and_none_is_made_up(tokenizer, base, data, license, words):
+    card = make_card(tokenizer, base_license=base, dataset_license=data)
     assert card.data.to_dict().get("license") == license
     assert all(word in card.text for word in words)
 
@@ -78,20 +77,20 @@ def test_a_bases_licence_is_read_from_its_card(tmp_path):
         assert license_of(tmp_path) == license, text
 
 
-def test_the_prompt_is_shown_as_the_model_reads_it(workplace, tokenizer):
-    text = make_card(workplace, tokenizer).text
+def test_the_prompt_is_shown_as_the_model_reads_it(tokenizer):
+    text = make_card(tokenizer).text
     assert "<|im_start|>user\nHere are some examples" in text
     assert '<|im_start|>assistant\n["London"]<|im_end|>' in text
-    assert "Here are some examples" not in make_card(workplace, tokenizer, k=0, strategy="none").text
-    assert "<|im_start|>user\n文本： 鲁迅生于绍兴。<|im_end|>" in make_card(workplace, tokenizer, language="zh").text
+    assert "Here are some examples" not in make_card(tokenizer, k=0, strategy="none").text
+    assert "<|im_start|>user\n文本： 鲁迅生于绍兴。<|im_end|>" in make_card(tokenizer, language="zh").text
 
 
 @settings(max_examples=30, deadline=None)
 @given(evil=st.text(max_size=40) | st.sampled_from(["```\n# Owned", "| a |\n# Owned", "<!-- /ra-ner: adapter -->"]))
-def test_text_from_outside_opens_no_heading_and_ends_no_part(workplace, tokenizer, evil):
-    card = make_card(workplace, tokenizer, {"run": evil}, dataset_config=evil, base_license=evil, strategy=evil)
+def test_text_from_outside_opens_no_heading_and_ends_no_part(tokenizer, evil):
+    card = make_card(tokenizer, config={"run": evil}, dataset_config=evil, base_license=evil, strategy=evil)
     outside_code = re.sub(r"^(`{3,})\w*\n.*?\n\1$", "", card.text, flags=re.DOTALL | re.MULTILINE)
-    assert re.findall(r"^#+ .*", outside_code, re.MULTILINE) == ["# quickstart", "## Training"]
+    assert re.findall(r"^#+ .*", outside_code, re.MULTILINE) == ["# r", "## Training"]
     assert re.findall(r"<!-- .*? -->", card.text) == [
         f"<!-- {end}ra-ner: {part} -->" for part in ("adapter", "training") for end in ("", "/")
     ]
@@ -117,17 +116,19 @@ def test_a_pushed_card_tells_of_the_run_and_its_code_runs(hub, here, models, tmp
     card = ModelCard.load("tester/card")
     assert "(training_curves.png)" in card.text and REPO not in card.text
     used = yaml.safe_load(re.search(r"```yaml\n(.*?)\n```", card.text, re.DOTALL)[1])["train"]
-    assert (used["learning_rate"], used["max_steps"], used["lora_r"]) == (2e-4, 2, 8), "flags win"
+    assert (used["learning_rate"], used["max_steps"], used["lora_r"]) == (2e-4, 2, 8), "flags, recipe and defaults"
+    assert (used["lora_alpha"], used["lr_scheduler_type"], used["max_length"]) == (16, "cosine", 8192)
+    assert json.loads(files["ra_it.json"])["config"] == used
     assert str(tmp_path) not in card.text
     losses = [entry["loss"] for entry in log_history(tmp_path) if "loss" in entry]
     table = dict(re.findall(r"^\| (.+?) \| (.+?) \|$", card.text, re.MULTILINE))
     assert table["last training loss"] == f"{losses[-1]:.4f}" and "last validation loss" in table
-    assert table["steps"] == "2" and table["its license"] == "apache-2.0"
+    assert table["steps"] == "2" and table["license of the base model"] == "apache-2.0"
     assert (
         re.fullmatch(r"1 x .+ \(cpu\)", table["hardware"].replace("\\", ""))
         and "GB" in table["peak memory of a process"]
     )
-    assert re.fullmatch(r"\d:\d\d:\d\d", table["training time, since it was last started"])
+    assert re.fullmatch(r"\d:\d\d:\d\d", table["training time since the last start"])
 
     capsys.readouterr()
     exec(code(card.text), {})  # the code of our own card, as a reader would run it
@@ -139,10 +140,9 @@ def log_history(run) -> list[dict]:
     return json.loads((last / "trainer_state.json").read_text())["log_history"]
 
 
-def test_findings_of_a_merge_are_text_of_the_card(workplace, tokenizer):
-    facts, recipe = {**FACTS, "recipe": "quickstart"}, load_recipe(workplace / RECIPE)
-    adapter = model_card(facts, recipe, tokenizer, {"lora_r": 8}, [], None)
-    card = RepoCard(merged_card(adapter, facts, tokenizer, ["a *finding*"]))
+def test_findings_of_a_merge_are_text_of_the_card(tokenizer):
+    adapter = model_card(FACTS, tokenizer, [], None)
+    card = RepoCard(merged_card(adapter, FACTS, tokenizer, ["a *finding*"]))
     assert r"- a \*finding\*" in card.text and "lora_r: 8" in card.text
     assert (card.data.library_name, card.data.base_model_relation) == ("transformers", "finetune")
     assert "AutoModelForCausalLM.from_pretrained" in code(card.text) and "AutoPeft" not in card.text

@@ -100,7 +100,7 @@ def test_a_quantised_base_is_refused(here, models, tmp_path):
     from ra_ner.hub.repos import fetch_model
 
     change(run / "adapter" / "ra_it.json", base_revision=fetch_model(str(tmp_path / "base")).revision)
-    with pytest.raises(UserError, match="is quantised, and merging would round the adapter away"):
+    with pytest.raises(UserError, match="is quantised, so merging would round the adapter away"):
         run_command("train", RECIPE, "--merge", "--output_dir", run)
     assert not (run / "merged").exists()
 

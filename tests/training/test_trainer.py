@@ -104,7 +104,7 @@ def test_rows_with_control_tokens_are_dropped_and_counted(here, trainers, tmp_pa
     assert "dropped 2 of 4 rows" in capsys.readouterr().out
     assert len(trainers[0].train_dataset) == 2
     data = dataset_with_text(tmp_path / "e", "quickstart", ["<|im_end|>"])
-    with pytest.raises(UserError, match="every training row holds a control token"):
+    with pytest.raises(UserError, match="every training row contains a control token"):
         run_command("train", RECIPE, "--output_dir", tmp_path / "o", "--dataset_name", data)
 
 
@@ -125,7 +125,7 @@ def test_rows_over_max_length_are_refused_not_cut(here, tmp_path):
         (["--use_peft", "false"], "use_peft: true"),
         (["--resume_from_checkpoint", "nowhere"], "can't be fetched: there is no such repo"),
         (["--chat_template_path", "nowhere.jinja"], "can't be loaded"),
-        (["--report_to", "tensorbord"], "`report_to: tensorbord`: choose among none, tensorboard, wandb, trackio"),
+        (["--report_to", "tensorbord"], "`report_to: tensorbord`: choose from none, tensorboard, wandb, trackio"),
     ],
 )
 def test_bad_input_is_one_line(here, tmp_path, args, message):
@@ -200,14 +200,14 @@ def test_the_base_model_must_be_named(here, tmp_path):
 
 
 def test_a_cpu_scores_the_trained_positions_alone_with_the_loss_of_plain_trl(models, monkeypatch):
-    """Once plain TRL does so too, what ra_ner.training changes in it can go."""
+    """Once plain TRL does so too, `trained_positions_only` can go."""
     from types import SimpleNamespace
 
     import torch
     import trl.trainer.utils as trl_utils
     from transformers import AutoModelForCausalLM
 
-    from ra_ner.training import trainer as training
+    from ra_ner.training.trainer import trained_positions_only
 
     model, score, scored = AutoModelForCausalLM.from_pretrained(models / "lm"), trl_utils._ChunkedLogProbFunction, []
     trl_utils.add_fused_lm_head(model)
@@ -219,8 +219,8 @@ def test_a_cpu_scores_the_trained_positions_alone_with_the_loss_of_plain_trl(mod
         return score.apply(hidden, *args)
 
     monkeypatch.setattr(trl_utils, "_ChunkedLogProbFunction", SimpleNamespace(apply=apply))
-    ours = model(input_ids=ids, labels=labels, fused_lm_head=True).loss
-    monkeypatch.setattr(trl_utils, "_use_triton", training._scores_trained_positions_alone)
+    with trained_positions_only():
+        ours = model(input_ids=ids, labels=labels, fused_lm_head=True).loss
     plain = model(input_ids=ids, labels=labels, fused_lm_head=True).loss
     assert scored == [3, 19]
     torch.testing.assert_close(ours, plain)

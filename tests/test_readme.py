@@ -1,0 +1,68 @@
+"""The README's code fences, run as they stand, in order."""
+
+import re
+import subprocess
+
+import pytest
+from conftest import REPO
+from test_commands import run
+from test_recipes import hub_of_the_paper  # noqa: F401 - a fixture
+
+README = (REPO / "README.md").read_text(encoding="utf-8")
+FILES = dict(re.findall(r"<!-- file: (\S+) -->\n```\w*\n(.*?)```", README, re.DOTALL))
+COMMANDS = [
+    line.partition("#")[0].strip()
+    for fence in re.findall(r"^```sh\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
+    for line in fence.splitlines()
+]
+SET_UP = ["pip install .", "make quickstart", "make test", "source .venv/bin/activate"]
+OF_ONES_OWN = [command for command in COMMANDS if "my.yaml" in command]
+OF_THE_QUICKSTART = [command for command in COMMANDS if "quickstart.yaml" in command]
+
+
+def test_every_command_is_run_by_a_test():
+    assert ["pip install .", *OF_ONES_OWN, *SET_UP[1:], *OF_THE_QUICKSTART] == COMMANDS
+    assert len(OF_ONES_OWN) == len(OF_THE_QUICKSTART) == 3 and FILES.keys() == {"my.conll", "my.yaml"}
+
+
+def test_six_lines_and_three_commands_train_on_data_of_ones_own(hub_of_the_paper, tmp_path):  # noqa: F811
+    for name, content in FILES.items():
+        (tmp_path / name).write_text(content, encoding="utf-8")
+    (tmp_path / "my_test.conll").write_text("Grace B-person\nleft O\nParis B-city\n. O\n", encoding="utf-8")
+    for command in OF_ONES_OWN:
+        done = run(command, tmp_path)
+        assert done.returncode == 0, done.stderr
+        assert not re.search("Traceback|Warning", done.stderr), done.stderr
+    assert "| my | mine | zero_shot |" in done.stdout
+    assert sorted(path.name for path in (tmp_path / "outputs" / "my").iterdir() if path.is_dir()) == [
+        "adapter",
+        "checkpoints",
+        "dataset",
+        "evaluation",
+        "logs",
+    ]
+
+
+@pytest.mark.parametrize("command", OF_THE_QUICKSTART)
+def test_the_scripts_run_on_the_shrunk_recipe(finished, command):
+    done = run(command, finished)
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr
+    if "evaluate_ner" in command:
+        assert "| quickstart_vanilla | sample_en | zero_shot |" in done.stdout
+
+
+def test_make_quickstart_runs_the_same_commands(tmp_path):
+    subprocess.run(["git", "clone", "-q", REPO, tmp_path / "clone"], check=True)
+    (tmp_path / "clone" / "Makefile").write_bytes((REPO / "Makefile").read_bytes())
+    plan = subprocess.run(["make", "-n", "quickstart"], cwd=tmp_path / "clone", capture_output=True, text=True).stdout
+    for command in OF_THE_QUICKSTART:
+        words = command.replace("accelerate launch", "accelerate launch --num_processes 1")
+        assert words in plan
+        if "evaluate" not in command:
+            assert words.replace("quickstart.yaml", "quickstart_vanilla.yaml") in plan
+
+
+def test_links_lead_somewhere():
+    for target in re.findall(r"\]\(([^)#]+)\)", README):
+        assert target.startswith("https://") or (REPO / target).exists(), target
