@@ -1,20 +1,20 @@
-"""Building an RA-IT dataset: each step that could be slow against a plain baseline, all in one run.
+"""Time the parts of building an RA-IT dataset that could be slow, each against a plain baseline in the same run.
 
     python perf/bench_build.py [search] [bm25] [rows] [--passages 46000]
 
-One JSON line a figure. Times are of the wall clock, `cpu` is the same figure by processor time, for machines that are
-not idle; a side's time is the least of its rounds, in which the sides take turns. Passages are drawn, seeded, from the
-words and types of the English sample corpus with their frequencies.
+Prints one JSON line per figure. `value` is wall-clock time or made from it. `cpu` is the same figure in processor time,
+which other programs on the machine disturb less. Both sides take turns, and each reports its fastest round. Passages
+are drawn with a seed from the words and types of the English sample corpus, with their frequencies.
 
-search: the 128 nearest of random unit vectors of 1,024 dimensions, all against all, by `nearest`. Baselines: the same
-    blocked product and `torch.topk`, nothing else; and sentence-transformers' `semantic_search` with its defaults.
-    Memory: what the process holds at most during a whole search beyond what it held before (VmHWM, Linux).
-bm25: 128 random candidates of each passage, indexed and scored by `BM25Index`. Baseline: bm25s (numpy backend), which
-    has no way to score only some passages and scores all; 200 of its queries are timed and extrapolated. Both sides
-    start from texts, of 50 words (as the sample corpus's) and of 200 (as Pile-NER's).
-rows: `build` and `write`, from passages in memory to the written folder, on one core: duplicates, sample, split, choice
-    of examples, negative types, rendering, Parquet, card. Rankings are given; vectors, the search, reading the corpus
-    and the tokenizer of `max_length` are not in it.
+search: `nearest` ranks the 128 nearest of random unit vectors of 1,024 dimensions, all against all. Baselines: the same
+    matrix product in blocks and `torch.topk` alone, and sentence-transformers' `semantic_search` with its defaults. The
+    memory figure is the peak during a search beyond what the process held before (VmHWM, Linux).
+bm25: `BM25Index` indexes passages and scores 128 random candidates of each. Baseline: bm25s with its numpy backend.
+    It always scores all documents; 200 queries are timed and extrapolated. Both start from texts, of 50 words (as in
+    the sample corpus) and of 200 (as in Pile-NER).
+rows: `build` and `write` on one core, from passages in memory to the written folder: duplicates, sample, split, choice
+    of examples, negative types, rendering, Parquet and card. Rankings are given. Encoding, search, reading the corpus
+    and the tokenizer of `max_length` are not included.
 """
 
 import argparse
@@ -37,13 +37,14 @@ from sentence_transformers.util import semantic_search
 REPO = Path(__file__).parents[1]
 sys.path.insert(0, str(REPO))
 
-from ra_ner import ra_dataset  # noqa: E402
-from ra_ner.corpora.sources import LoadedCorpus  # noqa: E402
+from ra_ner.corpora.sources import LoadedCorpus, read_corpus  # noqa: E402
+from ra_ner.dataset import build as dataset  # noqa: E402
 from ra_ner.hub.repos import LocalModel  # noqa: E402
-from ra_ner.passage import Entity, Passage, read_corpus  # noqa: E402
+from ra_ner.passage import Entity, Passage  # noqa: E402
 from ra_ner.recipe import DatasetConfig  # noqa: E402
-from ra_ner.retrieval import search, select  # noqa: E402
+from ra_ner.retrieval import retriever, search  # noqa: E402
 from ra_ner.retrieval.bm25 import BM25Index, split_words  # noqa: E402
+from ra_ner.retrieval.encode import Encoder  # noqa: E402
 
 CANDIDATES = 128
 ROUNDS = 3
@@ -55,7 +56,7 @@ def report(figure: str, value: float, **more: object) -> None:
 
 
 def synthetic(count: int, words: int, entities: int = 9) -> list[Passage]:
-    """Passages of so many words, so many of which are entities."""
+    """Make `count` passages of `words` words each, `entities` of which are entities."""
     sample = read_corpus(REPO / "data" / "sample" / "en.jsonl")
     vocabulary = [word for passage in sample for word in passage.text.split()]
     types = [entity.type for passage in sample for entity in passage.entities]
@@ -73,7 +74,7 @@ def synthetic(count: int, words: int, entities: int = 9) -> list[Passage]:
 
 
 class Clock:
-    """Seconds of wall clock and of processor time of one side: the least of what `time` has seen of each part."""
+    """Seconds of one side of a comparison: for each part its fastest round, in wall-clock and in processor time."""
 
     def __init__(self) -> None:
         self.parts: dict[object, tuple[float, float]] = {}
@@ -98,7 +99,7 @@ def bench_search(count: int) -> None:
     setting = {"passages": count, "dimensions": 1024, "candidates": CANDIDATES}
     vectors = torch.nn.functional.normalize(torch.randn(count, 1024, generator=torch.Generator().manual_seed(0)))
     search.nearest(vectors[:100], vectors[:1000], CANDIDATES)  # libraries allocate on their first call
-    Path("/proc/self/clear_refs").write_text("5")  # from here on VmHWM is the peak
+    Path("/proc/self/clear_refs").write_text("5")  # resets VmHWM, the peak
     before = memory("VmRSS")
     search.nearest(vectors, vectors, CANDIDATES)
     report("search_extra_memory_MiB", memory("VmHWM") - before, target="at most 1024", **setting)
@@ -108,7 +109,7 @@ def bench_search(count: int) -> None:
             torch.topk(block @ vectors.T, CANDIDATES, dim=1)
 
     ours, product, library = Clock(), Clock(), Clock()
-    for queries in vectors.split(-(-count // 10)):  # in slices, so that all sides see the machine alike
+    for queries in vectors.split(-(-count // 10)):  # in slices, so that the sides take turns
         part = queries.data_ptr()
         ours.time(part, lambda q=queries: search.nearest(q, vectors, CANDIDATES))
         product.time(part, lambda q=queries: bare(q))
@@ -165,17 +166,17 @@ def bench_rows(_: int) -> None:
 
 
 def build_once(strategy: str, passages: list[Passage], clock: Clock) -> None:
-    """Build and write with rankings that are given: neighbours of each passage by number, in the place of a search."""
+    """Build and write a dataset with given rankings in place of encoding and search."""
     config = DatasetConfig(strategy=strategy, encoder="given", corpus="synthetic")
     pool, width = round(len(passages) * 0.9), 3 if strategy == "nn" else CANDIDATES + 1
     positions = (torch.arange(len(passages))[:, None] * 7 + torch.arange(width)) % pool
     scores = torch.linspace(1, 0, width).expand(len(passages), width)
-    ra_dataset.hub.fetch_model = lambda name: LocalModel(Path(name), "given")
-    select.encode = lambda texts, encoder: dict.fromkeys(texts)
-    select.nearest = lambda queries, documents, count: (scores[:, :count], positions[:, :count])
+    dataset.repos.fetch_model = lambda name: LocalModel(Path(name), "given")
+    Encoder.encode = lambda self, texts, role: None
+    retriever.nearest = lambda queries, documents, count: (scores[:, :count], positions[:, :count])
     source = LoadedCorpus(passages, None, {})
     with tempfile.TemporaryDirectory() as folder:
-        clock.time(0, lambda: ra_dataset.write(ra_dataset.build(source, "en", "r", config), Path(folder) / "dataset"))
+        clock.time(0, lambda: dataset.write(dataset.build(source, "en", "r", config), Path(folder) / "dataset"))
 
 
 BENCHES = {"search": bench_search, "bm25": bench_bm25, "rows": bench_rows}
@@ -188,7 +189,7 @@ def main() -> None:
     arguments = parser.parse_args()
     if unknown := set(arguments.figures) - BENCHES.keys():
         parser.error(f"no such figure: {', '.join(unknown)}")
-    report("load_of_the_machine", os.getloadavg()[0], cores=os.cpu_count())
+    report("machine_load", os.getloadavg()[0], cores=os.cpu_count())
     for name in arguments.figures or BENCHES:
         BENCHES[name](arguments.passages)
 

@@ -344,6 +344,23 @@ def test_a_copied_model_is_the_same_model(tmp_path):
     assert ra_hub.fetch_model(str(tmp_path / "copy")).revision != one
 
 
+def test_files_in_subfolders_are_part_of_a_model_but_download_records_and_the_card_are_not(tmp_path):
+    folder = tmp_path / "model"
+    (folder / "1_Pooling").mkdir(parents=True)
+    (folder / "model.safetensors").touch()
+    (folder / "1_Pooling" / "config.json").write_text('{"pooling_mode": "mean"}')
+    before = ra_hub.fetch_model(str(folder)).revision
+    (folder / ".cache" / "huggingface").mkdir(parents=True)
+    (folder / ".cache" / "huggingface" / "model.safetensors.metadata").write_text("1764273261.5")
+    (folder / "README.md").write_text("# A card")
+    assert ra_hub.fetch_model(str(folder)).revision == before
+    (folder / "1_Pooling" / "config.json").write_text('{"pooling_mode": "cls"}')
+    assert ra_hub.fetch_model(str(folder)).revision != before
+    (folder / "1_Pooling" / "config.json").write_text('{"pooling_mode": "mean"}')
+    (folder / "1_Pooling").rename(folder / "2_Pooling")
+    assert ra_hub.fetch_model(str(folder)).revision != before, "paths count"
+
+
 @pytest.mark.hub_live
 def test_the_real_hub_takes_a_private_dataset_and_gives_it_back(here):
     """Needs HF_TOKEN with write access; makes a private repo in the account's namespace and deletes it again."""

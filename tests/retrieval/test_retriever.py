@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 from typing import get_args
 
 import numpy as np
@@ -88,6 +89,31 @@ def test_a_text_is_encoded_once_and_the_encoder_loaded_once(encoder, tmp_path, m
     assert len(encoded) == 3 and len(loaded) == 1
     documents(["two"], replace(encoder, revision="another"), tmp_path)
     assert encoded[3:] == ["two"]
+
+
+def tiny_bert_encoder(folder: Path, pooling: str) -> hub.LocalModel:
+    """A sentence-transformers folder with random BERT weights, the same for each pooling."""
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
+    from transformers import BertConfig, BertModel, BertTokenizerFast
+
+    torch.manual_seed(0)
+    (folder / "vocab.txt").parent.mkdir(parents=True, exist_ok=True)
+    (folder / "vocab.txt").write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "one", "two"]))
+    size = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
+    BertModel(BertConfig(vocab_size=7, **size)).save_pretrained(folder / "bert")
+    BertTokenizerFast(str(folder / "vocab.txt")).save_pretrained(folder / "bert")
+    modules = [Transformer(str(folder / "bert")), Pooling(16, pooling_mode=pooling)]
+    SentenceTransformer(modules=modules).save(str(folder / "encoder"))
+    return hub.fetch_model(str(folder / "encoder"))
+
+
+def test_an_encoder_with_another_pooling_gives_new_vectors_and_not_the_cached_ones(tmp_path):
+    mean, cls = (tiny_bert_encoder(tmp_path / pooling, pooling) for pooling in ("mean", "cls"))
+    for name in ("model.safetensors", "modules.json"):
+        assert (mean.path / name).read_bytes() == (cls.path / name).read_bytes(), "they differ in 1_Pooling alone"
+    by_mean, by_cls = (documents(["one two"], model, tmp_path / "cache") for model in (mean, cls))
+    assert not torch.allclose(by_mean, by_cls, atol=1e-2)
 
 
 def test_encoders_with_prompts_get_them(models, tmp_path):
