@@ -1,6 +1,7 @@
 """Training on a tiny model, whole: what is trained, what is refused, what is saved."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -10,6 +11,8 @@ from datasets import Dataset, DatasetDict, load_dataset
 
 from ra_ner.dataset import build as ra_dataset
 from ra_ner.errors import UserError
+from ra_ner.recipe import load_recipe
+from ra_ner.training.defaults import train_parser
 
 RECIPE = "recipes/quickstart.yaml"
 
@@ -224,3 +227,67 @@ def test_a_cpu_scores_the_trained_positions_alone_with_the_loss_of_plain_trl(mod
     plain = model(input_ids=ids, labels=labels, fused_lm_head=True).loss
     assert scored == [3, 19]
     torch.testing.assert_close(ours, plain)
+
+
+def test_training_with_evaluations_is_training_without_them(here, tmp_path):
+    """On CPUs with AVX512-BF16 a 4-bit layer that has once been in eval mode would have no gradient any more."""
+    options = ["--max_steps", "4", "--logging_steps", "1", "--save_steps", "4"]
+    run_command("train", RECIPE, "--output_dir", tmp_path / "plain", *options)
+    often = ["--eval_strategy", "steps", "--eval_steps", "1"]
+    run_command("train", RECIPE, "--output_dir", tmp_path / "evaluated", *options, *often)
+    assert losses(tmp_path / "evaluated") == losses(tmp_path / "plain")
+    weights = [
+        (tmp_path / run / "adapter" / "adapter_model.safetensors").read_bytes() for run in ("plain", "evaluated")
+    ]
+    assert weights[0] == weights[1]
+
+
+def test_a_recipe_of_six_lines_trains_as_the_paper_does(tmp_path):
+    recipe = write_recipe(
+        tmp_path / "mine.yaml", language="en", dataset={"corpus": "c"}, train={"model_name_or_path": "Qwen/Qwen3-8B"}
+    )
+    _, _, model, args, _ = train_parser().parse_recipe([str(recipe)])
+    assert model.use_peft and model.load_in_4bit and model.use_bnb_nested_quant
+    assert (model.bnb_4bit_quant_type, model.dtype, model.lora_target_modules) == ("nf4", "bfloat16", "all-linear")
+    assert (model.lora_r, model.lora_alpha, model.lora_dropout) == (8, 16, 0)
+    assert (args.learning_rate, args.lr_scheduler_type, args.warmup_steps, args.num_train_epochs) == (
+        (5e-5, "cosine", 0.03, 3)
+    )
+    assert args.per_device_train_batch_size * args.gradient_accumulation_steps == 8
+    assert args.max_length == load_recipe(recipe).dataset.max_length == 2048 and args.activation_checkpointing
+    assert (args.eval_strategy, args.eval_steps, args.load_best_model_at_end) == ("steps", 100, True)
+    assert load_recipe(recipe).dataset.encoder_for("en") == "thenlper/gte-large"
+    assert "(default: 5e-05)" in train_parser().format_help()
+
+
+def test_a_dataset_without_validation_rows_is_trained_without_evaluation(here, tmp_path, capsys):
+    data = dataset_with_text(tmp_path / "d", "quickstart", ["a", "b"])
+    often = ["--eval_strategy", "steps", "--eval_steps", "1", "--save_steps", "1", "--load_best_model_at_end", "true"]
+    run_command("train", RECIPE, "--output_dir", tmp_path, "--dataset_name", data, "--max_steps", "1", *often)
+    assert "no validation rows, so there is no evaluation" in capsys.readouterr().out
+    assert (tmp_path / "adapter").is_dir()
+
+
+def test_the_arguments_of_a_caller_stay_as_they_are_and_trl_is_patched_only_while_it_trains(here, tmp_path):
+    import trl.trainer.utils as trl_utils
+
+    from ra_ner.training.trainer import train
+
+    before = trl_utils._use_triton
+    recipe, config, model, args, _ = train_parser().parse_recipe(
+        [RECIPE, "--output_dir", str(tmp_path / "run"), "--max_steps", "1"]
+    )
+    given = [vars(model).copy(), {key: value for key, value in vars(args).items() if key != "distributed_state"}]
+    adapter = train(recipe, config, model, args)
+    assert adapter == tmp_path / "run" / "adapter" and trl_utils._use_triton is before
+    assert given == [vars(model), {key: value for key, value in vars(args).items() if key != "distributed_state"}]
+
+
+def test_the_terminal_shows_one_line_for_each_log_entry(here, tmp_path, capsys):
+    options = ["--max_steps", "2", "--logging_steps", "1", "--eval_strategy", "steps", "--eval_steps", "2"]
+    run_command("train", RECIPE, "--output_dir", tmp_path, *options)
+    out = capsys.readouterr().out
+    line = r"step {}/2  loss \d\.\d{{4}}  lr \d\.\de[-+]\d\d  [\d,]+ trained tokens/s  \d+\.\d GB"
+    assert re.search("\n".join([line.format(1), line.format(2), r"step 2/2  validation loss \d\.\d{4}"]), out)
+    assert f"adapter: {tmp_path}/adapter" in out and "next: ra-ner evaluate recipes/quickstart.yaml" in out
+    assert "{'" not in out
