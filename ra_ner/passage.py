@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 
 @dataclass(frozen=True)
 class Entity:
-    """A mention and its type. Offsets are Python character offsets, end exclusive, or both None when unknown."""
+    """A mention and its type. Offsets are in Python characters, end exclusive; both are None if unknown."""
 
     text: str
     type: str
@@ -19,7 +19,7 @@ class Entity:
 
 @dataclass(frozen=True)
 class Passage:
-    """A text and its entities, repeats and nesting kept, in the order of the source."""
+    """A text and its entities in the order of the source. Entities may repeat and nest."""
 
     id: str
     text: str
@@ -44,7 +44,7 @@ def _entity(row: object, text: str) -> Entity:
     if not isinstance(row, dict) or not {"text", "type"} <= row.keys() <= {"text", "type", "start", "end"}:
         raise ValueError("an entity is {text, type, start, end}")
     if not isinstance(row["text"], str) or not isinstance(row["type"], str) or not row["text"] or not row["type"]:
-        raise ValueError("an entity's text and type are strings that are not empty")
+        raise ValueError("an entity's text and type must be non-empty strings")
     start, end = row.get("start"), row.get("end")
     if (start is None) != (end is None):
         raise ValueError(f"entity {row['text']!r} has one offset; give both or neither")
@@ -54,7 +54,11 @@ def _entity(row: object, text: str) -> Entity:
 
 
 def to_passage(row: object) -> Passage:
-    """Check one row of a corpus; raises ValueError if it is not `{id, text, entities}` or an offset is wrong."""
+    """Check a row of a corpus.
+
+    Raises:
+        ValueError: it is not `{id, text, entities}`, or an offset is wrong.
+    """
     if not isinstance(row, dict) or row.keys() != {"id", "text", "entities"}:
         raise ValueError("a passage is {id, text, entities}")
     if not isinstance(row["id"], str) or not isinstance(row["text"], str) or not isinstance(row["entities"], list):
@@ -65,14 +69,14 @@ def to_passage(row: object) -> Passage:
 
 
 def sample(passages: list[Passage], size: int | None, seed: int) -> list[Passage]:
-    """Draw `size` passages without repetition, the same ones for the same seed; all of them if `size` is None."""
+    """Draw `size` passages without repetition, the same for the same seed; all if `size` is None."""
     order = list(passages)
     random.Random(f"{seed}:sample").shuffle(order)
     return order[:size]
 
 
 def merge_duplicates(passages: Iterable[Passage]) -> list[Passage]:
-    """Keep the first passage of each text, with the entities of all that share it."""
+    """Keep the first passage of each text, with the entities of all passages that share it."""
     merged: dict[str, Passage] = {}
     for passage in passages:
         if first := merged.get(passage.text):
@@ -84,7 +88,7 @@ def merge_duplicates(passages: Iterable[Passage]) -> list[Passage]:
 
 
 def fingerprint(passages: Iterable[Passage]) -> str:
-    """A digest of all content, to tell whether two corpora are the same."""
+    """A digest of all content: equal for equal corpora."""
     digest = hashlib.sha256()
     for passage in passages:
         digest.update(json.dumps(asdict(passage)).encode())

@@ -46,9 +46,9 @@ def entity(**change):
         ([entity(start=1, end=4)], r"text\[1:4\] is not that mention"),
         ([entity(end=None)], "one offset"),
         ([entity(start="0")], "is not that mention"),
-        ([entity(type="")], "not empty"),
-        ([GOOD, GOOD], "stands twice"),
-        ([{**GOOD, "entities": []}], "no entities in any passage"),
+        ([entity(type="")], "non-empty strings"),
+        ([GOOD, GOOD], "is repeated"),
+        ([{**GOOD, "entities": []}], "no passage has an entity"),
         ([], "no passages"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Training passages that a benchmark's test part holds too."""
+"""Decontamination: training passages that share text with a benchmark's test part are dropped."""
 
 from collections.abc import Iterable, Iterator
 
@@ -8,9 +8,9 @@ WINDOW = {"en": 13, "zh": 30}  # tokens, characters
 
 
 def drop_contaminated(passages: list[Passage], tested: Iterable[Passage], language: str) -> list[Passage]:
-    """Drop each passage that shares its text, or a window of 13 tokens (30 characters in Chinese), with a tested one.
+    """Drop passages that share their text, or a window of 13 tokens (in Chinese 30 characters), with a tested passage.
 
-    Case and white space are not told apart.
+    Case and white space are ignored.
     """
     seen = {window for passage in tested for window in _windows(passage.text, language)}
     if not seen:

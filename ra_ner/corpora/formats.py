@@ -1,4 +1,4 @@
-"""The forms that corpora are published in: how a form is told by its rows, and how a row becomes a passage."""
+"""Forms of corpora: how each is recognised by its rows, and how a row becomes a passage."""
 
 import re
 from collections import Counter
@@ -9,8 +9,8 @@ from pathlib import Path
 from ..errors import UserError
 from ..prompting.answers import parse_answer
 
-LOOKED_AT = 100  # rows or lines by which a form is told
-# The datasets of tner have `tags`, numbers that a file of theirs names.
+LOOKED_AT = 100  # rows or lines by which a form is recognised
+# The datasets of tner have `tags`: numbers, which a separate file names.
 TAG_COLUMNS = ("ner_tags", "tags")
 
 SKIPPED = "skipped_malformed"
@@ -20,21 +20,21 @@ WRONG_OFFSETS = "mentions_with_wrong_offsets"
 Row = dict  # one JSON object
 
 
-# --- from a row to a passage: a reader returns `text` and `entities` as in our corpus, and adds to the counts
+# A reader returns `text` and `entities` as in our own form, and counts faults.
 
 
 def _read_own(row: Row, language: str, counts: Counter[str]) -> Row:
     return {"text": row["text"], "entities": row["entities"]}
 
 
-_TEXT_TURN = re.compile(r"\s*(?:Text|文本)\s*[:：] ?(.*\S.*)", re.DOTALL)  # the text's own white space stays
+_TEXT_TURN = re.compile(r"\s*(?:Text|文本)\s*[:：] ?(.*\S.*)", re.DOTALL)  # keeps the text's own white space
 _QUESTION = re.compile(
     r"\s*(?:What describes (?P<en>.+) in the text\?|文本中属于[\"“”](?P<zh>.+)[\"“”]的实体有哪些[？?])\s*", re.DOTALL
 )
 
 
 def _read_conversation(row: Row, language: str, counts: Counter[str]) -> Row:
-    """Turns: examples (if any), the text, an acknowledgement, then a question and its answer for each type."""
+    """Turns: examples if any, the text, an acknowledgement, then a question and an answer for each type."""
     turns = [turn["value"] for turn in row["conversations"]]
     number, text = next(((i, match[1]) for i, turn in enumerate(turns) if (match := _TEXT_TURN.match(turn))), (0, ""))
     if not text:
@@ -46,7 +46,7 @@ def _read_conversation(row: Row, language: str, counts: Counter[str]) -> Row:
     for question, raw in zip(questions, answers, strict=True):
         match, answer = _QUESTION.fullmatch(question), parse_answer(raw)
         if match is None:
-            raise ValueError(f"no question for an entity type: {question[:60]!r}")
+            raise ValueError(f"not a question about an entity type: {question[:60]!r}")
         if answer.error:
             raise ValueError(f"answer {raw[:60]!r} can't be read: {answer.error}")
         for mention in answer.mentions:
@@ -55,7 +55,7 @@ def _read_conversation(row: Row, language: str, counts: Counter[str]) -> Row:
 
 
 def _locate(mention: str, type_: str, text: str, counts: Counter[str]) -> list[Row]:
-    """An entity for each occurrence of a mention; those inside a longer word only if there are no others."""
+    """An entity for each occurrence of a mention. Those inside a longer word count only if there are no others."""
     starts = (mention.isascii() and _occurrences(mention, text, whole_words=True)) or _occurrences(mention, text)
     if not starts:
         counts[NOT_FOUND] += 1
@@ -64,7 +64,7 @@ def _locate(mention: str, type_: str, text: str, counts: Counter[str]) -> list[R
 
 
 def _occurrences(mention: str, text: str, whole_words: bool = False) -> list[int]:
-    """Where a mention starts, from left to right, none overlapping the one before."""
+    """Where a mention starts, from left to right, without overlaps."""
     if not mention:
         raise ValueError("an answer holds an empty mention")
     starts = []
@@ -80,15 +80,15 @@ def _occurrences(mention: str, text: str, whole_words: bool = False) -> list[int
 
 
 def _is_letter(character: str) -> bool:
-    """Whether it is part of a word; from U+2E80 on are the scripts of East Asia, which put no space between words."""
+    """Whether it is part of a word. From U+2E80 on are East Asian scripts, which put no space between words."""
     return character.isalnum() and character < "\u2e80"
 
 
 def _read_tags(row: Row, language: str, counts: Counter[str]) -> Row:
-    """Tokens and a tag for each, in any of IOB1, BIO, BIOES, BILOU and BMES: one rule reads them all.
+    """Tokens with tags in IOB1, BIO, BIOES, BILOU or BMES: one rule reads them all.
 
-    An entity begins at a tag B, S or U, and at any other that does not continue one of its type; it ends after E, L,
-    S or U.
+    An entity begins at B, S or U, and at any other tag that does not continue an entity of its type. It ends after E,
+    L, S or U.
     """
     tokens, tags = row["tokens"], row[next(column for column in TAG_COLUMNS if column in row)]
     if len(tokens) != len(tags):
@@ -115,18 +115,18 @@ _TAG = re.compile(r"O|[BIMELSU]-.+")
 def _split_tag(tag: object) -> tuple[str, str | None]:
     """The prefix and the type of a tag; the type of O is None."""
     if isinstance(tag, int):
-        raise UserError(f"tag {tag} is a number without a name; the tags must be strings or a ClassLabel with names")
+        raise UserError(f"tag {tag} is a number without a name; tags must be strings, or a ClassLabel with names")
     if tag == "O":
         return "O", None
     if not _TAG.fullmatch(tag):
-        raise UserError(f"tag {tag!r} is neither O nor a prefix and a type, such as B-person")
+        raise UserError(f"tag {tag!r} is neither O nor a prefix and a type such as B-person")
     return tag[0], tag[2:]
 
 
 def _read_cluener(row: Row, language: str, counts: Counter[str]) -> Row:
     text, entities = row["text"], []
     for type_, mentions in row["label"].items():
-        # Arrow gives each row the keys of all, with None where there was nothing.
+        # Arrow gives each row the keys of all rows, with None where a row has none.
         for mention, spans in (mentions or {}).items():
             entities += [_check(mention, type_, text, start, [end + 1], counts) for start, end in spans or []]
     return {"text": text, "entities": entities}
@@ -135,7 +135,7 @@ def _read_cluener(row: Row, language: str, counts: Counter[str]) -> Row:
 def _read_cmeee(row: Row, language: str, counts: Counter[str]) -> Row:
     text = row["text"]
     entities = [
-        # The end is inclusive in most releases; the mention tells.
+        # The end is inclusive in most releases; the mention decides.
         _check(e["entity"], e["type"], text, e["start_idx"], [e["end_idx"] + 1, e["end_idx"]], counts)
         for e in row["entities"]
     ]
@@ -143,7 +143,7 @@ def _read_cmeee(row: Row, language: str, counts: Counter[str]) -> Row:
 
 
 def _check(mention: str, type_: str, text: str, start: int, ends: list[int], counts: Counter[str]) -> Row:
-    """An entity with the first of the ends that slices to the mention, without offsets if none does."""
+    """An entity with the first end that matches the mention, without offsets if none does."""
     for end in ends:
         if text[start:end] == mention:
             return _entity(mention, type_, start, end)
@@ -155,12 +155,12 @@ def _entity(mention: str, type_: str, start: int | None = None, end: int | None 
     return {"text": mention, "type": type_, "start": start, "end": end}
 
 
-# --- which form it is
+# The known forms
 
 
 @dataclass(frozen=True)
 class Format:
-    """A form of a corpus: its name, what tells a row of it, and how such a row is read."""
+    """A form of a corpus: its name, how a row is recognised, and how a row is read."""
 
     name: str
     recognises: Callable[[Row], bool]
@@ -172,7 +172,7 @@ def _has_key(rows: list[object], key: str) -> bool:
 
 
 CORPUS = Format("{id, text, entities}", lambda row: {"id", "text", "entities"} <= row.keys(), _read_own)
-# CMeEE comes before our corpus, as its rows may have an id too.
+# CMeEE comes before our own form, because its rows may have an id too.
 FORMATS = [
     Format("ShareGPT {conversations}", lambda row: "conversations" in row, _read_conversation),
     Format(
@@ -191,24 +191,24 @@ FORMATS = [
 
 
 def is_tagged(lines: list[str]) -> bool:
-    """Whether lines are tokens with tags."""
+    """Whether the lines are tokens with tags."""
     return any(_TAG.fullmatch(_columns(line)[-1]) for line in lines[:LOOKED_AT])
 
 
 def tagged_rows(lines: list[str], path: Path) -> Iterator[Row]:
-    """Sentences of a file with a token first and its tag last on each line, parted by blank lines."""
+    """Sentences of a file with a token first and its tag last on each line, and an empty line between sentences."""
     tokens: list[str] = []
     tags: list[str] = []
     for number, line in enumerate([*lines, ""], 1):
         if line.strip() and not line.startswith("-DOCSTART-"):
             columns = _columns(line)
             if len(columns) < 2 or (not columns[0] and any(columns[1:-1])):
-                raise UserError(f"{path}: line {number}: a line is a token, white space, and the token's tag")
+                raise UserError(f"{path}: line {number}: a line must be a token, white space, and the token's tag")
             try:
                 _split_tag(columns[-1])
             except UserError as error:
                 raise UserError(f"{path}: line {number}: {error}") from None
-            tokens.append(columns[0] or " ")  # the token of a line such as "  O" is a blank
+            tokens.append(columns[0] or " ")  # in a line such as "  O" the token is a blank
             tags.append(columns[-1])
         elif tokens:
             yield {"tokens": tokens, "ner_tags": tags}
@@ -216,7 +216,7 @@ def tagged_rows(lines: list[str], path: Path) -> Iterator[Row]:
 
 
 def _columns(line: str) -> list[str]:
-    """The columns of a line; white space other than tabs and blanks may be a token."""
+    """The columns of a line. White space other than tabs and blanks may be a token."""
     line = line.rstrip(" \t")
     return line.split("\t" if "\t" in line else " ")
 
@@ -232,6 +232,6 @@ def recognise(rows: list[object], source: str) -> Format:
 def unknown_form(source: str) -> UserError:
     names = "; ".join(form.name for form in FORMATS)
     return UserError(
-        f"{source}: unknown form. Known: CoNLL text, a token and its BIO tag a line; JSON, JSON Lines or Parquet with "
-        f"rows of {names}"
+        f"{source}: unknown form. Known are CoNLL text (a token and its BIO tag on each line), and JSON, JSON Lines or "
+        f"Parquet with rows of {names}"
     )

@@ -1,19 +1,19 @@
-"""Texts that are too long for the model, cut at the ends of sentences."""
+"""Texts that are too long for the model are split at sentence ends."""
 
 import re
 from collections.abc import Callable
 
 from ..passage import Entity, Passage
 
-# A sentence ends after its mark and closing quotes: where space follows, in Chinese anywhere; and at a line break.
+# A sentence ends at a line break, and after its mark and closing quotes: where space follows, in Chinese anywhere.
 SENTENCE_END = re.compile(r"[.!?]+[\"'”’)\]]*\s+|[。！？]+[”’」』）]*\s*|\n\s*")
 
 
 def split_at_sentence_end(passage: Passage, fits: Callable[[Passage], bool]) -> list[Passage]:
-    """Halve a passage at the end of a sentence until each part fits or is one sentence.
+    """Split a passage in halves at sentence ends until each part fits or is one sentence.
 
-    No entity with offsets is cut. An entity without offsets goes to each part that holds its mention. A part's id is
-    that of the passage and the part's place in its text, such as `p#120`.
+    Entities with offsets are never cut. An entity without offsets goes to each part that contains its mention. The id
+    of a part is the passage's id and the part's offset, such as `p#120`.
     """
     return _split(passage, 0, len(passage.text), fits)
 

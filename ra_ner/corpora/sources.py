@@ -1,7 +1,6 @@
-"""Corpora in the forms that others publish them in, from a file or the Hub, read into passages.
+"""Reading corpora: a file or a Hub dataset becomes rows, and rows become passages.
 
-Whatever the form, a source is first a list of rows; the form is then found by looking at the rows, and its reader turns
-each row into one of our own corpus.
+The form of a corpus is recognised by its rows (`formats.py`); its reader turns each row into a passage.
 """
 
 import json
@@ -26,8 +25,8 @@ from .formats import CORPUS, SKIPPED, TAG_COLUMNS, Format, is_tagged, recognise,
 
 logger = logging.getLogger(__name__)
 
-SHOWN = 3  # malformed rows that are printed
-PARQUET_COPY = "refs/convert/parquet"  # the branch where the Hub keeps what it made of a loading script
+SHOWN = 3  # malformed rows that are shown
+PARQUET_COPY = "refs/convert/parquet"  # branch where the Hub keeps the output of a loading script
 _IN_PARQUET_COPY = re.compile(r"[^/]+/[^/]+/\d+\.parquet")
 
 LABEL_FILE = "dataset/label.json"
@@ -37,7 +36,13 @@ BUILT_IN = {name: resource(f"data/sample/{name.removeprefix('sample_')}.jsonl") 
 
 @dataclass(frozen=True)
 class LoadedCorpus:
-    """What was read: passages, the commit and license if the Hub knows them, and how many rows had which fault."""
+    """What was read.
+
+    Attributes:
+        commit: of a Hub dataset, None for a file.
+        counts: how many rows or mentions had which fault.
+        license: as the Hub names it, None if it is unknown.
+    """
 
     passages: list[Passage]
     commit: str | None
@@ -48,13 +53,20 @@ class LoadedCorpus:
 def load_corpus(
     source: str, language: str, split: str = "train", revision: str | None = None, config: str | None = None
 ) -> LoadedCorpus:
-    """Read a file, or a split of a Hub dataset or of one of its configs, at a revision; `FORMATS` says in which forms.
+    """Read a corpus in any form of `formats.FORMATS`.
 
-    Malformed rows are skipped, the first of them shown. A mention that is not in its text has no offsets. Ids are those
-    of the source if every row has its own, else made of the source's name and the row's number, from 0.
+    Malformed rows are skipped, and the first ones shown. A mention that is not in its text gets no offsets. Ids are
+    taken from the source if every row has a distinct one, else they are its name and the row's number, from 0.
+
+    Args:
+        source: a file, a built-in sample (`sample_en`, `sample_zh`), or the id of a Hub dataset.
+        split, revision, config: of a Hub dataset.
 
     Raises:
-        UserError: the source can't be read, is in no known form, or holds no passage or no entity.
+        UserError: the source can't be read, is in no known form, or has no passage or no entity.
+
+    Example:
+        >>> load_corpus("sample_en", "en").passages[0].types
     """
     path, commit, license = Path(source), None, None
     if not path.exists() and source in BUILT_IN:
@@ -67,16 +79,16 @@ def load_corpus(
         dataset, commit, license = _load_from_hub(source, split, revision, config)
         rows, stem = _dataset_rows(dataset, source), f"{source.rpartition('/')[2]}-{split}"
     if not rows:
-        raise UserError(f"{source}: it is empty; a corpus with at least one passage is needed")
+        raise UserError(f"{source} is empty; a corpus needs at least one passage")
     form = recognise(rows, source)
     if form is CORPUS and commit is None and path.suffix == ".jsonl":
         return LoadedCorpus(read_corpus(path), None, {})
     counts: Counter[str] = Counter()
     passages = list(_read_rows(rows, form, language, source, stem, counts))
     if not passages:
-        raise UserError(f"{source}: none of its {len(rows)} rows is a good {form.name} row; see those printed above")
+        raise UserError(f"{source}: none of its {len(rows)} rows is a valid {form.name} row; see those shown above")
     if not any(passage.entities for passage in passages):
-        raise UserError(f"{source}: no entities in any passage, so there is nothing to learn or to score")
+        raise UserError(f"{source}: no passage has an entity, so there is nothing to learn or to score")
     return LoadedCorpus(passages, commit, dict(counts), license)
 
 
@@ -92,7 +104,7 @@ def _read_rows(
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             counts[SKIPPED] += 1
             if counts[SKIPPED] <= SHOWN:
-                # Only a ValueError has words; the others say that the row is built otherwise.
+                # Only a ValueError has a message; the others mean that the row is built differently.
                 reason = error if type(error) is ValueError else f"unlike {form.name} ({error!r})"
                 logger.info(f"{source}: row {number} skipped: {reason}")
         else:
@@ -109,13 +121,13 @@ def _ids(rows: list[object], stem: str) -> list[str]:
 def _read_file(path: Path) -> list[object]:
     try:
         if path.suffix == ".parquet":
-            return _dataset_rows(Dataset(pyarrow.parquet.read_table(path)))  # load_dataset would cache by name
+            return _dataset_rows(Dataset(pyarrow.parquet.read_table(path)))  # load_dataset caches by file name
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError, pyarrow.ArrowException) as error:
-        raise UserError(f"{path}: can't be read ({error}); save it as UTF-8 text or as Parquet") from None
+        raise UserError(f"{path}: can't be read ({error}); save it as UTF-8 text or Parquet") from None
     if not text.strip():
         return []
-    # A tagged file may begin with a bracket too, as a token.
+    # A tagged file may begin with a bracket as well: as a token.
     if re.match(r"\s*(\[\s*)?\{\s*[\"}]", text):
         return _json_rows(text, path)
     lines = text.split("\n")
@@ -142,7 +154,7 @@ def _json_rows(text: str, path: Path) -> list[object]:
 
 
 def _dataset_rows(dataset: Dataset, hub_id: str | None = None) -> list[object]:
-    """The rows of a dataset, with label names in the place of their numbers."""
+    """The rows of a dataset, with label names instead of numbers."""
     rows = dataset.to_list()
     for column in TAG_COLUMNS:
         label = getattr(dataset.features.get(column), "feature", None)
@@ -160,7 +172,7 @@ def _dataset_rows(dataset: Dataset, hub_id: str | None = None) -> list[object]:
 def _load_from_hub(
     source: str, split: str, revision: str | None, config: str | None
 ) -> tuple[Dataset, str, str | None]:
-    """A split of a Hub dataset, the commit it was read at, and the license that its card names."""
+    """A split of a Hub dataset, its commit, and the license that its card names."""
     with hub_errors(f"{source!r} is not a file in {Path.cwd()} or beside the recipe, and not readable on the Hub"):
         info = HfApi().dataset_info(source, revision=revision)
     license = info.card_data.license if info.card_data else None
@@ -168,8 +180,8 @@ def _load_from_hub(
     if f"{source.rpartition('/')[2]}.py" in files:
         if revision:
             raise UserError(
-                f"dataset {source!r} is a loading script at {revision}, which is not run; name no revision, to read "
-                "the Hub's Parquet copy"
+                f"dataset {source!r} is a loading script at {revision}, which is not run; leave out the revision to "
+                "read the Hub's Parquet copy"
             )
         with hub_errors(f"dataset {source!r} is a loading script, and its Parquet copy {PARQUET_COPY} can't be read"):
             info = HfApi().dataset_info(source, revision=PARQUET_COPY)
@@ -181,9 +193,9 @@ def _load_from_hub(
 
 
 def _label_file(source: str) -> dict[int, str]:
-    """The names of tags by their numbers, from the file where the datasets of tner have them; empty if there is none.
+    """Tag names by number, from the file where the datasets of tner keep them; empty if there is none.
 
-    It is read from the main branch: the Hub's Parquet copy does not have it.
+    It is read from the main branch, because the Hub's Parquet copy does not have it.
     """
     with hub_errors(f"{LABEL_FILE} of dataset {source!r} can't be read"):
         if not HfApi().file_exists(source, LABEL_FILE, repo_type="dataset"):
@@ -192,7 +204,7 @@ def _label_file(source: str) -> dict[int, str]:
     try:
         return {number: name for name, number in json.loads(Path(file).read_text(encoding="utf-8")).items()}
     except (ValueError, AttributeError):
-        raise UserError(f"{LABEL_FILE} of dataset {source!r} is no JSON object of names and their numbers") from None
+        raise UserError(f"{LABEL_FILE} of dataset {source!r} is not a JSON object of names and numbers") from None
 
 
 def _load_split(source: str, split: str, commit: str, config: str | None) -> Dataset:
@@ -207,7 +219,7 @@ def _load_split(source: str, split: str, commit: str, config: str | None) -> Dat
 
 
 def _read_parquet_copy(source: str, commit: str, files: list[str], split: str, config: str | None) -> Dataset:
-    """A split from files called config/split/0000.parquet; load_dataset would put all configs together."""
+    """A split from files named config/split/0000.parquet; load_dataset would mix all configs."""
     configs = sorted({file.split("/")[0] for file in files if "/" in file})
     if config is None and len(configs) > 1:
         raise UserError(f"dataset {source!r} has several configs; choose one of {', '.join(configs)}")
@@ -221,11 +233,11 @@ def _read_parquet_copy(source: str, commit: str, files: list[str], split: str, c
 
 
 def read_corpus(path: str | Path) -> list[Passage]:
-    """Read a JSON Lines corpus, one `{"id", "text", "entities": [{"text", "type", "start", "end"}]}` a line.
+    """Read a JSON Lines corpus: `{"id", "text", "entities": [{"text", "type", "start", "end"}]}` on each line.
 
     Raises:
-        UserError: the file is missing, a line is no such passage, offsets do not slice to the mention, an id stands
-            twice, or the corpus has no passage or no entity at all.
+        UserError: the file is missing, a line is not such a passage, offsets do not match the mention, an id is
+            repeated, or the corpus has no passage or no entity.
     """
     path = Path(path)
     passages: dict[str, Passage] = {}
@@ -237,12 +249,12 @@ def read_corpus(path: str | Path) -> list[Passage]:
                 except (ValueError, RecursionError) as error:
                     raise UserError(f"{path}: line {number}: {error}") from None
                 if passage.id in passages:
-                    raise UserError(f"{path}: line {number}: id {passage.id!r} stands twice; ids must be unique")
+                    raise UserError(f"{path}: line {number}: id {passage.id!r} is repeated; ids must be unique")
                 passages[passage.id] = passage
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: can't be read as a JSON Lines corpus ({error})") from None
     if not passages:
-        raise UserError(f"{path}: no passages; one JSON object a line is needed")
+        raise UserError(f"{path}: no passages; each line needs a JSON object")
     if not any(passage.entities for passage in passages.values()):
-        raise UserError(f"{path}: no entities in any passage, so there is nothing to learn or to score")
+        raise UserError(f"{path}: no passage has an entity, so there is nothing to learn or to score")
     return list(passages.values())

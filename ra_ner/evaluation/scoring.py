@@ -1,13 +1,13 @@
-"""Entity-level precision, recall and F1 as plain functions on plain types (docs/scores.md defines what they count).
+"""Entity-level precision, recall and F1, as plain functions on plain types (docs/scores.md defines what they count).
 
-Imports nothing of the library, so that it can stand beside a metric on the Hub. A row is one query, a mapping that
-holds `passage_id`, `type`, `gold` (entities: `text`, and `start` and `end`, which may be None), `raw_answer`, `parsed`
-(whether it could be read) and `predicted` (its mentions), and perhaps `example_scores` and `copied` (mentions that
-stand in an example only), as predictions.jsonl does. Three scores:
+Imports nothing of the library, because a copy of this file is published beside the metric on the Hub. A row is one
+query: a mapping with `passage_id`, `type`, `gold` (entities with `text`, and `start` and `end`, which may be None),
+`raw_answer`, `parsed` (whether it could be parsed) and `predicted` (its mentions), and optionally `example_scores` and
+`copied` (mentions that are only in an example). The rows of predictions.jsonl are such rows. Three scores:
 
-- `span`: on gold spans; repeats count, answers that can't be read are wrong, and nothing is normalised.
-- `uniner`: UniversalNER's (arXiv 2308.03279), as the RA-IT release computes it, flaws included, for comparison.
-- `legacy_start`: the same, but the list has to stand at the very start of an answer, as in UniversalNER's own code.
+- `span`: compares character spans; repeats count, unparseable answers are wrong, nothing is normalised.
+- `uniner`: UniversalNER's metric (arXiv 2308.03279) as the RA-IT release computes it, with its flaws, for comparison.
+- `legacy_start`: the same, but the list must be at the very start of an answer, as in UniversalNER's own code.
 """
 
 import json
@@ -25,15 +25,15 @@ import numpy as np
 SCORES = ("span", "uniner", "legacy_start")
 ERRORS = ("spurious", "missed", "boundary", "wrong_type", "hallucinated", "unparsed")
 RATES = ("precision", "recall", "f1")
-BLOCK = 32  # resamples at a time: bounds memory
+BLOCK = 32  # resamples computed at a time, which bounds memory
 
 Row = Mapping
 Span = tuple[int, int]
-Cells = dict[tuple[str, int], "Counts"]  # by type and the passage's position
+Cells = dict[tuple[str, int], "Counts"]  # by type and position of the passage
 
 
 class Counts(NamedTuple):
-    """True positives, false positives and false negatives; they add up over queries."""
+    """True positives, false positives and false negatives. Counts add up over queries."""
 
     tp: int = 0
     fp: int = 0
@@ -44,7 +44,7 @@ class Counts(NamedTuple):
 
 
 _PUNCTUATION = str.maketrans("", "", string.punctuation)
-# The first match of r"\[(.*?)\]", found in linear time in an answer of brackets alone too.
+# The first match of r"\[(.*?)\]", but in linear time even for an answer of brackets only.
 _FIRST_LIST = re.compile(r"^[^\[\n]*(\[[^\]\n]*\])", re.MULTILINE)
 _LIST_AT_START = re.compile(r"(\[[^\]\n]*\])")
 
@@ -77,9 +77,11 @@ def uniner_counts(gold_answer: str, answer: str, at_start: bool = False) -> Coun
 
 @dataclass(frozen=True)
 class Verdict:
-    """What `span` says of a gold entity, or of a predicted mention that is none.
+    """The verdict of the span score on a gold entity, or on a wrong mention.
 
-    `outcome` is "found" or one of ERRORS; `spans` are the places in the text where it stands.
+    Attributes:
+        outcome: "found", or one of ERRORS.
+        spans: where it stands in the text.
     """
 
     type: str
@@ -96,10 +98,10 @@ class Verdict:
 
 
 def judge(rows: Sequence[Row], text: str) -> list[Verdict]:
-    """Compare the answers to all queries of one passage with its gold entities.
+    """Compare the answers to all queries about one passage with its gold entities.
 
-    A mention takes all gold entities of the type it was predicted for that have its text. Other mentions are wrong
-    once, and so is an answer that can't be read. Kinds of errors are tried in the order of docs/scores.md.
+    A mention takes all gold entities of its type with its text. Every other mention is one false positive, and so is an
+    unparseable answer. docs/scores.md defines the kinds of errors and their order.
     """
     gold_types, wrong_types = defaultdict(set), defaultdict(set)
     for row in rows:
@@ -118,24 +120,48 @@ def judge(rows: Sequence[Row], text: str) -> list[Verdict]:
         if not row["parsed"]:
             verdicts.append(Verdict(type_, row["raw_answer"], "unparsed", False))
         for mention, spans in wrong:
-            if not spans:
-                kind = "hallucinated"
-            elif gold_types[mention]:
-                kind = "wrong_type"
-            else:
-                kind = "boundary" if any(_overlap(spans, others) for _, others in gold) else "spurious"
-            verdicts.append(Verdict(type_, mention, kind, False, spans))
+            outcome = _outcome_of_wrong(spans, bool(gold_types[mention]), gold)
+            verdicts.append(Verdict(type_, mention, outcome, False, spans))
         for mention, spans in gold:
-            if mention in mentions:
-                kind = "found"
-            elif not row["parsed"]:
-                kind = "unparsed"
-            elif wrong_types[mention]:
-                kind = "wrong_type"
-            else:
-                kind = "boundary" if any(_overlap(spans, others) for _, others in wrong) else "missed"
-            verdicts.append(Verdict(type_, mention, kind, True, spans))
+            outcome = "found"
+            if mention not in mentions:
+                outcome = _outcome_of_missed(spans, row["parsed"], bool(wrong_types[mention]), wrong)
+            verdicts.append(Verdict(type_, mention, outcome, True, spans))
     return verdicts
+
+
+def _outcome_of_wrong(
+    spans: Sequence[Span], is_gold_elsewhere: bool, gold: Sequence[tuple[str, Sequence[Span]]]
+) -> str:
+    """The kind of error of a predicted mention that is not gold for its type.
+
+    Args:
+        spans: where it stands in the text.
+        is_gold_elsewhere: it is gold for another type.
+        gold: the gold entities of its type.
+    """
+    if not spans:
+        return "hallucinated"
+    if is_gold_elsewhere:
+        return "wrong_type"
+    return "boundary" if any(_overlap(spans, others) for _, others in gold) else "spurious"
+
+
+def _outcome_of_missed(
+    spans: Sequence[Span], parsed: bool, is_predicted_elsewhere: bool, wrong: Sequence[tuple[str, Sequence[Span]]]
+) -> str:
+    """The kind of error of a gold entity that was not predicted for its type.
+
+    Args:
+        spans: where it stands in the text.
+        is_predicted_elsewhere: it was predicted for another type.
+        wrong: the wrong mentions of its type.
+    """
+    if not parsed:
+        return "unparsed"
+    if is_predicted_elsewhere:
+        return "wrong_type"
+    return "boundary" if any(_overlap(spans, others) for _, others in wrong) else "missed"
 
 
 def _mentions(row: Row) -> dict[str, None]:
@@ -168,8 +194,10 @@ def _overlap(spans: Sequence[Span], others: Sequence[Span]) -> bool:
 class Run:
     """The scores of one model on one benchmark in one setting.
 
-    `figures` is what scores.json holds of it; `f1` gives for each score the micro F1 of each resample, float64 of shape
-    (samples,). Runs on the same passages are resampled alike.
+    Attributes:
+        figures: its entry in scores.json.
+        f1: for each score the micro F1 of each resample, float64 of shape (samples,). Runs on the same passages use the
+            same resamples.
     """
 
     figures: dict
@@ -182,7 +210,7 @@ def score(rows: Iterable[Row], texts: Mapping[str, str], seed: int = 42, samples
 
     Args:
         texts: passage id -> text.
-        samples: how often passages are resampled for the 95% intervals (percentile bootstrap), at least once.
+        samples: number of resamples for the 95% intervals (percentile bootstrap over passages), at least 1.
 
     Raises:
         ValueError: there are no rows.
@@ -211,7 +239,7 @@ def score(rows: Iterable[Row], texts: Mapping[str, str], seed: int = 42, samples
         "unparsed": sum(not row["parsed"] for row in queries),
         "copied": sum(len(row.get("copied", ())) for row in queries),
     }
-    # Seeded by content too: benchmarks that were resampled alike would make the interval of their mean too wide.
+    # The content is part of the seed: equal resamples of all benchmarks would make the interval of their mean too wide.
     content = "\n".join([str(seed), *(texts[id_] for id_ in ids)])
     draws = zlib.crc32(content.encode("utf-8", "surrogatepass"))
     f1 = {}
@@ -223,7 +251,7 @@ def score(rows: Iterable[Row], texts: Mapping[str, str], seed: int = 42, samples
 
 
 def _summary(cells: Cells, passages: int, samples: int, rng: np.random.Generator) -> tuple[dict, np.ndarray]:
-    """Figures over all queries, as means over types and for each type; and the micro F1 of each resample."""
+    """Figures over all queries, as means over types, and for each type; and the micro F1 of each resample."""
     entries = sorted((*cell, *counts) for cell, counts in cells.items() if any(counts))
     sizes = Counter(entry[0] for entry in entries)
     starts = np.cumsum([0, *sizes.values()])[:-1]  # where each type's entries begin
@@ -241,14 +269,14 @@ def _summary(cells: Cells, passages: int, samples: int, rng: np.random.Generator
     micro = resampled.sum(axis=1)
     figures = _figures(totals.sum(axis=0), micro, RATES)
     figures["macro"] = {"types": len(sizes), **_named(_macro(totals), macro)}
-    # A resample that has lost all passages of a type says nothing about the type.
+    # A resample without any passage of a type says nothing about the type.
     there = resampled.any(axis=2)
     figures["types"] = {type_: _figures(totals[i], resampled[there[:, i], i]) for i, type_ in enumerate(sizes)}
     return figures, _rates(micro)[2]
 
 
 def _rates(counts: np.ndarray) -> np.ndarray:
-    """Precision, recall and F1, (3, ...), of counts (..., 3); 0 where there is nothing to divide by."""
+    """Precision, recall and F1, (3, ...), of counts (..., 3); 0 where the denominator is 0."""
     tp, fp, fn = np.moveaxis(counts, -1, 0)
     return _ratio(np.stack([tp, tp, 2 * tp]), np.stack([tp + fp, tp + fn, 2 * tp + fp + fn]))
 
@@ -264,7 +292,7 @@ def _ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
 
 
 def _named(rates: np.ndarray, resampled: np.ndarray | None = None, intervals: Sequence[str] = ("f1",)) -> dict:
-    """Rates (3,) by name, some with the intervals that the resamples (3, samples) give."""
+    """Rates (3,) by name, some with intervals from the resamples (3, samples)."""
     figures = {}
     for i, name in enumerate(RATES):
         figures[name] = _round(rates[i])
@@ -292,7 +320,7 @@ def _round(value: np.number) -> int | float:
 
 
 def _slices(cells: Cells, passages: Sequence[Sequence[Row]]) -> dict[str, list[dict]]:
-    """Span figures of passages by their number of gold entities, and, in quarters, by their best example's score."""
+    """Span figures of passages by their number of gold entities, and in quarters by the score of their best example."""
     counts = np.zeros((len(passages), 3), dtype=np.int64)
     for (_, position), cell in cells.items():
         counts[position] += cell
@@ -320,7 +348,7 @@ def _binned(values: np.ndarray, edges: Sequence[float], counts: np.ndarray) -> l
 
 
 def mean(runs: Sequence[Run]) -> Run:
-    """The mean micro F1 of one model in one setting over benchmarks, each resampled by itself."""
+    """The mean micro F1 of one model in one setting over benchmarks, which are resampled independently."""
     f1 = {name: np.mean([run.f1[name] for run in runs], axis=0) for name in SCORES}
     figures: dict = {"benchmarks": len(runs)}
     for name in SCORES:
@@ -332,15 +360,15 @@ def mean(runs: Sequence[Run]) -> Run:
 
 
 def compare(run: Run, baseline: Run) -> dict[str, dict]:
-    """How much higher the micro F1 of a run is than that of another on the same passages (paired bootstrap).
+    """The difference in micro F1 between two runs on the same passages (paired bootstrap).
 
-    `p` is two-sided: twice the share of resamples in which the difference has the other sign or is zero.
+    `p` is two-sided: twice the share of resamples where the difference has the other sign or is zero.
 
     Raises:
         ValueError: the runs are not on the same passages.
     """
     if run.passages != baseline.passages:
-        raise ValueError("runs can only be compared on the same passages")
+        raise ValueError("runs can be compared only on the same passages")
     result = {}
     for name in SCORES:
         differences = run.f1[name] - baseline.f1[name]
@@ -356,14 +384,14 @@ def compare(run: Run, baseline: Run) -> dict[str, dict]:
 def score_all(
     rows: Iterable[Row], texts: Mapping[str, Mapping[str, str]], seed: int = 42, samples: int = 1000
 ) -> dict[str, list[dict]]:
-    """Score all rows of predictions.jsonl: each model on each benchmark in each setting, in the order they come.
+    """Score all rows of predictions.jsonl: each model on each benchmark in each setting, in the order of the rows.
 
     Args:
         texts: benchmark -> passage id -> text.
 
     Returns:
-        `results`; `means` over benchmarks, where there are several; and `comparisons` of runs that differ only in the
-        model or only in the setting, on each benchmark and, under the name None, on the mean.
+        `results`; `means` over benchmarks, if there are several; and `comparisons` of runs that differ only in the
+        model or only in the setting, on each benchmark and on the mean (benchmark None).
     """
     groups: dict[tuple[str, str, str], list[Row]] = defaultdict(list)
     for row in rows:

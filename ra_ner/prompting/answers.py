@@ -1,6 +1,6 @@
-"""How an answer is read back: a list of mentions, strictly if possible, tolerantly otherwise.
+"""Parsing of answers: a list of mentions, read strictly if possible, tolerantly otherwise.
 
-Imports nothing of the library, so that it can stand beside a metric on the Hub.
+Imports nothing of the library, because a copy of this file is published beside the metric on the Hub.
 """
 
 import json
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Answer:
-    """A model's answer as read. `error` says why it could not be read; `mentions` is then empty."""
+    """A parsed answer. `error` says why it could not be parsed; `mentions` is then empty."""
 
     mentions: tuple[str, ...]
     strict: bool = False
@@ -29,12 +29,15 @@ _ITEM = re.compile(
 
 
 def parse_answer(raw: str) -> Answer:
-    """Read an answer, strictly if possible, tolerantly otherwise. Never raises.
+    """Parse an answer, strictly if possible, tolerantly otherwise. Never raises.
 
-    Strict: the whole answer is a JSON list of strings. Tolerant: the first list that begins anywhere in the answer,
-    where items may be in single quotes, be numbers or stand in nested lists, quotes inside an item may lack their
-    escape (`["a "b" c"]`, as the released Chinese data writes), and the end may be cut off: whole items before the cut
-    count.
+    Strict: the whole answer is a JSON list of strings. Tolerant: the first list anywhere in the answer. Its items may
+    be in single quotes, be numbers, or be in nested lists. Quotes inside an item may be unescaped (`["a "b" c"]`, as
+    in the released Chinese data). If the end is cut off, the complete items before it count.
+
+    Example:
+        >>> parse_answer('The cities are ["Rome", "Paris"].').mentions
+        ('Rome', 'Paris')
     """
     try:
         items = json.loads(raw)
@@ -53,7 +56,7 @@ def parse_answer(raw: str) -> Answer:
 
 
 def _read_items(raw: str, start: int) -> Answer:
-    """Read items from the bracket at `start` up to the one that closes it, or to the end if it is cut off."""
+    """Read the items of the list that starts at `start`, up to its closing bracket or the end of a cut-off answer."""
     items, depth, position = [], 0, start
     while match := _ITEM.match(raw, position):
         position = match.end()
@@ -63,7 +66,7 @@ def _read_items(raw: str, start: int) -> Answer:
                 return Answer(_distinct(items))
         else:
             items.append(match["number"] or _unquote(match["string"]))
-    if raw[position:].lstrip()[:1] in ("", '"', "'"):  # nothing, or a string without its end: the answer was cut off
+    if raw[position:].lstrip()[:1] in ("", '"', "'"):  # nothing or an unfinished string: the answer was cut off
         return Answer(_distinct(items)) if items else Answer((), error="list cut off before its first item ended")
     return Answer((), error="not a list of strings")
 
@@ -74,10 +77,10 @@ def _unquote(literal: str) -> str:
         body = body.replace("\\'", "'").replace('"', '\\"')
     try:
         return json.loads(f'"{body}"', strict=False)
-    except ValueError:  # an escape that JSON does not know
+    except ValueError:  # an escape that JSON does not have
         return literal[1:-1]
 
 
 def _distinct(items: Sequence[str]) -> tuple[str, ...]:
-    # A JSON escape can spell half a surrogate pair, which no UTF-8 file can hold.
+    # A JSON escape can be half a surrogate pair, which UTF-8 files can't hold.
     return tuple(dict.fromkeys(item.encode("utf-8", "replace").decode() for item in items))

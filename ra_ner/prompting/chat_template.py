@@ -1,4 +1,4 @@
-"""Messages to token ids: the chat template that is trained, and the prompts of evaluation, which it renders too."""
+"""Chat templates: the one that is trained, and the prompts that it renders for training, evaluation and extraction."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -21,9 +21,10 @@ _PROBE = [
 
 
 def training_chat_template(tokenizer: "PreTrainedTokenizerBase") -> str:
-    """The template that renders what the tokenizer's own does, with `{% generation %}` marks around assistant turns.
+    """The tokenizer's chat template with `{% generation %}` marks around assistant turns.
 
-    The tokenizer's own if it has marks, else TRL's training twin of it, else the file of ours that renders the same.
+    It is the tokenizer's own if that has marks, else TRL's training version of it, else a file of this project that
+    renders the same.
 
     Raises:
         UserError: the tokenizer has no chat template, or none of the three exists.
@@ -32,15 +33,15 @@ def training_chat_template(tokenizer: "PreTrainedTokenizerBase") -> str:
 
     if not tokenizer.chat_template:
         raise UserError(
-            f"the tokenizer of {tokenizer.name_or_path} has no chat template; name one by `chat_template_path`, such "
-            "as ra_ner/prompting/chat_templates/chatml.jinja, and its end-of-turn token by `eos_token`"
+            f"the tokenizer of {tokenizer.name_or_path} has no chat template; name one with `chat_template_path`, such "
+            "as chatml.jinja, and its end-of-turn token with `eos_token`"
         )
     if "{% generation" in tokenizer.chat_template or "{%- generation" in tokenizer.chat_template:
         return tokenizer.chat_template
     try:
         if twin := get_training_chat_template(tokenizer):
             return twin
-    except ValueError:  # TRL has no twin of this template
+    except ValueError:  # TRL has no training version of this template
         pass
     for file in sorted(TEMPLATES.glob("*.jinja")):
         twin = file.read_text(encoding="utf-8")
@@ -49,7 +50,7 @@ def training_chat_template(tokenizer: "PreTrainedTokenizerBase") -> str:
     raise UserError(
         f"no training template is known for the chat template of {tokenizer.name_or_path}; copy it, put "
         "{% generation %} ... {% endgeneration %} around the assistant's content and its end-of-turn token, and name "
-        "the file by `chat_template_path`"
+        "the file with `chat_template_path`"
     )
 
 
@@ -69,7 +70,7 @@ def _renders_the_same(tokenizer: "PreTrainedTokenizerBase", twin: str) -> bool:
 
 
 def prompt_ids(tokenizer: "PreTrainedTokenizerBase", messages: list[Message]) -> list[int]:
-    """Token ids of a query, ready for the model's answer. Control tokens inside the messages are encoded as text."""
+    """Token ids of a prompt, up to where the answer begins. Control tokens inside the messages are encoded as text."""
     return tokenizer.apply_chat_template(
         messages, add_generation_prompt=True, sanitize_control_tokens=True, return_dict=False
     )
@@ -78,7 +79,10 @@ def prompt_ids(tokenizer: "PreTrainedTokenizerBase", messages: list[Message]) ->
 def load_training_tokenizer(
     model: str, revision: str | None = None, chat_template_path: str | None = None, trust_remote_code: bool = False
 ) -> "PreTrainedTokenizerBase":
-    """A model's tokenizer with the chat template that is trained: the given file, or the training twin of its own.
+    """Load a model's tokenizer with its training chat template.
+
+    Args:
+        chat_template_path: a file, or the name of one that ships with this project, such as `llama3.jinja`.
 
     Raises:
         UserError: the tokenizer or the file can't be read, or there is no training template.
@@ -104,7 +108,7 @@ def training_length(tokenizer: "PreTrainedTokenizerBase") -> Callable[[list[Mess
 
 
 def control_tokens(tokenizer: "PreTrainedTokenizerBase") -> list[str]:
-    """Strings that the tokenizer reads as control tokens wherever they stand, inside a text too."""
+    """Strings that the tokenizer reads as control tokens everywhere, even inside a text."""
     return [token.content for token in tokenizer.added_tokens_decoder.values() if token.special]
 
 
@@ -114,7 +118,7 @@ def holds_control_token(messages: list[Message], control: Sequence[str]) -> bool
 
 
 def end_of_turn(tokenizer: "PreTrainedTokenizerBase") -> str:
-    """The token that ends an assistant's turn under a training template, at which generation has to stop."""
+    """The token that ends an assistant's turn, where generation must stop."""
     rendered = tokenizer.apply_chat_template(_PROBE, return_dict=True, return_assistant_tokens_mask=True)
     trained = [id for id, mask in zip(rendered["input_ids"], rendered["assistant_masks"], strict=True) if mask]
     control = set(tokenizer.all_special_ids) | set(tokenizer.added_tokens_decoder)

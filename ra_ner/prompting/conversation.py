@@ -1,8 +1,7 @@
-"""The words: how a passage becomes a conversation.
+"""The wording of prompts: how a passage becomes a conversation.
 
-A conversation shows examples (if any), then the text, then asks for one entity type a turn; each answer is a JSON list
-of mentions. Training rows and evaluation queries are both made of `opening` and `Wording.question`, so they cannot
-differ.
+A conversation shows examples if any, then the text, then asks for one entity type in each turn. Each answer is a JSON
+list of mentions. Training rows and queries are made by the same functions, so they can't differ.
 """
 
 import json
@@ -20,7 +19,7 @@ Message = dict[str, str]
 Pairs = list[tuple[str, str]]
 
 
-_json = json.JSONEncoder(ensure_ascii=False).encode  # json.dumps would make an encoder a call
+_json = json.JSONEncoder(ensure_ascii=False).encode  # json.dumps would make a new encoder for each call
 
 
 def _json_pairs(pairs: Pairs) -> str:
@@ -33,7 +32,7 @@ def _unescaped_list(mentions: list[str]) -> str:
 
 @dataclass(frozen=True)
 class Wording:
-    """The words of a conversation in one language. Braces mark what is filled in."""
+    """The wording of a conversation in one language. Braces are placeholders."""
 
     examples: str
     example: str
@@ -62,9 +61,9 @@ _CHINESE = Wording(
     question='文本中属于"{type}"的实体有哪些？',
 )
 
-# By recipe key `wording` and language. `ra_it` is the paper's table; the others are what was released (arXiv
-# 2406.17305): the Chinese data writes example entities as a Python repr and answers without escaping, the English model
-# card has curly apostrophes.
+# By the recipe key `wording`, and language. `ra_it` is the paper's table. The others are as released (arXiv
+# 2406.17305): the Chinese data writes example entities as a Python repr and answers without escaping; the English
+# model card has curly apostrophes.
 WORDINGS: dict[tuple[str, str], Wording] = {
     ("ra_it", "en"): _ENGLISH,
     ("ra_it", "zh"): _CHINESE,
@@ -82,7 +81,11 @@ WORDINGS: dict[tuple[str, str], Wording] = {
 
 
 def find_wording(name: str, language: str) -> Wording:
-    """The wording of that name in that language; raises UserError if there is none."""
+    """Find a wording.
+
+    Raises:
+        UserError: there is none of that name in that language.
+    """
     if wording := WORDINGS.get((name, language)):
         return wording
     fitting = ", ".join(known for known, its_language in WORDINGS if its_language == language)
@@ -90,7 +93,7 @@ def find_wording(name: str, language: str) -> Wording:
 
 
 def opening(text: str, examples: Sequence[Passage], wording: Wording) -> list[Message]:
-    """The turns before the first question: examples (dropped whole when there are none), then the text."""
+    """The turns before the first question: examples if there are any, then the text."""
     turns = []
     if examples:
         shown = "\n".join(
@@ -107,14 +110,19 @@ def _messages(turns: list[str]) -> list[Message]:
 
 
 def query(text: str, entity_type: str, examples: Sequence[Passage], wording: Wording) -> list[Message]:
-    """The messages that ask a model for the mentions of one type."""
+    """The messages that ask for the mentions of one type.
+
+    Example:
+        >>> query("Ada lived in London.", "city", [], find_wording("ra_it", "en"))[-1]
+        {'role': 'user', 'content': 'What describes city in the text?'}
+    """
     return [*opening(text, examples, wording), *_messages([wording.question.format(type=entity_type)])]
 
 
 def training_conversation(
     passage: Passage, types: Sequence[str], examples: Sequence[Passage], wording: Wording
 ) -> tuple[list[Message], list[Message]]:
-    """Return `(prompt, completion)`: the query for the first type, then its answer and a turn for each other type."""
+    """A training row: `(prompt, completion)`. The prompt ends in the first question, the completion has the rest."""
     mentions: dict[str, list[str]] = {}
     for mention, entity_type in passage.pairs:
         mentions.setdefault(entity_type, []).append(mention)
@@ -126,15 +134,16 @@ def training_conversation(
 
 
 def transcript(messages: list[Message]) -> str:
-    """A conversation for people to read."""
+    """A conversation as readable text."""
     return "\n".join(f"[{message['role']}] {message['content']}" for message in messages)
 
 
 class NegativeTypes:
-    """Draws entity types that a passage does not have, in proportion to how often the corpus has them.
+    """Draws entity types that a passage does not have, in proportion to their frequency in the corpus.
 
-    For each positive type a coin of `probability` is tossed; that many types are drawn without repetition
-    (arXiv 2406.17305 follows UniversalNER, arXiv 2308.03279, section 3.2). Frequency counts distinct pairs a passage.
+    For each type of the passage a coin with `probability` is tossed; each success draws one type, without repetition
+    (arXiv 2406.17305, which follows UniversalNER, arXiv 2308.03279, section 3.2). A type's frequency is its number of
+    distinct mentions, summed over passages.
     """
 
     def __init__(self, passages: Sequence[Passage], probability: float = 0.5):
@@ -145,11 +154,11 @@ class NegativeTypes:
         self.cumulative = list(accumulate(frequency[type_] for type_ in self.types))
 
     def sample(self, passage: Passage, rng: random.Random) -> list[str]:
-        """As many as coins fell on heads, fewer if the corpus has no more types."""
+        """Toss the coins and draw as many types; fewer if the corpus has no more."""
         return self.draw(passage, sum(rng.random() < self.probability for _ in passage.types), rng)
 
     def draw(self, passage: Passage, count: int, rng: random.Random) -> list[str]:
-        """Draw `count` types, by rejecting those of the passage and those drawn before."""
+        """Draw `count` distinct types that the passage does not have."""
         refused = set(passage.types)
         count = min(count, len(self.types) - len(refused & self.known))
         drawn: list[str] = []

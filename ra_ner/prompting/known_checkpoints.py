@@ -1,11 +1,11 @@
-"""Checkpoints released by others: the words and the chat format they were trained on, which their repos do not tell."""
+"""Checkpoints released by others: their wording and chat template, which their repos do not contain."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class KnownCheckpoint:
-    """How a model is to be asked. `chat_template` is a file of ra_ner/prompting/chat_templates."""
+    """How a model must be asked. `chat_template` is a file of ra_ner/prompting/chat_templates."""
 
     language: str
     wording: str
@@ -13,8 +13,8 @@ class KnownCheckpoint:
     chat_template: str
 
 
-# UniversalNER (arXiv 2308.03279): its cards, and src/ of github.com/universal-ner/universal-ner, whose apostrophe is
-# straight. UniNER-7B-definition is asked for definitions, not types, and is not here.
+# UniversalNER (arXiv 2308.03279): its cards, and src/ of github.com/universal-ner/universal-ner, with a straight
+# apostrophe. UniNER-7B-definition is not here: it is asked for definitions instead of types.
 _UNINER = KnownCheckpoint(
     language="en",
     wording="ra_it",

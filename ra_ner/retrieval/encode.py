@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal
 
 from ..distributed import distributed_state
 from ..errors import UserError
+from ..terminal import hide_loading_bars
 
 if TYPE_CHECKING:
     import torch
@@ -97,6 +98,7 @@ class Encoder:
     def _transformer(self) -> "SentenceTransformer":
         from sentence_transformers import SentenceTransformer
 
+        hide_loading_bars()
         try:
             return SentenceTransformer(str(self.model.path), device=self._devices[0])
         except (OSError, ValueError) as error:

@@ -1,13 +1,13 @@
-"""What a study would cost on one H100: tokens counted on samples, seconds by arithmetic. Nothing is trained or asked.
+"""Estimate of what a study would cost on one H100: tokens are counted on samples, seconds follow by arithmetic.
 
-    training    FLOP a token: 2 N forward and 2 N backward through the activations, as the base is frozen; with
-                activation checkpointing 2 N once more, to compute them again. N: the base model's parameters. The
-                validation part, each time it is evaluated: 2 N.
-    prompts     2 N a token; what a passage's questions share is run through once.
-    answers     each step of a batch of passages reads all weights once and takes as long as that; there are as many
-                steps as the longest gold answer has tokens.
+    training    FLOP per token: 2 N forward and 2 N backward through the activations, because the base is frozen;
+                activation checkpointing adds 2 N. N is the number of parameters of the base model. Each evaluation of
+                the validation part: 2 N.
+    prompts     2 N per token; what the questions about a passage share is computed once.
+    answers     Each step of a batch reads all weights once and takes as long as that. There are as many steps as the
+                longest gold answer has tokens.
 
-Left out are attention between tokens, the optimizer, loading, retrieval, and what a step costs beside the GPU's work.
+Not included: attention between tokens, the optimizer, loading, retrieval, and overhead between GPU kernels.
 """
 
 import json
@@ -34,8 +34,8 @@ from .grid import Grid, show
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-PEAK_FLOPS = 989e12  # of an H100 SXM in dense bfloat16 (NVIDIA's data sheet)
-BANDWIDTH = 3.35e12  # bytes a second of its memory (the same)
+PEAK_FLOPS = 989e12  # H100 SXM, dense bfloat16 (NVIDIA's data sheet)
+BANDWIDTH = 3.35e12  # bytes per second of its memory (the same source)
 UTILISATION = 0.35  # of PEAK_FLOPS; assumed
 TRAIN_SAMPLE = 200  # passages
 EVALUATE_SAMPLE = 48  # passages of a benchmark
@@ -71,10 +71,12 @@ HEADER = ("training tokens", "prompt tokens", "answer tokens", "training h", "ev
 
 
 def estimate(grid: Grid) -> str:
-    """A table of what a cell of each group costs, and what of it is measured and what assumed.
+    """A table of what a cell of each group costs, and a list of what is measured and what is assumed.
+
+    Benchmarks that can't be read are listed, not refused.
 
     Raises:
-        UserError: a corpus, a tokenizer, an encoder or a model's config can't be read; of a benchmark a line tells.
+        UserError: a corpus, a tokenizer, an encoder or a model's config can't be read.
     """
     first, seeds = {}, Counter(cell.group for cell in grid.cells)
     for cell in grid.cells:
@@ -85,7 +87,7 @@ def estimate(grid: Grid) -> str:
         recipe = grid.recipe(cell)
         trains = grid.adapters[cell.name] == cell.name
         of_training = train(_Key(recipe, {"dataset": [], "train": []})) if trains else Cost()
-        # Retrieval is by chance here, so that cells of all strategies are asked in the same tokens.
+        # Examples are random here, so the strategy does not change the count.
         of_evaluation, left_out = evaluate(_Key(recipe, {"dataset": ["strategy"], "evaluate": ["models"]}))
         costs[group] = of_training + of_evaluation
         missing |= left_out
@@ -93,22 +95,22 @@ def estimate(grid: Grid) -> str:
     rows = [[" ".join(map(show, group)), seeds[group], *cost.row] for group, cost in costs.items()]
     return "\n\n".join(
         [
-            f"{grid.name}: {len(grid.cells)} cells. Each row tells what one cell costs, the last what all cost.",
+            f"{grid.name}: {len(grid.cells)} cells. Each row is the cost of one cell, the last row of all cells.",
             table(["cell", "seeds", *HEADER], [*rows, ["all cells", len(grid.cells), *total.row]]),
-            f"Measured: tokens, by the recipe's tokenizer, of a dataset of {TRAIN_SAMPLE} passages and of the "
-            f"questions about {EVALUATE_SAMPLE} passages of each benchmark, scaled to all passages and epochs. "
-            "Training examples come from the sample, of which BM25 filters leave fewer than of the whole corpus. "
-            "In-context prompts are counted with random examples of their pool, on_demand as if some were always "
-            "near enough, and answers as the gold ones.",
-            f"Assumed: an H100 does {PEAK_FLOPS / 1e12:.0f} TFLOP/s, of which {UTILISATION:.0%} are used, and reads "
-            f"{BANDWIDTH / 1e12:.2f} TB/s; FLOP a token as ra_ner/study/cost.py says. No time was measured.",
+            f"Measured with the recipe's tokenizer: a dataset of {TRAIN_SAMPLE} passages, and the questions about "
+            f"{EVALUATE_SAMPLE} passages of each benchmark, scaled to all passages and epochs. Training examples come "
+            "from the sample, so BM25 filters keep fewer than on the whole corpus. In-context prompts are counted with "
+            "random examples of their pool, on_demand as if examples were always near enough, and answers as the gold "
+            "ones.",
+            f"Assumed: an H100 reaches {UTILISATION:.0%} of {PEAK_FLOPS / 1e12:.0f} TFLOP/s and reads "
+            f"{BANDWIDTH / 1e12:.2f} TB/s; FLOP per token as in ra_ner/study/cost.py. No time was measured.",
             *(f"Not counted: {name}: {reason}" for name, reason in missing.items()),
         ]
     )
 
 
 class _Key:
-    """A recipe, equal to others that cost the same: seeds and the named keys aside, their sections are equal."""
+    """A recipe, equal to others of the same cost: their sections are equal except for seeds and the given keys."""
 
     def __init__(self, recipe: Recipe, without: dict[str, list[str]]):
         self.recipe = recipe
@@ -134,7 +136,7 @@ def _tokenizer(recipe: Recipe) -> "PreTrainedTokenizerBase":
 
 @cache
 def _parameters(model: str, revision: str | None) -> int:
-    """How many parameters a model has, by its config: no weights are fetched."""
+    """The number of parameters of a model, from its config: no weights are fetched."""
     from accelerate import init_empty_weights
     from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, AutoConfig
 
@@ -164,7 +166,7 @@ def _train_cost(key: _Key) -> Cost:
     validations = 0.0
     if args.eval_strategy == "epoch":
         validations = args.num_train_epochs
-    elif args.eval_strategy == "steps":  # an `eval_steps` below 1 is a share of all steps
+    elif args.eval_strategy == "steps":  # below 1 `eval_steps` is a share of all steps
         steps = training_steps(round(scale * len(rows["train"])), args)
         validations = steps / args.eval_steps if args.eval_steps >= 1 else 1 / args.eval_steps
     trained = tokens["train"] * args.num_train_epochs
@@ -174,7 +176,7 @@ def _train_cost(key: _Key) -> Cost:
 
 
 def _evaluate_cost(key: _Key) -> tuple[Cost, dict[str, str]]:
-    """The cost, and the benchmarks that can't be read, with the reason."""
+    """The cost, and the benchmarks that can't be read with the reason."""
     recipe, missing, cost = key.recipe, {}, Cost()
     config = RecipeParser("evaluate", EvaluateConfig, PushScoresConfig, OutputConfig).parse_section(recipe)[0]
     config = replace(config, allow_overlap=True)  # nothing is scored
@@ -203,7 +205,7 @@ def _questions(
     pools: ExamplePools,
     tokenizer: "PreTrainedTokenizerBase",
 ) -> tuple[float, float, float]:
-    """Tokens of prompts and of gold answers, and steps of batches, of a benchmark in a setting."""
+    """Tokens of prompts, tokens of gold answers, and generation steps of a benchmark in a setting."""
     asked = len(sample(benchmark.test, config.limit, config.seed))
     passages = sample(benchmark.test, min(asked, EVALUATE_SAMPLE), config.seed)
     wording = find_wording(recipe.dataset.wording, recipe.language)
@@ -216,7 +218,7 @@ def _questions(
         shared = len(os.path.commonprefix(ids))  # noqa: RUF071 - lists, not paths
         prompts += shared + sum(len(prompt) - shared for prompt in ids)
         gold = [wording.format_answer(passage.mentions(type_)) for type_ in types]
-        answers.append([len(tokenizer(answer).input_ids) + 1 for answer in gold])  # and the end of the turn
+        answers.append([len(tokenizer(answer).input_ids) + 1 for answer in gold])  # plus the end of the turn
     batches = [answers[start : start + config.batch_size] for start in range(0, len(answers), config.batch_size)]
     steps = sum(max(max(row) for row in batch) for batch in batches)
     scale = asked / len(passages)
@@ -224,7 +226,7 @@ def _questions(
 
 
 def _by_chance(setting: str, benchmark: Benchmark) -> str:
-    """A setting of the same pool that needs no encoder."""
+    """A setting with random examples of the same pool, which needs no encoder."""
     if setting == "zero_shot":
         return setting
     in_domain = setting.startswith("in_domain") or (setting == "on_demand" and benchmark.train)

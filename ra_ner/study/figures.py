@@ -1,4 +1,4 @@
-"""Figures of a study: F1 by the values of each axis, and by the similarity of the best example."""
+"""Figures of a study: F1 by the values of each axis, and by the score of the best example."""
 
 import io
 from collections.abc import Mapping, Sequence
@@ -18,7 +18,7 @@ WIDTH, HEIGHT = 4.2, 3.2  # of a plot, inches
 
 
 class Point(NamedTuple):
-    """A group asked in a setting: in which plot it stands, at which value, in which series."""
+    """A group in a setting, with its plot, its value on the axis and its series."""
 
     plot: str
     value: object
@@ -31,13 +31,13 @@ def draw(groups: Sequence[Group], axes: Mapping[str, Sequence]) -> dict[str, byt
     """PNGs by title, for the groups of one base recipe.
 
     Args:
-        axes: values by axis, settings apart.
+        axes: values by axis, without the settings.
     """
     import matplotlib
 
     asked = [(group, setting) for group in groups for setting in group.settings]
     figures = {}
-    with matplotlib.rc_context({"text.parse_math": False, "font.size": 9}):  # a `$` in a name is a `$`
+    with matplotlib.rc_context({"text.parse_math": False, "font.size": 9}):  # a `$` in a name is not a formula
         for axis, values in axes.items():
             points = [
                 Point(_name(group, [a for a in axes if a != axis]), group.values[axis], setting, group, setting)
@@ -57,7 +57,7 @@ def _name(group: Group, axes: Sequence[str]) -> str:
 
 
 def _by_value(points: Sequence[Point], axis: str, values: Sequence) -> bytes:
-    """Means over seeds with intervals, each seed as a cross, and vanilla as a dashed line."""
+    """Means over seeds with intervals, single seeds as crosses, vanilla as a dashed line."""
     numeric = all(type(value) in (int, float) for value in values)
     places = {show(value): value if numeric else place for place, value in enumerate(values)}
     series = list(dict.fromkeys(point.series for point in points))
@@ -92,14 +92,14 @@ def _draw_series(plot: "Axes", at: Sequence[float], points: Sequence[Point], col
             vanilla.append((x, 100 * run.figures["span"]["f1"]))
     if means:
         x, middle, low, high = np.array(sorted(means)).T * [[1], [100], [100], [100]]
-        sides = np.maximum([middle - low, high - middle], 0)  # an interval of percentiles need not hold the mean
+        sides = np.maximum([middle - low, high - middle], 0)  # a percentile interval may not contain the mean
         plot.errorbar(x, middle, sides, fmt=style, color=colour, capsize=3, label=points[0].series)
     if len(vanilla) > 1:
         plot.plot(*zip(*sorted(vanilla), strict=True), "--", color=colour, alpha=0.6, label="dashed: vanilla")
 
 
 def _by_best_example(groups: Sequence[Group], axes: Sequence[str]) -> bytes | None:
-    """A plot for each setting whose examples have scores, a series for each group; None if there is no such setting."""
+    """A plot for each setting with scored examples, and a series for each group; None if there is no such setting."""
     settings = dict.fromkeys(setting for group in groups for setting in group.settings)
     ranges = {setting: found for setting in settings if (found := best_example_quarters(groups, setting))}
     if not ranges:
@@ -121,7 +121,7 @@ def _by_best_example(groups: Sequence[Group], axes: Sequence[str]) -> bytes | No
 
 def _figure(titles: Sequence[str]) -> tuple["Figure", dict[str, "Axes"]]:
     """A figure and a plot for each title."""
-    from matplotlib.figure import Figure  # not pyplot, which looks for a window system
+    from matplotlib.figure import Figure  # pyplot would look for a window system
 
     columns = min(len(titles), COLUMNS)
     rows = -(-len(titles) // columns)
@@ -135,7 +135,7 @@ def _figure(titles: Sequence[str]) -> tuple["Figure", dict[str, "Axes"]]:
 
 
 def _png(figure: "Figure") -> bytes:
-    """The figure with one legend for all its plots."""
+    """The figure as a PNG, with one legend for all plots."""
     legend = {}
     for plot in figure.axes:
         for handle, label in zip(*plot.get_legend_handles_labels(), strict=True):

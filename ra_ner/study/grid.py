@@ -1,9 +1,9 @@
-"""A grid file -> cells: base recipes x values of axes x seeds, each cell a recipe of its own that extends a base.
+"""Grid files: base recipes x values of axes x seeds -> cells. Each cell is a recipe that extends a base recipe.
 
 recipes: [en.yaml, zh.yaml]          # base recipes, relative to this file
 axes:
-  dataset.strategy: [none, nn]       # section.key; a key alone is set in each of dataset and evaluate that has it
-  evaluate.settings: [zero_shot]     # the one axis that makes no cells: one evaluation asks in all settings
+  dataset.strategy: [none, nn]       # section.key; a key without a section is set in dataset and evaluate
+  evaluate.settings: [zero_shot]     # the only axis that makes no cells: one evaluation covers all settings
 seeds: [42, 43]                      # of section dataset and section train
 """
 
@@ -21,23 +21,33 @@ import yaml
 
 from ..atomic_files import write_text
 from ..errors import UserError
-from ..recipe import SECTIONS, DatasetConfig, EvaluateConfig, Recipe, load_recipe, nearest_key, parse_yaml, read_yaml
+from ..recipe import (
+    SECTIONS,
+    DatasetConfig,
+    EvaluateConfig,
+    Recipe,
+    find_recipe,
+    load_recipe,
+    nearest_key,
+    parse_yaml,
+    read_yaml,
+)
 
 SETTINGS_AXIS = "evaluate.settings"
-SEED_KEYS = ("dataset.seed", "train.seed")  # evaluate.seed stays: all cells are asked about the same passages
-# Sections whose keys are known without importing TRL; train_sft.py checks its own.
+SEED_KEYS = ("dataset.seed", "train.seed")  # evaluate.seed stays the same: all cells get the same passages
+# Sections whose keys are known without importing TRL. `train` checks its own.
 KEYS = {
     section: [key.name for key in dataclasses.fields(config)]
     for section, config in (("dataset", DatasetConfig), ("evaluate", EvaluateConfig))
 }
-VANILLA_AXES = ("dataset.strategy", "dataset.k", "k")  # on which a cell and its vanilla cell may differ
+VANILLA_AXES = ("dataset.strategy", "dataset.k", "k")  # in which a cell and its vanilla cell may differ
 
 Sections = dict[str, dict[str, Any]]
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One run of a study: a recipe of its own."""
+    """One run of a study, with a recipe of its own."""
 
     name: str  # the stem of its recipe, and of outputs/<name>
     base: str  # stem of the base recipe
@@ -47,7 +57,7 @@ class Cell:
 
     @property
     def group(self) -> tuple[object, ...]:
-        """What cells that differ in their seed alone share."""
+        """What cells that differ only in their seed have in common."""
         return (self.base, *self.values.values())
 
     @property
@@ -65,8 +75,8 @@ class Grid:
         cells: by base recipe, then seed, then the values of the axes in the grid's order.
         bases: each cell's base recipe, by the cell's name.
         sections: what each cell's recipe says beside `extends`, by the cell's name.
-        adapters: the cell whose adapter a cell asks, by name: itself, or the first that differs in section evaluate
-            alone.
+        adapters: by the cell's name, the cell whose adapter it evaluates: itself, or the first cell that differs only
+            in section evaluate.
     """
 
     name: str
@@ -84,16 +94,16 @@ class Grid:
         return self.output_dir / "recipes" / f"{cell.name}.yaml"
 
     def recipe(self, cell: Cell) -> Recipe:
-        """What reading the cell's recipe gives, once it is written."""
+        """The cell's recipe, as it is read once it is written."""
         base, own = self.bases[cell.name], self.sections[cell.name]
         sections = {section: {**keys, **own.get(section, {})} for section, keys in base.sections.items()}
         return Recipe(self.recipe_path(cell), base.language, sections)
 
     def write_recipes(self) -> None:
-        """Write each cell's recipe, whose values are written as JSON, which is YAML and reads back as it was."""
+        """Write each cell's recipe. Values are written as JSON, which is valid YAML."""
         for cell in self.cells:
             path = self.recipe_path(cell)
-            base = os.path.relpath(self.bases[cell.name].path, path.parent)
+            base = _reference(self.bases[cell.name].path, path.parent)
             lines = [f"# A cell of the study {self.name}.", f"extends: {json.dumps(base, ensure_ascii=False)}"]
             for section, keys in self.sections[cell.name].items():
                 lines += ["", f"{section}:"]
@@ -101,10 +111,22 @@ class Grid:
             write_text(path, "\n".join(lines) + "\n")
 
 
-def find_vanilla(cell: Cell, cells: Sequence[Cell]) -> Cell | None:
-    """The vanilla cell that a cell is compared with: of the same base recipe and seed, and equal in the other axes.
+def _find_grid(name: str) -> Path:
+    """A grid file: a path, or a built-in grid, which `experiments/` holds."""
+    is_name = "/" not in name and not Path(name).is_file()
+    return find_recipe(f"experiments/{name}" if is_name else name, Path())
 
-    None for a vanilla cell, and where the grid has none.
+
+def _reference(recipe: Path, folder: Path) -> str:
+    """How a recipe in `folder` names another one: relative if that is in the current folder, else absolute."""
+    is_near = recipe.resolve().is_relative_to(Path.cwd())
+    return os.path.relpath(recipe, folder) if is_near else str(recipe.resolve())
+
+
+def find_vanilla(cell: Cell, cells: Sequence[Cell]) -> Cell | None:
+    """The vanilla cell that a cell is compared with: same base recipe, same seed, and equal in all other axes.
+
+    None for a vanilla cell, and if the grid has no such cell.
     """
     if cell.is_vanilla:
         return None
@@ -119,7 +141,7 @@ def find_vanilla(cell: Cell, cells: Sequence[Cell]) -> Cell | None:
         and (other.base, other.seed) == (cell.base, cell.seed)
         and others(other.values) == others(cell.values)
     ]
-    # With axes strategy and k there are several, and one has this cell's k too.
+    # With axes strategy and k there are several; one of them has this cell's k too.
     agreeing = [sum(other.values[axis] == value for axis, value in cell.values.items()) for other in fitting]
     return fitting[agreeing.index(max(agreeing))] if fitting else None
 
@@ -128,12 +150,13 @@ def load_grid(path: str | Path, overrides: Sequence[str] = ()) -> Grid:
     """Read a grid file and make its cells.
 
     Args:
-        overrides: words `section.key=value`, the value in YAML, which all cells take.
+        path: a file, or the name of a built-in grid such as `smollm2`.
+        overrides: words `section.key=value` that apply to all cells; the value is YAML.
 
     Raises:
-        UserError: the file or an override is wrong; the message names the nearest right key.
+        UserError: the file or an override is wrong.
     """
-    path = Path(path)
+    path = _find_grid(str(path))
     content = _read(path)
     axes, seeds = content["axes"], content["seeds"]
     places = {axis: _places(axis, f"{path}: axis `{axis}`") for axis in axes}
@@ -177,7 +200,7 @@ def load_grid(path: str | Path, overrides: Sequence[str] = ()) -> Grid:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    """What a grid file holds: lists of values, none of which stands twice."""
+    """Read a grid file, and check that it has lists of distinct values."""
     content, known = read_yaml(path), {"recipes": list, "axes": dict, "seeds": list}
     for key in content:
         if key not in known:
@@ -191,14 +214,14 @@ def _read(path: Path) -> dict[str, Any]:
             raise UserError(f"{path}: axis `{axis}` needs a list of values")
     for name, values in {**content, **content["axes"]}.items():
         if isinstance(values, list) and any(values.count(value) > 1 for value in values):
-            raise UserError(f"{path}: a value of `{name}` stands twice")
+            raise UserError(f"{path}: a value of `{name}` is repeated")
     if not all(type(seed) is int for seed in content["seeds"]):
         raise UserError(f"{path}: `seeds` are whole numbers")
     return content
 
 
 def _shared(overrides: Sequence[str], taken: Sequence[str]) -> dict[str, object]:
-    """`section.key` -> value of the words of `--set`, none of which the grid may have taken for itself."""
+    """The overrides as `section.key` -> value. None may set what an axis or `seeds` sets."""
     shared: dict[str, object] = {}
     for word in overrides:
         key, equals, text = word.partition("=")
@@ -210,29 +233,29 @@ def _shared(overrides: Sequence[str], taken: Sequence[str]) -> dict[str, object]
             raise UserError(f"--set {word}: the value is not valid YAML; quote it") from None
         for place in _places(key, f"--set {word}"):
             if place in taken:
-                raise UserError(f"--set {word}: the grid says `{place}` itself, by an axis or by `seeds`")
+                raise UserError(f"--set {word}: the grid sets `{place}` itself, with an axis or `seeds`")
             shared[place] = value
     return shared
 
 
 def _places(key: str, where: str) -> list[str]:
-    """The `section.key` that an axis sets: that one, or that of each of dataset and evaluate which has such a key."""
+    """The `section.key` that an axis sets. A key without a section is set in dataset and evaluate, where it exists."""
     section, dot, name = key.partition(".")
     if not dot:
         if places := [f"{section}.{key}" for section, keys in KEYS.items() if key in keys]:
             return places
         raise UserError(f"{where}: no section has such a key{nearest_key(key, list(itertools.chain(*KEYS.values())))}")
     if section not in SECTIONS:
-        raise UserError(f"{where}: `{section}` is no section{nearest_key(section, list(SECTIONS))}")
+        raise UserError(f"{where}: `{section}` is not a section{nearest_key(section, list(SECTIONS))}")
     if section in KEYS and name not in KEYS[section]:
         raise UserError(f"{where}: section {section} has no key `{name}`{nearest_key(name, KEYS[section])}")
     if key == "evaluate.models":
-        raise UserError(f"{where}: each cell asks its own adapter")
+        raise UserError(f"{where}: each cell evaluates its own adapter")
     return [key]
 
 
 def _sections(keys: Mapping[str, object]) -> Sections:
-    """`section.key` -> value as sections, in the order of a recipe."""
+    """Sections from `section.key` -> value, in the order of a recipe."""
     sections: Sections = {}
     for section in SECTIONS:
         of_section = {key.partition(".")[2]: value for key, value in keys.items() if key.startswith(f"{section}.")}
@@ -242,10 +265,10 @@ def _sections(keys: Mapping[str, object]) -> Sections:
 
 
 def show(value: object) -> str:
-    """An axis' value as text."""
+    """The value of an axis as text."""
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def _safe(value: object) -> str:
-    """A value as part of a file's name."""
+    """A value as part of a file name."""
     return re.sub(r"[^\w.-]+", "_", show(value)).strip("_")

@@ -1,6 +1,6 @@
-"""The report of a study: tables, figures, and one row of results.csv for each cell, benchmark and setting.
+"""The report of a study: tables, figures, and results.csv with one row for each cell, benchmark and setting.
 
-<folder>/report.md, report.html   the same numbers; HTML has more detail and needs no other file
+<folder>/report.md, report.html   the same numbers; the HTML has more detail and is self-contained
 <folder>/results.csv, figures/
 """
 
@@ -66,12 +66,12 @@ class Difference(NamedTuple):
 def write(
     folder: Path, cells: Sequence[Cell], costs: Mapping[str, Mapping[str, float]], axes: Mapping[str, list]
 ) -> None:
-    """Write the report on the cells that are evaluated; it names the others.
+    """Write the report on the evaluated cells. It names the others.
 
     Args:
-        folder: the study's.
-        costs: by cell: `train_tokens`, `build_seconds`, `train_seconds`, `evaluate_seconds`, as far as they are known.
-        axes: the grid's.
+        folder: of the study.
+        costs: for each cell the known ones of `train_tokens`, `build_seconds`, `train_seconds`, `evaluate_seconds`.
+        axes: of the grid.
     """
     evaluations = {}
     for cell in tqdm(cells, desc="report", unit="cell"):
@@ -116,33 +116,33 @@ def _file_name(title: str) -> str:
 
 
 def _lines(cells: Sequence[Cell], groups: Sequence[Group], tables: Sequence[Table]) -> list[str]:
-    """What is missing, how to read the rest, and what it can't say."""
+    """What is missing, how to read the report, and what it can't show."""
     evaluations = [evaluation for group in groups for evaluation in group.evaluations]
     there = {evaluation.cell.name for evaluation in evaluations}
     missing = ", ".join(cell.name for cell in cells if cell.name not in there)
     lines = [f"{len(there)} of {len(cells)} cells are evaluated."]
-    lines[0] += f" Left out, as they are not: {missing}." if missing else ""
+    lines[0] += f" Missing: {missing}." if missing else ""
     if not groups:
         return lines
     lines.append(
-        "F1 is in percent, the mean over seeds; in brackets stand 95% intervals, bootstrapped over seeds and passages. "
+        "F1 is in percent, as the mean over seeds. Brackets hold 95% intervals, bootstrapped over seeds and passages. "
         "Differences are between cells of the same seed on the same passages; p is two-sided. Figures show means over "
-        "benchmarks: bars are intervals, crosses single seeds, dashed lines vanilla cells."
+        "benchmarks: bars are intervals, crosses are single seeds, dashed lines are vanilla cells."
     )
     alone = [" ".join([g.base, *map(show, g.values.values())]) for g in groups if not g.is_vanilla and not g.pairs]
     if alone:
-        lines.append(f"No difference to vanilla, as no evaluated vanilla cell fits: {'; '.join(alone)}.")
+        lines.append(f"No difference to vanilla, because no evaluated vanilla cell matches: {'; '.join(alone)}.")
     seeds = _range(len(group.evaluations) for group in groups)
     passages = _range(run.figures["passages"] for e in evaluations for run in e.runs.values())
     tested = sum(isinstance(value, Difference) for table in tables for row in table.rows for value in row)
     chance = (
-        f"{tested} differences are tested without correction: if none were real, about {0.05 * tested:.0f} would have "
-        "p below 0.05 by chance. "
+        f"{tested} differences are tested without correction: about {0.05 * tested:.0f} would have p below 0.05 by "
+        "chance if none were real. "
     )
     lines.append(
-        f"What this can't say: seeds a cell: {seeds}; passages a benchmark: {passages}. One seed tells nothing of how "
-        "much training varies, and intervals over few seeds are too narrow; over few passages they are rough. "
-        f"{chance if tested else ''}Nothing is said of other models, corpora and sizes."
+        f"Limits: {seeds} seeds per cell, {passages} passages per benchmark. One seed does not show how much training "
+        "varies; intervals over few seeds are too narrow, and over few passages they are rough. "
+        f"{chance if tested else ''}The results say nothing about other models, corpora and sizes."
     )
     return lines
 
@@ -154,8 +154,8 @@ def _range(counts: Iterable[int]) -> str:
 
 def _tables(groups: Sequence[Group]) -> list[Table]:
     """The main tables of one base recipe."""
-    span = "Gold spans that were found; an answer that can't be read is wrong."
-    uniner = "UniversalNER's score, under which an answer that can't be read counts as an empty list."
+    span = "Compares character spans; an unparseable answer is wrong."
+    uniner = "UniversalNER's metric, where an unparseable answer counts as an empty list."
     return [
         _f1(groups, "span", span),
         _f1(groups, "uniner", uniner),
@@ -167,7 +167,7 @@ def _tables(groups: Sequence[Group]) -> list[Table]:
 
 
 def _details(groups: Sequence[Group]) -> list[Table]:
-    """What HTML shows beside them."""
+    """Tables that only the HTML shows."""
     return [_rates(groups), _errors_by(groups, "Errors by type", "type", lambda _s, _p, type_: type_, lambda _, t: t)]
 
 
@@ -189,7 +189,7 @@ def _by_benchmark(
     value: Callable[[Group, str | None, str], object],
     seeds: Callable[[Group], int] = lambda group: len(group.evaluations),
 ) -> Table:
-    """A row for each group in each setting, a column for each benchmark and one for their mean.
+    """A table with a row for each group in each setting, and a column for each benchmark and their mean.
 
     Args:
         value: of a group on a benchmark (None: the mean) in a setting. Rows without any are left out.
@@ -242,7 +242,7 @@ def _difference(
 
 
 def _answers(groups: Sequence[Group]) -> Table:
-    """Parse failures, and what was copied."""
+    """Parse failures and copied mentions."""
     rows = []
     for group, setting, names in _asked(groups):
         asked = [(e, key) for e in group.evaluations for key in e.runs if key[1] == setting]
@@ -254,14 +254,14 @@ def _answers(groups: Sequence[Group]) -> Table:
         seeds = len(group.evaluations)
         counts = [f"{count / seeds:.1f}" for count in (queries, unparsed, mentions, copied)]
         rows.append([*names, *counts[:2], rates[0], *counts[2:], rates[1]])
-    note = """Counts a seed, over all benchmarks: answers that can't be read; mentions predicted, and those of them that
-stand in an example that was shown and nowhere in the text."""
+    note = """Means over seeds, summed over benchmarks: unparseable answers; predicted mentions, and copied ones, which
+are in a shown example but not in the text."""
     header = _header(groups, "queries", "unparsed", "% of queries", "mentions", "copied", "% of mentions")
     return Table("Answers", header, rows, note)
 
 
 def _errors(groups: Sequence[Group]) -> list[Table]:
-    """By benchmark, by length, and by the best example's score."""
+    """Errors by benchmark, by length, and by the score of the best example."""
     settings = list(dict.fromkeys(setting for group in groups for setting in group.settings))
     benchmarks = _benchmarks(groups)
     passages = [p for group in groups for setting in settings for p in passages_in(group.evaluations, setting)]
@@ -295,7 +295,7 @@ def _errors(groups: Sequence[Group]) -> list[Table]:
 def _errors_by(
     groups: Sequence[Group], title: str, column: str, label: Label, name: Callable[[str, Any], str]
 ) -> Table:
-    """How often each kind of error is made under each label, and how much more often than by vanilla.
+    """The number of errors of each kind under each label, and the change against vanilla.
 
     Args:
         name: of a label in a setting, as it is shown.
@@ -333,7 +333,7 @@ def _costs(cells: Sequence[Cell], costs: Mapping[str, Mapping[str, float]]) -> T
         its_costs = costs.get(cell.name, {})
         rows.append([cell.name, *(f"{its_costs[key]:,.0f}" if key in its_costs else NONE for key in COSTS)])
     sums = [sum(its_costs.get(key, 0) for its_costs in costs.values()) for key in COSTS]
-    note = "Tokens trained on, over all epochs; seconds of each stage, those of interrupted attempts included."
+    note = "Training tokens over all epochs; seconds of each stage, interrupted attempts included."
     header = ["cell", *(key.replace("_", " ") for key in COSTS)]
     return Table("Costs", header, [*rows, ["all", *(f"{value:,.0f}" for value in sums)]], note)
 
@@ -341,7 +341,7 @@ def _costs(cells: Sequence[Cell], costs: Mapping[str, Mapping[str, float]]) -> T
 def _settings(
     cells: Sequence[Cell], evaluations: Mapping[str, Evaluation], axes: Mapping[str, list]
 ) -> dict[str, object]:
-    """The grid, and what all evaluations have in common."""
+    """The grid, and the settings that all evaluations share."""
     configs = [evaluation.config for evaluation in evaluations.values()]
     shared = {
         f"evaluate.{key}": value

@@ -1,4 +1,4 @@
-"""Numbers over the cells of a study: F1 over seeds and passages, differences to vanilla, and which errors change."""
+"""Figures over the cells of a study: F1 over seeds and passages, differences to vanilla, and changes in errors."""
 
 import csv
 import io
@@ -15,21 +15,21 @@ from ..evaluation.scoring import ERRORS, RATES, SCORES, Run, compare, interval, 
 from .grid import Cell, find_vanilla, show
 
 Key = tuple[str, str]  # benchmark, setting
-Kind = tuple[str, bool]  # outcome of a verdict, and whether it is one on a gold entity
-Label = Callable[[str, "JudgedPassage", str], Any]  # setting, passage, type -> what it is counted under; None: nowhere
+Kind = tuple[str, bool]  # outcome of a verdict, and whether it is about a gold entity
+Label = Callable[[str, "JudgedPassage", str], Any]  # setting, passage, type -> label to count under, None to skip
 
 COSTS = ("train_tokens", "build_seconds", "train_seconds", "evaluate_seconds")  # of a cell
-SEED = 0  # of drawing seeds: the same ones for all, so that cells are compared seed by seed
+SEED = 0  # for drawing training seeds: the same draws for all cells, so that cells are compared seed by seed
 
 
 @dataclass(frozen=True)
 class JudgedPassage:
-    """What `span` says of the answers on one passage.
+    """The verdicts of the span score on one passage.
 
     Attributes:
-        length: characters.
-        best_example: score of the best example shown, None where none was.
-        outcomes: how often by type and kind.
+        length: in characters.
+        best_example: score of the best example shown, None without examples.
+        outcomes: number of verdicts by type and kind.
     """
 
     id: str
@@ -44,8 +44,8 @@ class Evaluation:
     """A cell's finished evaluation.
 
     Attributes:
-        config: section evaluate, as scores.json has it.
-        mentions: how many were predicted, each once a query.
+        config: section evaluate as it was run.
+        mentions: number of distinct mentions predicted, summed over queries.
     """
 
     cell: Cell
@@ -56,7 +56,7 @@ class Evaluation:
 
 
 def read_evaluation(cell: Cell, folder: Path) -> Evaluation | None:
-    """Score the predictions in a folder again, as scores.json keeps no resamples; None if they are not finished."""
+    """Score the predictions of a folder again, because scores.json has no resamples; None if it is not finished."""
     files = [folder / name for name in ("scores.json", "texts.json", "predictions.jsonl")]
     if not all(file.is_file() for file in files):
         return None
@@ -88,9 +88,10 @@ def _judged(rows: Sequence[dict], benchmark: str, texts: dict[str, str]) -> Iter
 
 @dataclass(frozen=True)
 class Group:
-    """The finished evaluations of cells that differ in their seed alone.
+    """The finished evaluations of cells that differ only in their seed.
 
-    `pairs` are those of them with the vanilla evaluation of the same seed, where both are finished.
+    Attributes:
+        pairs: each evaluation with the vanilla evaluation of the same seed, where both are finished.
     """
 
     base: str
@@ -109,7 +110,7 @@ class Group:
 
 
 def group_cells(cells: Sequence[Cell], evaluations: dict[str, Evaluation]) -> list[Group]:
-    """Groups in the order of the grid; cells that have no evaluation, by name, are left out."""
+    """Groups in the order of the grid. Cells without an evaluation are left out."""
     groups: dict[str, list[Cell]] = defaultdict(list)
     for cell in cells:
         if cell.name in evaluations:
@@ -125,16 +126,16 @@ def group_cells(cells: Sequence[Cell], evaluations: dict[str, Evaluation]) -> li
 
 
 def over_seeds(runs: Sequence[Run]) -> Run:
-    """The runs of several seeds on the same passages as one run: F1 is the mean over seeds.
+    """Combine the runs of several seeds on the same passages: F1 is the mean over seeds.
 
-    Each resample of the passages draws as many seeds as there are, with repetition. Equally many runs draw the same
-    ones: `compare` of two results compares seed by seed.
+    Each resample of the passages also draws as many seeds as there are, with repetition. The draws are the same for
+    equally many runs, so `compare` compares two results seed by seed.
 
     Raises:
         ValueError: the runs are not on the same passages.
     """
     if len({run.passages for run in runs}) > 1:
-        raise ValueError("seeds can only be taken together on the same passages")
+        raise ValueError("seeds can be combined only on the same passages")
     figures, f1 = {"seeds": len(runs)}, {}
     for name in SCORES:
         resampled = np.stack([run.f1[name] for run in runs])
@@ -146,7 +147,7 @@ def over_seeds(runs: Sequence[Run]) -> Run:
 
 
 def combined(evaluations: Sequence[Evaluation], benchmark: str | None, setting: str) -> Run | None:
-    """The run of all seeds on one benchmark, or the mean over all (None); None if an evaluation lacks it."""
+    """The run of all seeds on one benchmark, or the mean over all benchmarks (None); None if an evaluation lacks it."""
     names = dict.fromkeys(name for e in evaluations for name, _ in e.runs) if benchmark is None else [benchmark]
     if not evaluations or any((name, setting) not in e.runs for e in evaluations for name in names):
         return None
@@ -157,14 +158,14 @@ def combined(evaluations: Sequence[Evaluation], benchmark: str | None, setting: 
 def difference(
     pairs: Sequence[tuple[Evaluation, Evaluation]], benchmark: str | None, setting: str, other_setting: str
 ) -> dict[str, dict] | None:
-    """How much higher F1 is on the left of each pair than on the right, there in the other setting; see `compare`."""
+    """F1 of the left evaluations minus F1 of the right ones in `other_setting`, seed by seed; see `compare`."""
     ours = combined([ours for ours, _ in pairs], benchmark, setting)
     theirs = combined([theirs for _, theirs in pairs], benchmark, other_setting)
     return compare(ours, theirs) if ours and theirs else None
 
 
 def passages_in(evaluations: Iterable[Evaluation], setting: str) -> Iterator[JudgedPassage]:
-    """All passages that were asked about in a setting, once an evaluation."""
+    """All passages asked about in a setting, once for each evaluation."""
     for evaluation in evaluations:
         for (_, its_setting), passages in evaluation.passages.items():
             if its_setting == setting:
@@ -172,7 +173,7 @@ def passages_in(evaluations: Iterable[Evaluation], setting: str) -> Iterator[Jud
 
 
 def count_kinds(evaluations: Sequence[Evaluation], setting: str, label: Label) -> dict[Any, Counter[Kind]]:
-    """How often each kind of verdict is given, a seed, under each label."""
+    """The number of verdicts of each kind under each label, as a mean over seeds."""
     counts: dict[Any, Counter[Kind]] = defaultdict(Counter)
     for passage in passages_in(evaluations, setting):
         for (type_, kind), count in passage.outcomes.items():
@@ -182,7 +183,7 @@ def count_kinds(evaluations: Sequence[Evaluation], setting: str, label: Label) -
 
 
 def kinds_f1(kinds: Counter[Kind]) -> float:
-    """Micro F1 of what was counted."""
+    """Micro F1 of counted verdicts."""
     sides = Counter()
     for (outcome, is_gold), count in kinds.items():
         sides["tp" if outcome == "found" else "fn" if is_gold else "fp"] += count
@@ -190,7 +191,7 @@ def kinds_f1(kinds: Counter[Kind]) -> float:
 
 
 def quarters(values: Iterable[float]) -> list[tuple[float, float]]:
-    """First and last value of each quarter; fewer than four where values are equal."""
+    """The first and last value of each quarter. There are fewer than four if values are equal."""
     ordered = np.sort(list(values))
     if not len(ordered):
         return []
@@ -200,12 +201,12 @@ def quarters(values: Iterable[float]) -> list[tuple[float, float]]:
 
 
 def quarter_of(value: float | None, ranges: Sequence[tuple[float, float]]) -> int | None:
-    """Which of the ranges holds a value."""
+    """The index of the range that contains a value, None if there is none."""
     return next((i for i, (low, high) in enumerate(ranges) if value is not None and low <= value <= high), None)
 
 
 def best_example_quarters(groups: Sequence[Group], setting: str) -> list[tuple[float, float]]:
-    """Quarters of the passages that were shown examples, by the best one's score; none where all scores are equal."""
+    """Quarters of passages with examples by the score of the best one; none if all scores are equal."""
     passages = [passage for group in groups for passage in passages_in(group.evaluations, setting)]
     ranges = quarters(passage.best_example for passage in passages if passage.best_example is not None)
     return ranges if len(ranges) > 1 else []
@@ -214,7 +215,7 @@ def best_example_quarters(groups: Sequence[Group], setting: str) -> list[tuple[f
 def results_csv(
     cells: Sequence[Cell], evaluations: Mapping[str, Evaluation], costs: Mapping[str, Mapping[str, float]]
 ) -> str:
-    """One row for each cell, benchmark and setting; costs are the cell's and stand in each of its rows."""
+    """One row for each cell, benchmark and setting. The costs of a cell are repeated in all its rows."""
     scores = [(score_, name) for score_ in ("span", "uniner") for name in (*RATES, "tp", "fp", "fn")]
     sides = [(kind, side) for kind in ERRORS for side in ("fp", "fn")]
     header = ["cell", "base", *cells[0].values, "seed", "benchmark", "setting", "passages", "queries", "unparsed"]

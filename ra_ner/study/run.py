@@ -1,7 +1,7 @@
-"""Runs the cells of a study one after the other, each by the three scripts, and goes on from where it was stopped.
+"""Runs the cells of a study one after the other, by the commands build, train and evaluate. A stopped study resumes.
 
-outputs/<grid>/recipes/<cell>.yaml   what each cell is; the scripts run it alone as well
-outputs/<grid>/logs/<cell>.log       what the scripts said; appended to
+outputs/<grid>/recipes/<cell>.yaml   the recipe of each cell, which also runs alone
+outputs/<grid>/logs/<cell>.log       output of the commands, appended
 outputs/<grid>/cells.json            cell -> stage -> status, digest, seconds, tokens, error
 """
 
@@ -33,8 +33,8 @@ from .grid import Cell, Grid
 logger = logging.getLogger(__name__)
 
 STAGES = ("dataset", "train", "evaluate")
-# What a stage leaves in outputs/<cell>, the last of which is there once it has finished. The journal of answers stays:
-# an answer is kept under all that it depends on.
+# What a stage writes to outputs/<cell>; the last entry exists once it has finished. The journal of answers is not
+# listed: an answer is kept under all that it depends on, so it never becomes wrong.
 OUTPUTS = {
     "dataset": ["dataset"],
     "train": ["checkpoints", "logs", "adapter"],
@@ -42,18 +42,21 @@ OUTPUTS = {
         f"evaluation/{name}" for name in ("texts.json", "predictions.jsonl", "report.md", "report.html", "scores.json")
     ],
 }
-SAVE_SECONDS = 10  # between two writings of cells.json while a stage runs
-STOP_SECONDS = 60  # that a stage has, once told to stop, to save a checkpoint
+SAVE_SECONDS = 10  # between writes of cells.json while a stage runs
+STOP_SECONDS = 60  # for a stage to save a checkpoint after it was told to stop
 
 
 def run(grid: Grid, launch: Sequence[str] = ()) -> list[str]:
-    """Run what is not finished of each cell, then write the report. Returns the names of the cells that failed.
+    """Run the unfinished stages of each cell, then write the report.
 
     Args:
-        launch: options of `accelerate launch`, with which the adapters are trained.
+        launch: options of `accelerate launch` for training.
+
+    Returns:
+        the names of the cells that failed.
 
     Raises:
-        UserError: a key of a cell is wrong, a benchmark can't be read, or the study is being run already.
+        UserError: a key of a cell is wrong, a benchmark can't be read, or the study is already running.
     """
     check(grid.recipe(cell) for cell in grid.cells)
     with _alone(grid.output_dir):
@@ -61,10 +64,10 @@ def run(grid: Grid, launch: Sequence[str] = ()) -> list[str]:
 
 
 def check(recipes: Iterable[Recipe]) -> None:
-    """Refuse, before anything is run, what build_ra_dataset.py and evaluate_ner.py would refuse of all cells.
+    """Check, before anything runs, what `build` and `evaluate` would refuse in every cell.
 
     Raises:
-        UserError: see above.
+        UserError: a check fails.
     """
     from ..corpora.benchmarks import load_benchmark
     from ..evaluation.example_pools import ExamplePools, check_settings
@@ -82,11 +85,11 @@ def check(recipes: Iterable[Recipe]) -> None:
         for name in pools.config.benchmarks:
             benchmark = load_benchmark(name, pools.recipe.language)
             for setting in pools.config.settings:
-                pools.examples(setting, benchmark, [])  # whether there is a pool that does not hold the test part
+                pools.examples(setting, benchmark, [])  # raises if there is no pool, or if it contains test passages
 
 
 class Study:
-    """The cells of a grid and how far each is, as cells.json tells."""
+    """The cells of a grid, and their progress as in cells.json."""
 
     def __init__(self, grid: Grid, launch: Sequence[str] = ()):
         self.grid, self.launch = grid, launch
@@ -119,7 +122,7 @@ class Study:
         return failed
 
     def _stages(self, cell: Cell) -> Sequence[str]:
-        """A cell that asks another one's adapter has nothing to build or train."""
+        """A cell that evaluates another cell's adapter has nothing to build or train."""
         return STAGES if self.grid.adapters[cell.name] == cell.name else STAGES[2:]
 
     def _log(self, name: str) -> Path:
@@ -129,7 +132,7 @@ class Study:
         write_text(self.path, json.dumps(self.state, indent=1, ensure_ascii=False) + "\n")
 
     def digest(self, cell: Cell, stage: str) -> str:
-        """Of all that a stage's outcome depends on: another digest, and it has to be run again."""
+        """A digest of everything that a stage's outcome depends on. If it changes, the stage runs again."""
         recipe = self.grid.recipe(cell)
         sections = recipe.sections
         parts: list[object] = [recipe.language, sections["dataset"]]
@@ -146,7 +149,7 @@ class Study:
         return is_there and entry.get("status") == "done" and entry["digest"] == self.digest(cell, stage)
 
     def _run_stage(self, cell: Cell, stage: str, entry: dict[str, Any]) -> None:
-        """Run a script to its end and note how it went. An interrupted stage of the same digest goes on."""
+        """Run a command to its end and record the result. An interrupted stage with the same digest resumes."""
         digest = self.digest(cell, stage)
         if entry.get("digest") != digest or entry.get("status") == "done":
             for later in self._stages(cell)[self._stages(cell).index(stage) :]:
@@ -163,7 +166,7 @@ class Study:
         log.parent.mkdir(parents=True, exist_ok=True)
         start = log.stat().st_size if log.exists() else 0
         with log.open("a", encoding="utf-8") as file:
-            _lock(file)  # held until the last process that writes to it has ended
+            _lock(file)  # held until the last process that writes to it ends
             process = subprocess.Popen(self._command(cell, stage), stdout=file, stderr=file, process_group=0)
         entry["process_group"] = process.pid
         try:
@@ -190,19 +193,19 @@ class Study:
         recipe = str(self.grid.recipe_path(cell))
         if stage != "train":
             return [sys.executable, "-m", "ra_ner", "build" if stage == "dataset" else "evaluate", recipe]
-        # `--quiet` leaves the script's own error the last word in the log.
+        # `--quiet` makes the command's own error the last line of the log.
         launcher = [sys.executable, "-m", "accelerate.commands.launch", "--quiet", *self.launch]
         return [*launcher, "-m", "ra_ner", "train", recipe, "--resume_from_checkpoint", "true"]
 
     def _stop_orphans(self) -> None:
-        """Stop what a killed run has left behind: its stage went on writing."""
+        """Stop the stage that a killed run left behind, which is still writing."""
         for name, stages in self.state.items():
             for entry in stages.values():
                 if group := entry.pop("process_group", None):
                     _stop(group, self._log(name))
 
     def _time_left(self, plan: Sequence[tuple[Cell, str]]) -> str:
-        """How long the stages of a plan will take, as those took that are finished: of the same group, else of all."""
+        """Estimate the time of a plan from finished stages: of the same group if there are any, else of all."""
         group = {cell.name: cell.group for cell in self.grid.cells}
         took: dict[object, list[float]] = {}
         for name, stages in self.state.items():
@@ -216,13 +219,13 @@ class Study:
                 continue
             alike = took.get((stage, cell.group)) or took.get(stage)
             if not alike:
-                return ""  # not known before the first cell is finished
+                return ""  # unknown before the first cell is finished
             spent = self.state.get(cell.name, {}).get(stage, {}).get("seconds", 0)
             seconds += max(mean(alike) - spent, 0)
         return f", about {seconds / 60:.0f} min left"
 
     def _report(self) -> None:
-        from .report import write  # which imports more than a refused grid has to wait for
+        from .report import write  # imports more than a refused grid should wait for
 
         known = {
             "train_tokens": ("train", "tokens"),
@@ -237,7 +240,9 @@ class Study:
                 cost: stages[stage][key] for cost, (stage, key) in known.items() if key in stages.get(stage, {})
             }
         write(self.grid.output_dir, self.grid.cells, costs, self.grid.axes)
-        logger.info(f"{self.grid.output_dir}: report.md, report.html, results.csv, figures")
+        logger.info(
+            f"report: {self.grid.output_dir}/report.html (for a browser); report.md, results.csv and figures beside it"
+        )
 
 
 def _remove(paths: Iterable[Path]) -> None:
@@ -250,16 +255,16 @@ def _remove(paths: Iterable[Path]) -> None:
 
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
-    """Hold the study for this process."""
+    """Lock the study for this process."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / ".lock").open("w") as file:
         if not _lock(file):
-            raise UserError(f"{folder}: this study is being run by another process; wait for it, or stop that one")
+            raise UserError(f"{folder}: another process is running this study; wait for it or stop it")
         yield
 
 
 def _lock(file: TextIO) -> bool:
-    """Lock an open file for this process and those that inherit it; whether it was free."""
+    """Lock an open file for this process and its children. Returns False if another process holds the lock."""
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -268,9 +273,9 @@ def _lock(file: TextIO) -> bool:
 
 
 def _stop(process_group: int, log: Path) -> None:
-    """Have the processes of a group that write to a log end, and wait for them; training saves a checkpoint first.
+    """Stop the processes of a group, and wait for them. Training saves a checkpoint first.
 
-    `accelerate launch` ends before the training that it launched, so the lock on the log tells when all have.
+    `accelerate launch` ends before the training that it launched, so the lock on the log shows when all have ended.
     """
     with log.open("a", encoding="utf-8") as file:
         for number in (signal.SIGTERM, signal.SIGKILL):
@@ -284,7 +289,7 @@ def _stop(process_group: int, log: Path) -> None:
 
 
 def _last_words(log: Path, start: int) -> str:
-    """Why a script ended: its last line with an error of ours, else the last line, of what it wrote from `start` on."""
+    """Why a command ended: its last error line, else its last line, of what it wrote from `start` on."""
     with log.open("rb") as file:
         file.seek(start)
         text = file.read().decode("utf-8", errors="replace")

@@ -1,7 +1,7 @@
-"""Stopping and resuming: which checkpoint a run goes on from, and a last one when the job is told to stop.
+"""Stopping and resuming: which checkpoint a run resumes from, and a last checkpoint when the job is told to stop.
 
-checkpoints/checkpoint-10  checkpoint-20   written by the Trainer; whole where ra_it.json is in it
-checkpoints/last                           names the newest whole one of this run, checkpoint-0 before there is one
+checkpoints/checkpoint-10  checkpoint-20   written by the Trainer; complete if it contains ra_it.json
+checkpoints/last                           names the newest complete one of this run; checkpoint-0 before the first
 """
 
 import json
@@ -31,27 +31,29 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# Facts of ra_it.json that a checkpoint and a run that goes on from it share, and what to do where they don't.
+# Facts that must be equal in a checkpoint and a run that resumes from it, and what to do if they differ.
 MUST_MATCH = {
-    "base_revision": "name that one by `model_revision`",
-    "dataset_revision": "name that one by `dataset_revision`, or build the same dataset again",
+    "base_revision": "name that revision with `model_revision`",
+    "dataset_revision": "name that revision with `dataset_revision`, or build the same dataset again",
     "effective_batch_size": "change `gradient_accumulation_steps` or the number of processes",
 }
-# What is fetched of a Hub checkpoint. The optimizer, the schedule and the random states are pickles of torch, which the
-# Trainer reads with `weights_only=True` (transformers 5.23): tensors and numbers, no code. Other pickles stay there.
+# Files that are fetched of a Hub checkpoint. Optimizer, schedule and random states are pickles of torch, which the
+# Trainer reads with `weights_only=True` (transformers 5.23): tensors and numbers, no code. Other pickles are left.
 CHECKPOINT_FILES = ["*.json", "*.safetensors", "*.jinja", "optimizer.pt", "scheduler.pt", "scaler.pt", "rng_state*.pth"]
 ANSWER_SECONDS = 10  # batch systems and torchrun send SIGKILL 30 s after SIGTERM
 
 
 def find(args: TrainingArguments, facts: dict) -> str | None:
-    """The checkpoint to go on from, None to start afresh.
+    """The checkpoint to resume from, None to start afresh.
 
-    `args.resume_from_checkpoint` is `true` or `last` for the newest whole one of `args.output_dir`, if there is any; a
-    checkpoint's folder; or a Hub id or id@revision whose repo holds `last-checkpoint` or `checkpoint-N`, written by the
-    Trainer's `hub_strategy`. `facts` of this run are compared with the checkpoint's.
+    Args:
+        args: `resume_from_checkpoint` is `true` or `last` for the newest complete checkpoint of `output_dir`, if there
+            is one; a folder; or a Hub id or id@revision with `last-checkpoint` or `checkpoint-N`, as the Trainer's
+            `hub_strategy` pushes them.
+        facts: facts about this run, which are compared with the checkpoint's.
 
     Raises:
-        UserError: there is no such checkpoint, it is of another run, or some process can't see it.
+        UserError: there is no such checkpoint, it belongs to another run, or some process can't see it.
     """
     wanted, folder = args.resume_from_checkpoint, Path(args.output_dir)
     if wanted is None or wanted.lower() == "false":
@@ -68,7 +70,7 @@ def find(args: TrainingArguments, facts: dict) -> str | None:
 
 
 def begin(args: TrainingArguments, checkpoint: str | None) -> None:
-    """Point `last` to where the run goes on from: other checkpoints in its folder are of an earlier run."""
+    """Point `last` to where the run starts: other checkpoints in its folder belong to an earlier run."""
     if args.should_save:
         folder = Path(args.output_dir)
         is_here = checkpoint is not None and Path(checkpoint).parent.resolve() == folder.resolve()
@@ -77,13 +79,15 @@ def begin(args: TrainingArguments, checkpoint: str | None) -> None:
 
 def _check(checkpoint: Path, facts: dict) -> None:
     if not (checkpoint / "trainer_state.json").is_file():
-        raise UserError(f"{checkpoint} holds no trainer_state.json, so it is no checkpoint; name a folder checkpoint-N")
+        raise UserError(
+            f"{checkpoint} has no trainer_state.json, so it is not a checkpoint; name a folder checkpoint-N"
+        )
     theirs = _facts(checkpoint)
-    for key, way_out in MUST_MATCH.items():
+    for key, hint in MUST_MATCH.items():
         if theirs.get(key, facts[key]) != facts[key]:
             raise UserError(
-                f"{checkpoint} was trained with {key} {theirs[key]}, this run has {facts[key]}, so it can't go on from "
-                f"there: {way_out}, or start afresh without `resume_from_checkpoint`"
+                f"{checkpoint} was trained with {key} {theirs[key]} and this run has {facts[key]}, so it can't be "
+                f"resumed: {hint}, or start afresh without `resume_from_checkpoint`"
             )
 
 
@@ -92,7 +96,7 @@ def _step(name: str) -> int:
 
 
 def _last(folder: Path) -> int | None:
-    """The step of the newest whole checkpoint of the run that writes to this folder, None before it has begun."""
+    """The step of the newest complete checkpoint of the run in this folder, None before it has begun."""
     file = folder / "last"
     return _step(file.read_text(encoding="utf-8").strip()) if file.is_file() else None
 
@@ -104,7 +108,7 @@ def _newest(folder: Path, say_what_is_skipped: bool) -> Path | None:
             whole.append(checkpoint)
         elif say_what_is_skipped:
             logger.info(
-                f"{checkpoint}: skipped, it was not written to its end or is of an earlier run; name it to use it"
+                f"{checkpoint}: skipped, because it is incomplete or belongs to an earlier run; name it to use it"
             )
     return max(whole, key=lambda checkpoint: _step(checkpoint.name), default=None)
 
@@ -119,20 +123,20 @@ def _fetch(wanted: str) -> Path:
         name = "last-checkpoint" if "last-checkpoint" in folders else max(numbered, key=_step, default=None)
         if name is None:
             raise UserError(
-                f"{wanted} holds no checkpoint (last-checkpoint/ or checkpoint-N/); an adapter alone can't be resumed, "
-                "as its optimizer was not kept"
+                f"{wanted} has no checkpoint (last-checkpoint/ or checkpoint-N/); an adapter alone can't be resumed, "
+                "because its optimizer state is missing"
             )
         if not {f"{name}/adapter_model.safetensors", f"{name}/optimizer.pt", f"{name}/scheduler.pt"} <= files:
             raise UserError(
-                f"{wanted}: {name} can't be resumed from the Hub, for it was written under FSDP or ZeRO, with "
-                "`save_only_model`, or as pickles: copy the folder to this machine if you trust it, and name that"
+                f"{wanted}: {name} can't be resumed from the Hub: it was written under FSDP or ZeRO, with "
+                "`save_only_model`, or as pickles. If you trust it, copy the folder to this machine and name that"
             )
         patterns = [f"{name}/{pattern}" for pattern in CHECKPOINT_FILES]
         return Path(snapshot_download(repo_id, revision=repo.sha, allow_patterns=patterns)) / name
 
 
 def _facts(checkpoint: Path) -> dict:
-    """What a checkpoint tells of the run that wrote it; one that is not of this project, the base's commit at most."""
+    """Facts about the run that wrote a checkpoint. Of other projects only the commit of the base model is known."""
     file = checkpoint / "ra_it.json"
     if file.is_file():
         return json.loads(file.read_text(encoding="utf-8"))
@@ -142,7 +146,7 @@ def _facts(checkpoint: Path) -> dict:
 
 
 def mark_last(trainer: "Trainer", facts: dict) -> None:
-    """Called by every process once it has written its part of a checkpoint: it is whole now, and older ones can go."""
+    """Mark a checkpoint as complete, and remove older ones. Every process calls this after writing its part."""
     trainer.accelerator.wait_for_everyone()
     args = trainer.args
     if args.should_save:
@@ -155,10 +159,10 @@ def mark_last(trainer: "Trainer", facts: dict) -> None:
 
 
 class _StopOnSigterm(TrainerCallback):
-    """After the micro-batch in which any process was told to stop, all save a checkpoint and exit with status 143.
+    """When any process is told to stop, all save a checkpoint after their micro-batch and exit with status 143.
 
-    `enable_jit_checkpoint` of transformers 5.23 can't do it: it waits three seconds before it looks, lets each process
-    stop by itself, so that the others wait for it for ever, and returns as if all had been trained.
+    `enable_jit_checkpoint` of transformers 5.23 is not enough: it waits three seconds before it reacts, stops each
+    process on its own, so that the others wait forever, and returns as if training had finished.
     """
 
     def __init__(self, trainer: "Trainer"):
@@ -168,14 +172,14 @@ class _StopOnSigterm(TrainerCallback):
         self.saved_step = 0
 
     def watch(self, signals: int) -> None:
-        """Wait in a thread of its own for SIGTERM, one of the bytes that come out of the pipe `signals`."""
+        """Wait for SIGTERM in a thread. Signal numbers arrive as bytes from the pipe `signals`."""
         with os.fdopen(signals, "rb", buffering=0) as pipe:
             while (number := pipe.read(1)) != bytes([signal.SIGTERM]):
                 if not number:
                     return
         self.told = True
         if not self.answered.wait(ANSWER_SECONDS):
-            logger.info(f"SIGTERM: no answer in {ANSWER_SECONDS} s, so no checkpoint is saved")
+            logger.info(f"SIGTERM: no micro-batch ended within {ANSWER_SECONDS} s, so no checkpoint is saved")
             os._exit(128 + signal.SIGTERM)
 
     def _anyone_told(self) -> bool:
@@ -190,12 +194,12 @@ class _StopOnSigterm(TrainerCallback):
 
     def on_step_end(self, args, state, control, **kwargs) -> None:
         if self._anyone_told():
-            control.should_save = True  # by the Trainer, after it has logged the step
+            control.should_save = True  # the Trainer saves after it has logged the step
 
     def on_save(self, args, state, control, **kwargs) -> None:
         self.saved_step = state.global_step
         if self.answered.is_set():
-            logger.info(f"\nSIGTERM: stopped after step {state.global_step}; go on by `--resume_from_checkpoint last`")
+            logger.info(f"SIGTERM: stopped after step {state.global_step}; resume with `--resume_from_checkpoint last`")
             sys.exit(128 + signal.SIGTERM)
 
     def _save_if_told(self, args, state, control, **kwargs) -> None:
@@ -209,13 +213,13 @@ class _StopOnSigterm(TrainerCallback):
 
 @contextmanager
 def saved_on_sigterm(trainer: "Trainer") -> Iterator[None]:
-    """Within this context SIGTERM to any process saves a checkpoint and ends all of them with status 143.
+    """Within this context SIGTERM to any process saves a checkpoint and ends all processes with status 143.
 
-    If they don't come to the end of a micro-batch together within ten seconds, they exit without one.
+    If they don't finish a micro-batch within ten seconds, they exit without a checkpoint.
     """
     callback = _StopOnSigterm(trainer)
     trainer.add_callback(callback)
-    # A handler in Python would not run while this process waits for another that hangs; the pipe is written to at once.
+    # A Python handler would not run while this process waits for another one; the pipe is written to at once.
     out, into = os.pipe()
     os.set_blocking(into, False)
     threading.Thread(target=callback.watch, args=(out,), daemon=True).start()

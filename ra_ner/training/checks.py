@@ -1,4 +1,4 @@
-"""What is checked of tokenised rows before the first training step. Each finding is fatal and names the way out."""
+"""Checks of tokenised rows before the first training step. Each failure ends the run and says what to do."""
 
 import logging
 from collections.abc import Callable, Collection, Iterable
@@ -14,14 +14,17 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-Sizes = list[tuple[int, int]]  # for each row its number of tokens, and how many of them are trained
+Sizes = list[tuple[int, int]]  # tokens, and trained tokens, of each row
 
 
 def check(trainer: "SFTTrainer", max_length: int | None, on_overflow: Literal["error", "drop_row"]) -> dict[str, Sizes]:
-    """Check all rows of a trainer, drop those over `max_length` if `on_overflow` says so, and return their sizes.
+    """Check all rows of a trainer, and drop rows over `max_length` if `on_overflow` says so.
+
+    Returns:
+        the sizes of the rows of each split.
 
     Raises:
-        UserError: what any of the checks below finds.
+        UserError: one of the checks below fails.
     """
     tokenizer = trainer.processing_class
     check_vocabulary(len(tokenizer), trainer.model.get_input_embeddings().num_embeddings)
@@ -31,7 +34,7 @@ def check(trainer: "SFTTrainer", max_length: int | None, on_overflow: Literal["e
     def checked(dataset: "Dataset", split: str) -> "tuple[Dataset, Sizes]":
         rows = dataset.select_columns(["input_ids", "labels"])
         sizes = check_rows(rows, split, stop_ids, tokenizer.bos_token_id)
-        # One row in many: what can go wrong here is the template's fault, not the text's.
+        # A sample is enough: what can go wrong here depends on the template, not on the text.
         spread = dataset.select(range(0, len(dataset), -(-len(dataset) // 1000)))
         check_prompts(spread, split, lambda prompt: prompt_ids(tokenizer, prompt))
         fit = rows_that_fit([tokens for tokens, _ in sizes], split, max_length, on_overflow)
@@ -49,22 +52,28 @@ def check(trainer: "SFTTrainer", max_length: int | None, on_overflow: Literal["e
 
 
 def check_vocabulary(tokenizer_size: int, embedding_size: int) -> None:
-    """A token id beyond the embedding would crash the first step that meets it, or silently read other memory."""
+    """Check that all token ids are within the embedding; others would crash a step, or read other memory.
+
+    Raises:
+        UserError: the tokenizer has more tokens than the embedding.
+    """
     if tokenizer_size > embedding_size:
         raise UserError(
-            f"the tokenizer has {tokenizer_size} tokens, the model's embedding {embedding_size}: they do not belong "
-            "together; name the model that the tokenizer came with, or resize the embedding and save the model"
+            f"the tokenizer has {tokenizer_size} tokens, the model's embedding only {embedding_size}: name the model "
+            "that the tokenizer belongs to, or resize the embedding and save the model"
         )
 
 
 def check_rows(
     rows: Iterable[dict[str, list[int]]], split: str, stop_ids: Collection[int], bos_id: int | None
 ) -> Sizes:
-    """Check rows of `input_ids` and `labels` (-100 where nothing is trained), as the trainer will see them.
+    """Check rows of `input_ids` and `labels` (-100 where nothing is trained), as the trainer sees them.
+
+    Args:
+        stop_ids: tokens at which generation stops.
 
     Raises:
-        UserError: a row has no trained token, begins with two BOS tokens, or has an answer that does not end in a token
-            of `stop_ids`, at which generation stops.
+        UserError: a row has no trained token, begins with two BOS tokens, or has an answer without a stop token.
     """
     sizes = []
     for number, row in enumerate(rows, 1):
@@ -73,17 +82,17 @@ def check_rows(
         if bos_id is not None and ids[:2] == [bos_id, bos_id]:
             raise UserError(
                 f"{where} begins with two BOS tokens: the chat template writes one and the tokenizer adds another; "
-                "remove one of them"
+                "remove one of the two"
             )
         answers = trained_runs(labels)
         if not answers:
             raise UserError(
                 f"{where} has no trained token: it has no answer, or the chat template has no generation marks around "
-                "the assistant's turns; mend the dataset or the template"
+                "the assistant's turns; correct the dataset or the template"
             )
         if any(stop_ids.isdisjoint(answer) for answer in map(frozenset, answers)):
             raise UserError(
-                f"{where} has an answer whose end-of-turn token is not trained or is no stop token, so the model would "
+                f"{where} has an answer whose end-of-turn token is not trained or not a stop token, so the model would "
                 "never stop: set `eos_token` to the token that ends a turn, and put it inside the template's "
                 "generation marks"
             )
@@ -92,25 +101,28 @@ def check_rows(
 
 
 def check_prompts(rows: Iterable[dict], split: str, prompt_ids: Callable[[list[Message]], list[int]]) -> None:
-    """Check that what evaluation asks, `prompt_ids` of a row's `prompt`, is what the row's `input_ids` begin with.
+    """Check that a row's `input_ids` begin with its prompt as evaluation renders it.
+
+    Args:
+        prompt_ids: renders a prompt as evaluation does.
 
     Raises:
-        UserError: it is not, so the model would be asked in a way that it was not trained on.
+        UserError: they don't, so the model would be asked differently than it was trained.
     """
     for row in rows:
         asked = prompt_ids(row["prompt"])
         if row["input_ids"][: len(asked)] != asked:
             raise UserError(
                 f"{split} row {row['id']!r} does not begin with the prompt that evaluation asks: the chat template "
-                "opens an answer otherwise than it renders a given one (a think block, say); name another template by "
-                "`chat_template_path`, see docs/chat_templates.md"
+                "starts a new answer differently from a given one (with a think block, for example); name another "
+                "template with `chat_template_path`, see docs/chat_templates.md"
             )
 
 
 def rows_that_fit(
     lengths: list[int], split: str, max_length: int | None, on_overflow: Literal["error", "drop_row"]
 ) -> list[int]:
-    """Indices of the rows of at most `max_length` tokens. None is ever cut.
+    """Indices of the rows with at most `max_length` tokens. Rows are never truncated.
 
     Raises:
         UserError: a row is longer and `on_overflow` is error, or no row fits.
@@ -118,7 +130,7 @@ def rows_that_fit(
     fit = [i for i, length in enumerate(lengths) if max_length is None or length <= max_length]
     too_long = len(lengths) - len(fit)
     if too_long and (on_overflow == "error" or not fit):
-        drop = ", drop them by `on_overflow: drop_row`" if fit else ""
+        drop = ", drop them with `on_overflow: drop_row`" if fit else ""
         raise UserError(
             f"{too_long} of {len(lengths)} {split} rows are longer than `max_length: {max_length}` tokens and would "
             f"lose answers; the longest has {max(lengths)}: raise `max_length`{drop}, or build the dataset with "
@@ -128,7 +140,7 @@ def rows_that_fit(
 
 
 def trained_runs(labels: list[int]) -> list[list[int]]:
-    """The stretches of a row that are trained, one for each answer: labels without -100, cut where it stands."""
+    """The trained runs of a row, one for each answer: labels without -100, split where it stands."""
     runs: list[list[int]] = [[]]
     for label in labels:
         if label != -100:

@@ -1,7 +1,7 @@
-"""What a distributed set-up asks of a recipe, checked before a model is loaded. Each finding names the way out.
+"""Checks that a recipe fits its distributed set-up, before a model is loaded. Each failure says what to do.
 
-How many processes train, and what they share out among themselves, is the launcher's choice (accelerate_configs/); a
-recipe says what is trained. See docs/training.md.
+The launcher decides how many processes train and what they shard (accelerate_configs/); the recipe decides what is
+trained. See docs/training.md.
 """
 
 import os
@@ -16,32 +16,32 @@ from ..errors import UserError
 
 
 def check(model_args: ModelConfig, args: SFTConfig) -> None:
-    """Refuse what can't be trained under the launcher's set-up.
+    """Check the recipe against the launcher's set-up.
 
     Raises:
-        UserError: the recipe and the set-up do not fit.
+        UserError: they do not fit.
     """
     if args.fsdp or args.deepspeed:
         raise UserError(
-            "`fsdp` and `deepspeed` are no keys of a recipe: delete them, and choose the set-up by "
+            "`fsdp` and `deepspeed` are not keys of a recipe: delete them, and choose the set-up with "
             "`accelerate launch --config_file accelerate_configs/...`"
         )
     fsdp = parse_flag_from_env("ACCELERATE_USE_FSDP")
     zero_stage = args.deepspeed_plugin.zero_stage if args.deepspeed_plugin else 0
     state = args.distributed_state
-    # accelerate 1.15 would train on without a word, each process with the whole model.
+    # accelerate 1.15 would silently train in each process with the whole model.
     if (fsdp or zero_stage) and state.distributed_type in (DistributedType.NO, DistributedType.MULTI_CPU):
         raise UserError(
-            "FSDP and ZeRO share a model out over several GPUs, and this run has none to share it with: launch it by "
+            "FSDP and ZeRO shard a model over several GPUs, and this run has a single device: launch it with "
             "accelerate_configs/single_gpu.yaml or cpu.yaml"
         )
     if args.n_gpu > 1:
         raise UserError(
-            f"one process sees {args.n_gpu} GPUs and can use one: use all by `accelerate launch --config_file "
-            f"accelerate_configs/ddp.yaml --num_processes {args.n_gpu}`, or hide the others by CUDA_VISIBLE_DEVICES=0"
+            f"one process sees {args.n_gpu} GPUs and can use one: use all with `accelerate launch --config_file "
+            f"accelerate_configs/ddp.yaml --num_processes {args.n_gpu}`, or hide the others with CUDA_VISIBLE_DEVICES=0"
         )
     if state.num_processes > 1 and "device_map" in (args.model_init_kwargs or {}):
-        raise UserError("`device_map` can't be used by several processes: each loads a model of its own; delete it")
+        raise UserError("`device_map` can't be used with several processes, which each load a model; delete it")
     if fsdp:
         _check_fsdp(args)
     if fsdp or zero_stage == 3:
@@ -55,7 +55,7 @@ def _check_fsdp(args: SFTConfig) -> None:
         raise UserError("the adapter would not be saved: write `fsdp_state_dict_type: FULL_STATE_DICT`")
     if args.activation_checkpointing and parse_flag_from_env("FSDP_ACTIVATION_CHECKPOINTING"):
         raise UserError(
-            "activations would be checkpointed twice: write `fsdp_activation_checkpointing: false`, the recipe's "
+            "activations would be checkpointed twice: write `fsdp_activation_checkpointing: false`; the recipe's "
             "`activation_checkpointing` decides"
         )
     # "does not have a sharding strategy registered" in the first step (bitsandbytes 0.50, torch 2.13).
@@ -65,22 +65,22 @@ def _check_fsdp(args: SFTConfig) -> None:
 
 
 def _check_sharded_quantisation(model_args: ModelConfig) -> None:
-    """4-bit weights can be shared out where they are packed into the number format of the other weights.
+    """4-bit weights can be sharded only if they are packed in the number format of the other weights.
 
-    Source: peft, docs/source/accelerate/fsdp.md and deepspeed.md. Packed into bytes, accelerate 1.15 leaves them whole
-    on every GPU.
+    Source: peft, docs/source/accelerate/fsdp.md and deepspeed.md. If they are packed as bytes, accelerate 1.15 keeps
+    all of them on every GPU.
     """
     if model_args.load_in_8bit:
-        raise UserError("8-bit weights can't be shared out over GPUs: write `load_in_4bit: true`, or use ddp.yaml")
+        raise UserError("8-bit weights can't be sharded over GPUs: write `load_in_4bit: true`, or use ddp.yaml")
     if model_args.load_in_4bit and model_args.bnb_4bit_quant_storage != model_args.dtype:
         raise UserError(
-            f"the 4-bit base can't be shared out over GPUs: write `bnb_4bit_quant_storage: {model_args.dtype}`, equal "
+            f"the 4-bit base can't be sharded over GPUs: write `bnb_4bit_quant_storage: {model_args.dtype}`, equal "
             "to `dtype`, or use ddp.yaml"
         )
 
 
 def quiet_other_processes(args: SFTConfig) -> None:
-    """Leave progress bars and warnings to the main process of each machine."""
+    """Show progress bars and warnings only in the main process of each machine."""
     if args.local_process_index == 0:
         return
     datasets.disable_progress_bars()

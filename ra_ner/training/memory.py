@@ -1,21 +1,21 @@
-"""How much memory training takes on one device, estimated from the base model's config: no weights are fetched.
+"""Estimate of the memory that training needs on one device, from the base model's config. No weights are fetched.
 
-    weights      quantised linear layers: 4 bits a weight and a scale for each block of 64, or 8 bits and a scale for
-                 each row; all other parameters (embeddings, head, norms) in `dtype`
-    adapter      trained parameters: the value, its gradient and AdamW's two moments, in bfloat16 on a quantised base
-                 (TRL casts them), else in float32
-    activations  what the forward pass keeps for the backward pass, and what works beside it. For t tokens, in bytes:
-                 a layer keeps t * (12 h + 4 a + 4 kv + 8 i), where h is the hidden size, a and kv are the widths of
-                 the queries and of the keys, i is the intermediate size: two norms in float32, and in 16 bits their
-                 outputs, queries, keys, values, the attention's output, and four tensors of the MLP; norms of queries
-                 and keys add t * (4 a + 4 kv), an adapter in float32 copies of its inputs, t * 8 h. With activation
-                 checkpointing all layers keep their input alone, t * 2 h each, and one at a time is computed again.
-                 Beside it work three gradients of the MLP's width (t * 6 i), the last norm (t * 6 h), the largest
-                 weight in 16 bits, and a tile of logits in 16 bits (trl 1.16: of at most 4,096 tokens and 32,768
-                 words; without Triton, as on a CPU, it takes about twenty times that).
+    weights      Quantised linear layers: 4 bits for each weight and a scale for each block of 64, or 8 bits and a
+                 scale for each row. All other parameters (embeddings, head, norms) in `dtype`.
+    adapter      Value, gradient and AdamW's two moments of each trained parameter: in bfloat16 on a quantised base
+                 (TRL casts them), else in float32.
+    activations  What the forward pass keeps for the backward pass, and temporary tensors. For t tokens, in bytes, a
+                 layer keeps t * (12 h + 4 a + 4 kv + 8 i). h is the hidden size, a and kv are the widths of queries
+                 and keys, i is the intermediate size. The terms are two norms in float32, and in 16 bits the outputs
+                 of the norms, queries, keys, values, the attention's output and four tensors of the MLP. Norms of
+                 queries and keys add t * (4 a + 4 kv); an adapter in float32 adds copies of its inputs, t * 8 h.
+                 With activation checkpointing each layer keeps only its input, t * 2 h, and one layer at a time is
+                 computed again. Temporary tensors are three gradients of the MLP's width (t * 6 i), the last norm
+                 (t * 6 h), the largest weight in 16 bits, and a tile of logits in 16 bits (trl 1.16: at most 4,096
+                 tokens and 32,768 words; without Triton, as on a CPU, about twenty times that).
 
-True of Llama-like decoders with LoRA on all linear layers, no dropout, and an attention that keeps no t x t matrix.
-What the runtime takes for itself (CUDA context, fragments) comes on top; `RUNTIME` stands for it.
+The formula holds for Llama-like decoders with LoRA on all linear layers, without dropout, and with attention that keeps
+no t x t matrix. `RUNTIME` is added for the CUDA context and fragmentation.
 """
 
 import copy
@@ -46,21 +46,21 @@ class Memory:
 
 
 def gpu_for(total: int) -> int | None:
-    """Size in GB of the smallest usual GPU of which `total` bytes take at most 85%, None if they take more of all."""
+    """Memory in GB of the smallest common GPU that `total` bytes fill to at most 85%, None if none is large enough."""
     return next((size for size in GPU_SIZES if total <= 0.85 * size * GB), None)
 
 
 def estimate(config: "PretrainedConfig", model_args: "ModelConfig", tokens: int, eval_tokens: int = 0) -> Memory | None:
-    """Memory of a training step on a batch of `tokens` tokens (padding included), on the model of a config.
+    """Estimate the memory of a training step.
 
     Args:
-        config: the base model's config.
+        config: the config of the base model.
         model_args: quantisation, number format and adapter.
-        tokens: rows a device takes at once, times their length.
-        eval_tokens: the same in evaluation, which keeps nothing but works on one layer.
+        tokens: tokens of a batch on one device, padding included.
+        eval_tokens: the same in evaluation, which needs temporary tensors only.
 
     Returns:
-        None for an architecture that the formula does not know.
+        None for an architecture that the formula does not cover.
     """
     import torch
     from accelerate import init_empty_weights
@@ -71,11 +71,11 @@ def estimate(config: "PretrainedConfig", model_args: "ModelConfig", tokens: int,
 
     if type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING or not hasattr(config.get_text_config(), "intermediate_size"):
         return None
-    config = copy.deepcopy(config)  # quantisation is noted in it
+    config = copy.deepcopy(config)  # quantisation is recorded in it
     quantization = get_quantization_config(model_args)
     dtype = (config.dtype if model_args.dtype in ("auto", None) else getattr(torch, model_args.dtype)) or torch.float32
     with init_empty_weights():
-        # Not by `from_config`, which under ZeRO-3 would be a collective call.
+        # `from_config` would be a collective call under ZeRO-3.
         model = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)](config)
     model.tie_weights()
     if quantization:
@@ -105,7 +105,7 @@ def estimate(config: "PretrainedConfig", model_args: "ModelConfig", tokens: int,
 
 
 def _bytes(parameter, nested: bool, itemsize: int) -> int:
-    """Bytes of a parameter on the device, of a quantised one with its scales (bitsandbytes 0.50)."""
+    """Bytes of a parameter on the device, with the scales of a quantised one (bitsandbytes 0.50)."""
     import bitsandbytes as bnb
 
     count = parameter.numel()

@@ -1,4 +1,4 @@
-"""What a run is about to do: a row with what is trained marked, lengths, steps, memory. No weights are needed."""
+"""Description of a run before it starts: a row with trained tokens marked, lengths, steps, memory. Needs no weights."""
 
 import math
 import os
@@ -23,7 +23,7 @@ QUANTILES = (0, 0.25, 0.5, 0.75, 0.95, 1)
 
 
 def dummy_model(base_config: "PretrainedConfig", model_args: "ModelConfig") -> "PreTrainedModel":
-    """A model of a few kilobytes with the base's vocabulary and stop tokens: TRL makes the same rows for it."""
+    """A model of a few kilobytes with the vocabulary and stop tokens of the base, for which TRL makes the same rows."""
     from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM
 
     text = base_config.get_text_config()
@@ -37,7 +37,9 @@ def dummy_model(base_config: "PretrainedConfig", model_args: "ModelConfig") -> "
             eos_token_id=text.eos_token_id,
         )
     )
-    with suppress(OSError):  # a base without one; the model made it from its config, as transformers does for the base
+    with suppress(
+        OSError
+    ):  # the base has none: the dummy model made it from its config, as transformers does for the base
         model.generation_config = GenerationConfig.from_pretrained(
             model_args.model_name_or_path, revision=model_args.model_revision
         )
@@ -51,14 +53,14 @@ def describe(
     model_args: "ModelConfig",
     with_row: bool,
 ) -> str:
-    """Lines for people: rows, steps and an estimate of the memory; `with_row` a row and more figures.
+    """Rows, steps and an estimate of the memory, as text.
 
     Args:
-        trainer: of the base model or of a stand-in, with the rows that it will train on.
-        sizes: of the rows of each split.
-        base_config: the base model's config.
+        trainer: of the base model or of a dummy model, with the training rows.
+        sizes: tokens, and trained tokens, of the rows of each split.
+        base_config: the config of the base model.
         model_args: quantisation, number format and adapter.
-        with_row: put the first training row before the lines, with its trained stretches marked.
+        with_row: also show the first training row with its trained tokens marked, and more figures.
     """
     args = trainer.args
     lengths = {split: [tokens for tokens, _ in rows] for split, rows in sizes.items()}
@@ -73,8 +75,8 @@ def describe(
     steps, accumulated = training_steps(len(lengths["train"]), args), args.gradient_accumulation_steps
     batch = args.per_device_train_batch_size * args.world_size * accumulated
     lines = [
-        f"rows     {split_rows}; {sum(lengths['train']):,} tokens an epoch, {trained:,} of them trained",
-        f"steps    {steps:,} of {batch} rows ({args.per_device_train_batch_size} a device x {args.world_size} x "
+        f"rows     {split_rows}; {sum(lengths['train']):,} tokens per epoch, {trained:,} of them trained",
+        f"steps    {steps:,} of {batch} rows ({args.per_device_train_batch_size} per device x {args.world_size} x "
         f"{accumulated} accumulated), about {round(batch * np.mean(lengths['train'])):,} tokens each",
         f"memory   {_memory(memory, args.activation_checkpointing)}",
     ]
@@ -85,7 +87,7 @@ def describe(
         quantiles = zip(QUANTILES, np.quantile(lengths["train"], QUANTILES), strict=True)
         otherwise = not args.activation_checkpointing
         lines = [
-            f"The first training row; what is trained stands between ⟦ and ⟧.\n\n{text}\n",
+            f"The first training row; ⟦ and ⟧ enclose what is trained.\n\n{text}\n",
             lines[0],
             f"lengths  quantiles of train: {', '.join(f'{q:.0%} {round(tokens):,}' for q, tokens in quantiles)} tokens",
             *lines[1:],
@@ -95,7 +97,7 @@ def describe(
 
 
 def training_steps(rows: int, args: "SFTConfig") -> int:
-    """Optimizer steps of a run, as the Trainer counts them once it has built its data loader."""
+    """Optimizer steps of a run, counted as the Trainer does."""
     if args.max_steps > 0:
         return args.max_steps
     rounded = math.floor if args.dataloader_drop_last else math.ceil
@@ -106,9 +108,9 @@ def training_steps(rows: int, args: "SFTConfig") -> int:
 def mark_trained(
     tokenizer: "PreTrainedTokenizerBase", input_ids: list[int], labels: list[int], colour: bool = False
 ) -> str:
-    """A row's text with each trained stretch between `⟦` and `⟧`, and green if `colour`.
+    """A row's text with each trained run between `⟦` and `⟧`, in green if `colour`.
 
-    Control characters are escaped: a text from a corpus must not steer a terminal.
+    Control characters are escaped, because a text from a corpus must not control the terminal.
     """
     opening, closing = (GREEN + "⟦", "⟧" + PLAIN) if colour else ("⟦", "⟧")
     trained = [label != -100 for label in labels]
@@ -132,4 +134,4 @@ def _memory(memory: Memory | None, checkpointing: bool) -> str:
         "runtime": RUNTIME,
     }
     fits = f"fits on a GPU of {gpu_for(total)} GB" if gpu_for(total) else "fits on no single GPU"
-    return f"{total / GB:.1f} GB by estimate ({', '.join(f'{k} {v / GB:.1f}' for k, v in parts.items())}); {fits}"
+    return f"{total / GB:.1f} GB, estimated ({', '.join(f'{k} {v / GB:.1f}' for k, v in parts.items())}); {fits}"

@@ -314,19 +314,19 @@ def test_numbers_without_names_are_refused(tmp_path):
         ('{"id": "1"}\n{"id', "line 2: not JSON .* is needed"),
         ('[\n{"id": "1"},\n{"id"]', "line 3: not JSON"),
         ('{"a": ' + "[" * 100_000, "line 1: not JSON"),
-        ("nothing known", "unknown form. Known: CoNLL text.*ShareGPT.*CLUENER.*CMeEE.*{id, text, entities}"),
-        ('{"txt": "Ada"}', "unknown form. Known: .*"),
-        ("", "it is empty"),
-        ("\n\n", "it is empty"),
+        ("nothing known", "unknown form. Known are CoNLL text.*ShareGPT.*CLUENER.*CMeEE.*{id, text, entities}"),
+        ('{"txt": "Ada"}', "unknown form. Known are .*"),
+        ("", "is empty; a corpus needs"),
+        ("\n\n", "is empty; a corpus needs"),
         (b"\xff\xfe\x00", "can't be read .* UTF-8"),
-        ("EU ORG\nrejects O", "line 1: tag 'ORG' is neither O nor a prefix and a type, such as B-person"),
+        ("EU ORG\nrejects O", "line 1: tag 'ORG' is neither O nor a prefix and a type such as B-person"),
         ("EU O\nrejects B-", "line 2: tag 'B-' is neither"),
-        ("EU O\nrejects", "line 2: a line is a token, white space, and the token's tag"),
-        ("EU O\n EU B-ORG", "line 2: a line is a token"),
-        ("EU O", "no entities in any passage"),
+        ("EU O\nrejects", "line 2: a line must be a token, white space, and the token's tag"),
+        ("EU O\n EU B-ORG", "line 2: a line must be a token"),
+        ("EU O", "no passage has an entity"),
         ([{"tokens": ["Ada"], "tags": ["PER"]}], "row 1: tag 'PER' is neither"),
         ([{"tokens": ["Ada"], "tags": [1]}], "row 1: tag 1 is a number without a name; .* ClassLabel"),
-        ([{"conversations": []}], r"none of its 1 rows is a good ShareGPT"),
+        ([{"conversations": []}], r"none of its 1 rows is a valid ShareGPT"),
         ([{**OWN, "entities": [1]}], "line 1: an entity is"),
         ([{**OWN, "entities": 1}], "line 1: .* entities is a list"),
         ([OWN, {**OWN, "text": " "}], "line 2: the text is empty"),
@@ -398,7 +398,7 @@ def test_numbers_that_a_label_file_names(hub, tmp_path):
     with pytest.raises(UserError, match="row 1: tag 1 is a number without a name"):
         load_corpus("others/readers-tner", "en")
     hub.put("dataset", "others/readers-tner", {"dataset/label.json": b"[]"})
-    with pytest.raises(UserError, match="dataset/label.json of .* is no JSON object of names and their numbers"):
+    with pytest.raises(UserError, match="dataset/label.json of .* is not a JSON object of names and numbers"):
         load_corpus("others/readers-tner", "en")
     labels = {"O": 0, "B-PER": 1, "I-PER": 2}
     hub.put("dataset", "others/readers-tner", {"dataset/label.json": json.dumps(labels).encode()})
@@ -426,7 +426,7 @@ def test_the_parquet_copy_of_a_loading_script(hub, tmp_path):
     source = load_corpus("others/readers-script", "en")
     assert source.commit == copy and entities(source.passages[0]) == [("Ada Lovelace", "PER", 0, 12)]
     assert load_corpus("others/readers-script", "en", revision=copy) == source
-    with pytest.raises(UserError, match="is a loading script at .* name no revision"):
+    with pytest.raises(UserError, match="is a loading script at .* leave out the revision"):
         load_corpus("others/readers-script", "en", revision=script)
 
 

@@ -39,7 +39,7 @@ def test_training_tokens_are_those_of_the_rows_that_are_trained(grid, capsys):
     for cell in study.cells[:2]:
         run_command("build", study.recipe_path(cell))
         run_command("train", study.recipe_path(cell), "--dry_run")
-        epoch = int(re.search(r"; ([\d,]+) tokens an epoch", capsys.readouterr().out)[1].replace(",", ""))
+        epoch = int(re.search(r"; ([\d,]+) tokens per epoch", capsys.readouterr().out)[1].replace(",", ""))
         assert counted[f"cost_base {cell.values['dataset.strategy']}"][:2] == [2, 3 * epoch]
     total = [2 * (a + b) for a, b in zip(counted["cost_base none"][1:4], counted["cost_base nn"][1:4], strict=True)]
     assert counted["all cells"][:4] == [4, *total]

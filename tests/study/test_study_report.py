@@ -74,9 +74,11 @@ def test_differences_are_shown_to_vanilla_and_to_zero_shot(written):
 def test_it_says_what_is_missing_and_what_it_cannot_say(written):
     for page in read(written)[:2]:
         text = Page(page).content
-        assert "3 of 4 cells are evaluated. Left out, as they are not: grid-en-nn-seed43." in text
+        assert "3 of 4 cells are evaluated. Missing: grid-en-nn-seed43." in text
         # 2 rows x 2 scores to vanilla, 2 x 2 to zero-shot, each on two benchmarks and their mean
-        assert "seeds a cell: 1 to 2; passages a benchmark: 12." in text and "24 differences are tested" in text
+        assert (
+            "Limits: 1 to 2 seeds per cell, 12 passages per benchmark." in text and "24 differences are tested" in text
+        )
         assert "about 1 would have p below 0.05 by chance" in text
     assert "(sample)" not in page
 
@@ -165,9 +167,9 @@ def test_numbers_two_bases_and_no_vanilla(tmp_path, monkeypatch):
         write_evaluation(folder, 1, 0.5, benchmarks=(f"only_{cell.base}",), settings=("zero_shot",), limit=12)
     report.write(Path("outputs/mine"), cells, {}, {axis: [5000, 50000]})
     page = read(Path("outputs/mine"))[0]
-    assert "as no evaluated vanilla cell fits: en 5000; en 50000; zh 5000; zh 50000." in page
+    assert "because no evaluated vanilla cell matches: en 5000; en 50000; zh 5000; zh 50000." in page
     assert [row[0] for row in section(page, "Span F1, zh (sample)")] == ["5000", "50000"]
-    assert "differences are tested" not in page and "Nothing is said of other models" in page
+    assert "differences are tested" not in page and "The results say nothing about other models" in page
     assert "Difference" not in page.split("## ", 1)[1] and "| mean |" not in page
     assert Path("outputs/mine/figures/span_f1_by_dataset.size_zh.png").is_file()
 

@@ -68,7 +68,7 @@ def test_a_killed_study_goes_on_and_redoes_nothing_that_is_finished(here, study)
     assert killed[CELLS[0]] == state()[CELLS[0]], "its stages were finished"
     first, training = (state()[CELLS[1]]["train"], killed[CELLS[1]]["train"])
     assert training["status"] == "begun" and first["seconds"] > training["seconds"], "seconds add up"
-    assert "go on by `--resume_from_checkpoint last`" in Path(f"outputs/tiny/logs/{CELLS[1]}.log").read_text()
+    assert "resume with `--resume_from_checkpoint last`" in Path(f"outputs/tiny/logs/{CELLS[1]}.log").read_text()
     for name in CELLS:
         run = Path("outputs", name)
         assert sorted(path.name for path in run.iterdir()) == ["adapter", "dataset", "evaluation", "logs"]
@@ -115,7 +115,7 @@ def test_a_failed_cell_is_named_and_the_rest_goes_on(here, capsys):
 def test_two_processes_cannot_run_one_study(here):
     with (
         Path("outputs/tiny/.lock").open() as file,
-        pytest.raises(UserError, match="outputs/tiny: this study is being run by another process"),
+        pytest.raises(UserError, match="outputs/tiny: another process is running this study"),
     ):
         fcntl.flock(file, fcntl.LOCK_EX)  # as another process would
         main([GRID])

@@ -93,11 +93,11 @@ def test_the_papers_recipe_can_be_launched(launched, config, flags):
         ("fsdp_qlora", [], "write `bnb_4bit_quant_storage: bfloat16`, equal to `dtype`, or use ddp.yaml"),
         ("fsdp_qlora", ["--bnb_4bit_quant_storage", "float32"], "write `bnb_4bit_quant_storage: bfloat16`"),
         ("zero3", [], "write `bnb_4bit_quant_storage: bfloat16`"),
-        ("fsdp2", ["--load_in_4bit", "false", "--load_in_8bit", "true"], "8-bit weights can't be shared out"),
+        ("fsdp2", ["--load_in_4bit", "false", "--load_in_8bit", "true"], "8-bit weights can't be sharded"),
         ("fsdp_qlora", [*STORAGE, "--optim", "paged_adamw_8bit"], "`optim: paged_adamw_8bit` can't be used under FSDP"),
         ("fsdp_qlora", [*STORAGE, "--optim", "ademamix"], "can't be used under FSDP: write `adamw_torch_fused`"),
-        ("ddp", ["--model_init_kwargs", '{"device_map": "auto"}'], "`device_map` can't be used by several processes"),
-        ("ddp", ["--fsdp", "full_shard"], "`fsdp` and `deepspeed` are no keys of a recipe"),
+        ("ddp", ["--model_init_kwargs", '{"device_map": "auto"}'], "`device_map` can't be used with several processes"),
+        ("ddp", ["--fsdp", "full_shard"], "`fsdp` and `deepspeed` are not keys of a recipe"),
     ],
 )
 def test_what_cannot_be_trained_is_refused_before_a_model_is_loaded(launched, config, flags, message):
@@ -124,7 +124,7 @@ def test_an_fsdp_config_of_ones_own_is_checked_too(launched, monkeypatch, name, 
 def test_sharing_a_model_out_without_gpus_is_refused(launched, monkeypatch, config):
     arguments = launched(config, *STORAGE)
     monkeypatch.setitem(PartialState._shared_state, "distributed_type", DistributedType.MULTI_CPU)
-    with pytest.raises(UserError, match="this run has none to share it with"):
+    with pytest.raises(UserError, match="this run has a single device"):
         launch.check(*arguments)
 
 

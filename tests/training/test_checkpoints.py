@@ -39,7 +39,7 @@ def test_last_is_the_newest_whole_checkpoint_and_later_ones_are_skipped_with_a_w
     (tmp_path / "last").write_text("checkpoint-10\n")
     for wanted in ("last", "true", "True"):
         assert find(wanted, tmp_path, FACTS) == str(tmp_path / "checkpoint-10")
-    assert "checkpoint-12: skipped, it was not written to its end" in capsys.readouterr().out
+    assert "checkpoint-12: skipped, because it is incomplete" in capsys.readouterr().out
     shutil.rmtree(tmp_path / "checkpoint-10")  # as `save_total_limit: 1` does when another one was the best
     assert find("last", tmp_path, FACTS) == str(tmp_path / "checkpoint-2")
 
@@ -79,7 +79,7 @@ def test_a_run_that_goes_back_to_an_earlier_checkpoint_forgets_later_ones(tmp_pa
 )
 def test_a_checkpoint_of_another_run_is_refused(tmp_path, key, way_out):
     path = checkpoint(tmp_path, 2, {**FACTS, key: "other"})
-    with pytest.raises(UserError, match=f"was trained with {key} other, this run has .*{way_out}"):
+    with pytest.raises(UserError, match=f"was trained with {key} other and this run has .*{way_out}"):
         find(str(path), tmp_path, FACTS)
 
 
@@ -97,7 +97,7 @@ def test_a_checkpoint_that_others_wrote_tells_its_base_by_the_adapters_config(tm
 
 
 def test_a_folder_that_is_no_checkpoint_is_refused(here, tmp_path):
-    with pytest.raises(UserError, match=r"adapter holds no trainer_state.json, so it is no checkpoint"):
+    with pytest.raises(UserError, match=r"adapter has no trainer_state.json, so it is not a checkpoint"):
         find("outputs/quickstart/adapter", tmp_path, FACTS)
 
 
@@ -122,7 +122,7 @@ def test_a_run_goes_on_from_a_checkpoint_on_the_hub_without_its_pickles_being_tr
 
 def test_hub_repos_that_cannot_be_resumed_are_refused(hub, here, tmp_path):
     put_folder("model", "me/adapter", Path("outputs/quickstart/adapter"))
-    with pytest.raises(UserError, match="me/adapter holds no checkpoint .* its optimizer was not kept"):
+    with pytest.raises(UserError, match="me/adapter has no checkpoint .* its optimizer state is missing"):
         find("me/adapter", tmp_path, FACTS)
     HUB.create("model", "me/pickles")
     names = ("trainer_state.json", "adapter_model.bin", "optimizer.pt", "scheduler.pt")

@@ -64,7 +64,7 @@ def test_trained_runs_are_the_stretches_between_masks(labels):
 
 def test_a_tokenizer_larger_than_the_embedding():
     check_vocabulary(100, 128)
-    with pytest.raises(UserError, match="the tokenizer has 129 tokens, the model's embedding 128"):
+    with pytest.raises(UserError, match="the tokenizer has 129 tokens, the model's embedding only 128"):
         check_vocabulary(129, 128)
 
 
@@ -148,7 +148,9 @@ def test_script_refuses_a_tokenizer_that_is_larger_than_the_embedding(here, tmp_
     tokenizer = byte_level_tokenizer()
     tokenizer.add_tokens([f"<extra_{i}>" for i in range(9)])
     refuse(
-        r"the tokenizer has \d+ tokens, the model's embedding \d+", tmp_path, *model_with(tmp_path, models, tokenizer)
+        r"the tokenizer has \d+ tokens, the model's embedding only \d+",
+        tmp_path,
+        *model_with(tmp_path, models, tokenizer),
     )
 
 

@@ -41,13 +41,13 @@ def test_show_batch_needs_no_weights_and_trains_and_writes_nothing(hub, here, mo
     base = ["--model_name_or_path", "base/without-weights"]
     run_command("train", RECIPE, "--output_dir", tmp_path / "run", "--dry_run", *base)
     assert not [path for path in (tmp_path / "run").rglob("*") if path.is_file()]
-    _, shown, plan = re.split("stands between ⟦ and ⟧.|\n\nrows", capsys.readouterr().out)
+    _, shown, plan = re.split("enclose what is trained.|\n\nrows", capsys.readouterr().out)
     row = load_dataset("outputs/quickstart/dataset", "quickstart", split="train")[0]
     answers = [message["content"] for message in row["completion"] if message["role"] == "assistant"]
     assert re.findall("⟦(.*?)⟧", shown) == [f"{answer}<|im_end|>" for answer in answers]
     assert "lengths  quantiles of train: 0%" in plan
-    assert re.search(r"steps    10 of 1 rows \(1 a device x 1 x 1 accumulated\), about [\d,]+ tokens each\n", plan)
-    assert re.search(r"memory   [\d.]+ GB by estimate \(weights 0.0, adapter and optimizer 0.0, activations", plan)
+    assert re.search(r"steps    10 of 1 rows \(1 per device x 1 x 1 accumulated\), about [\d,]+ tokens each\n", plan)
+    assert re.search(r"memory   [\d.]+ GB, estimated \(weights 0.0, adapter and optimizer 0.0, activations", plan)
     assert "with `activation_checkpointing: true`: " in plan
 
 
