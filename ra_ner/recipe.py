@@ -90,41 +90,58 @@ def _check_numbers(config: object, counts: tuple[str, ...], shares: tuple[str, .
 
 @dataclass
 class DatasetConfig:
-    """Section `dataset`: how build_ra_dataset.py makes an RA-IT dataset."""
+    """Section `dataset`: how `build` makes an RA-IT dataset."""
 
     corpus: str | None = field(
-        default=None, metadata={"help": "Corpus to make conversations of: a file or a Hub id; see docs/corpora.md."}
+        default=None,
+        metadata={"help": "Corpus: a file, a Hub dataset id, or sample_en or sample_zh; see docs/corpora.md."},
     )
-    corpus_config: str | None = field(default=None, metadata={"help": "Its config on the Hub, if it has several."})
-    revision: str | None = field(default=None, metadata={"help": "The corpus's branch, tag or commit on the Hub."})
-    size: int | None = field(default=None, metadata={"help": "Passages to sample by seed. None takes all."})
+    corpus_config: str | None = field(
+        default=None, metadata={"help": "Config of the corpus on the Hub, if it has several."}
+    )
+    revision: str | None = field(default=None, metadata={"help": "Branch, tag or commit of the corpus on the Hub."})
+    size: int | None = field(default=None, metadata={"help": "Number of passages, drawn by seed. null: all."})
     seed: int = field(default=42, metadata={"help": "Seed of sampling, splitting, negative types and turn order."})
     wording: Literal["ra_it", "released_zh", "released_en"] = field(
-        default="ra_it", metadata={"help": "Words of the conversation; see ra_ner/conversation.py."}
+        default="ra_it", metadata={"help": "Wording of the prompts; see ra_ner/prompting/conversation.py."}
     )
     negative_probability: float = field(
-        default=0.5, metadata={"help": "Chance that a type of the passage brings one type that is not in it."}
+        default=0.5,
+        metadata={"help": "Probability that a type of the passage adds a question about a type that it does not have."},
     )
     encoder: str | None = field(
         default=None,
         metadata={"help": "sentence-transformers model that finds examples. Default: gte-large of the language."},
     )
     strategy: Strategy = field(
-        default="nn", metadata={"help": "How examples are chosen; none is vanilla IT. See docs/retrieval.md."}
+        default="nn",
+        metadata={
+            "help": "How in-context examples are chosen; none is vanilla instruction tuning. See docs/retrieval.md."
+        },
     )
-    k: int = field(default=2, metadata={"help": "Examples shown before each passage."})
-    candidates: int = field(default=128, metadata={"help": "Nearest neighbours that diverse strategies choose from."})
+    k: int = field(default=2, metadata={"help": "In-context examples for each passage."})
+    candidates: int = field(
+        default=128, metadata={"help": "Number of nearest neighbours that diverse strategies and hybrid choose from."}
+    )
     mixed_nn_probability: float = field(
-        default=0.8, metadata={"help": "Chance of nn in mixed_nn; the other passages get random examples."}
+        default=0.8,
+        metadata={"help": "Share of passages with nearest neighbours in mixed_nn; the others get random examples."},
     )
-    bm25_threshold: float = field(default=0.1, metadata={"help": "BM25 below which the bm25 filters drop an example."})
+    bm25_threshold: float = field(
+        default=0.1, metadata={"help": "Strategies with a bm25 filter drop examples with a lower BM25 score."}
+    )
     threshold_scale: Literal["self", "raw"] = field(
         default="self",
-        metadata={"help": "self: BM25 over the passage's BM25 with itself. raw: BM25 as released (20 in the paper)."},
+        metadata={
+            "help": "Scale of the threshold. self: BM25 divided by the passage's BM25 with itself. raw: as released (20 in the paper)."
+        },
     )
-    validation_fraction: float = field(default=0.1, metadata={"help": "Share of passages held out of training."})
+    validation_fraction: float = field(default=0.1, metadata={"help": "Share of passages held out for validation."})
     exclude: list[str] = field(
-        default_factory=list, metadata={"help": "Benchmarks whose test texts must not occur; see docs/corpora.md."}
+        default_factory=list,
+        metadata={
+            "help": "Decontamination: benchmarks whose test texts must not be in the dataset; see docs/corpora.md."
+        },
     )
     max_length: int | None = field(
         default=2048,
@@ -159,9 +176,9 @@ class OutputConfig:
 
 @dataclass
 class PushDatasetConfig:
-    """Section `dataset`: what becomes of the dataset once it is built."""
+    """Section `dataset`: whether and where to push the dataset."""
 
-    push_to_hub: bool = field(default=False, metadata={"help": "Push the dataset to the Hub once it is built."})
+    push_to_hub: bool = field(default=False, metadata={"help": "Push the dataset to the Hub."})
     hub_dataset_id: str | None = field(default=None, metadata={"help": "Repo to push to: namespace/name."})
     hub_private_repo: bool = field(default=True, metadata={"help": "Make the repo private, if it is new."})
 
@@ -180,27 +197,31 @@ class PushScoresConfig:
 
 @dataclass
 class TrainConfig:
-    """Section `train`: the keys of train_sft.py that TRL's ModelConfig and SFTConfig do not have."""
+    """Section `train`: the keys of `train` that TRL's ModelConfig and SFTConfig do not have."""
 
     dataset_name: str | None = field(
         default=None, metadata={"help": "RA-IT dataset: a folder or a Hub id. Default: this recipe's dataset."}
     )
-    dataset_config: str | None = field(default=None, metadata={"help": "Its config. Default: the recipe's stem."})
-    dataset_revision: str | None = field(default=None, metadata={"help": "Its branch, tag or commit on the Hub."})
+    dataset_config: str | None = field(
+        default=None, metadata={"help": "Config of the dataset. Default: the name of the recipe."}
+    )
+    dataset_revision: str | None = field(
+        default=None, metadata={"help": "Branch, tag or commit of the dataset on the Hub."}
+    )
     on_overflow: Literal["error", "drop_row"] = field(
-        default="error", metadata={"help": "What becomes of rows over max_length: stop, or drop them and say how many."}
+        default="error", metadata={"help": "For rows longer than max_length: stop with an error, or drop them."}
     )
     merge: bool = field(
         default=False,
         metadata={
-            "help": "Also merge the adapter into its base; of a finished one without training. docs/adapters.md."
+            "help": "Also merge the adapter into its base; a finished adapter is not trained again. See docs/adapters.md."
         },
     )
 
 
 @dataclass
 class EvaluateConfig:
-    """Section `evaluate`: what evaluate_ner.py asks of which models."""
+    """Section `evaluate`: which models are asked what."""
 
     models: list[str] = field(
         default_factory=lambda: ["adapter"],
@@ -208,68 +229,68 @@ class EvaluateConfig:
     )
     benchmarks: list[str] = field(
         default_factory=list,
-        metadata={
-            "help": "Names of ra_ner/benchmarks.py, NAME=PATH for files you have, or a path; docs/evaluation.md."
-        },
+        metadata={"help": "Known names, NAME=PATH for files that you have, or a path; see docs/evaluation.md."},
     )
     settings: list[str] = field(
         default_factory=lambda: ["zero_shot"],
         metadata={
-            "help": "zero_shot; in_domain-STRATEGY or out_domain-STRATEGY: examples from the benchmark's train part or "
-            "from `pool`; on_demand: examples only where one is near enough."
+            "help": "zero_shot; in_domain-STRATEGY (examples from the benchmark's train part); out_domain-STRATEGY (from "
+            "`pool`); on_demand (examples only if one is near enough)."
         },
     )
     mode: Literal["query", "conversation"] = field(
         default="query",
-        metadata={"help": "query: each type is asked on its own. conversation: one after the other, in one."},
+        metadata={
+            "help": "query: each type is asked in a prompt of its own. conversation: all types in one conversation."
+        },
     )
-    k: int = field(default=2, metadata={"help": "Examples shown before each query, where the setting has any."})
+    k: int = field(default=2, metadata={"help": "In-context examples for each query, in settings with examples."})
     in_domain_pool: int | None = field(
-        default=None, metadata={"help": "Passages of the benchmark's train part to draw by seed. None takes all."}
+        default=None, metadata={"help": "Passages of the benchmark's train part to draw by seed. null: all."}
     )
     pool: str | None = field(
-        default=None, metadata={"help": "Out-of-domain pool: a file or a Hub id. Default: this recipe's train split."}
+        default=None,
+        metadata={"help": "Out-of-domain pool: a file or a Hub id. Default: the passages that the recipe trains on."},
     )
-    allow_overlap: bool = field(
-        default=False, metadata={"help": "Take a pool that holds texts of the test part, which is refused otherwise."}
+    allow_overlap: bool = field(default=False, metadata={"help": "Accept a pool that contains texts of the test part."})
+    limit: int | None = field(default=None, metadata={"help": "Passages of each benchmark, drawn by seed. null: all."})
+    seed: int = field(default=42, metadata={"help": "Seed of the sample, of negative types and of the in-domain pool."})
+    encoder: str | None = field(
+        default=None, metadata={"help": "Encoder that finds examples. Default: that of section dataset."}
     )
-    limit: int | None = field(
-        default=None, metadata={"help": "Passages to sample by seed from each benchmark. None takes all."}
-    )
-    seed: int = field(default=42, metadata={"help": "Seed of the sample, of negative types and of the pool."})
-    encoder: str | None = field(default=None, metadata={"help": "Default: the encoder of section dataset."})
     engine: Literal["transformers", "server"] = field(
-        default="transformers", metadata={"help": "What generates: this machine, or an OpenAI-compatible server."}
+        default="transformers", metadata={"help": "transformers on this machine, or an OpenAI-compatible server."}
     )
-    server_url: str | None = field(default=None, metadata={"help": "Such as http://localhost:8000/v1."})
+    server_url: str | None = field(
+        default=None, metadata={"help": "URL of the server, such as http://localhost:8000/v1."}
+    )
     server_models: list[str] = field(
-        default_factory=list, metadata={"help": "What the server calls each of `models`. Default: the same."}
+        default_factory=list, metadata={"help": "The server's name for each of `models`. Default: the same names."}
     )
     server_api: Literal["completions", "chat"] = field(
         default="completions",
-        metadata={"help": "completions: token ids, as trained. chat: messages, for vendors; models are not fetched."},
+        metadata={"help": "completions: sends token ids, as in training. chat: sends messages, for vendors."},
     )
-    server_json: bool = field(default=False, metadata={"help": "Have a vLLM server constrain answers to JSON lists."})
-    server_concurrency: int = field(default=8, metadata={"help": "Requests at a time."})
+    server_json: bool = field(default=False, metadata={"help": "Make a vLLM server constrain answers to JSON lists."})
+    server_concurrency: int = field(default=8, metadata={"help": "Number of requests at the same time."})
     server_timeout: float = field(default=120.0, metadata={"help": "Seconds to wait for an answer."})
-    server_max_requests: int = field(default=10_000, metadata={"help": "Requests to send at most, retries included."})
-    server_max_tokens: int = field(default=10_000_000, metadata={"help": "Tokens to send and get at most."})
+    server_max_requests: int = field(default=10_000, metadata={"help": "Most requests to send, retries included."})
+    server_max_tokens: int = field(default=10_000_000, metadata={"help": "Most tokens to send and receive."})
     server_prices: list[float] = field(
         default_factory=lambda: [0.0, 0.0],
-        metadata={"help": "Price of a million prompt and of a million answer tokens."},
+        metadata={"help": "Prices of a million prompt tokens and of a million answer tokens."},
     )
     dtype: Literal["float32", "bfloat16", "float16"] = field(
-        default="bfloat16", metadata={"help": "Number format of the model. float32 answers like plain generation."}
+        default="bfloat16", metadata={"help": "Number format of the model. In float32 answers equal plain generation."}
     )
     load_in_4bit: bool = field(
         default=False, metadata={"help": "Load the model in 4 bits (NF4), computing in `dtype`."}
     )
     max_new_tokens: int = field(
-        default=256, metadata={"help": "Longest answer in tokens; one of a short text is bounded by twice its tokens."}
+        default=256,
+        metadata={"help": "Most tokens of an answer, which also has at most about twice the tokens of its text."},
     )
-    batch_size: int = field(
-        default=4, metadata={"help": "Passages asked about at once; lowered where memory runs out."}
-    )
+    batch_size: int = field(default=4, metadata={"help": "Passages asked about at once; lowered if memory runs out."})
 
     def __post_init__(self) -> None:
         server = ("server_concurrency", "server_max_requests", "server_max_tokens")
