@@ -28,60 +28,64 @@ from transformers import DynamicCache, PreTrainedModel
 
 from ra_ner.corpora.sources import read_corpus
 from ra_ner.inference.cpu import prepare_for_cpu
-from ra_ner.inference.engine import Engine, Request
+from ra_ner.inference.engine import Engine, Request, ServerOptions
 from ra_ner.inference.server import ServerEngine
 from ra_ner.inference.transformers import TransformersEngine
 from ra_ner.prompting.chat_template import prompt_ids
-from ra_ner.prompting.conversation import WORDINGS, opening
-from ra_ner.recipe import EvaluateConfig
+from ra_ner.prompting.conversation import WORDINGS, query
 
 WORDING = WORDINGS["ra_it", "en"]
 PASSAGES, TYPES, K, NEW_TOKENS = 2, 12, 2, 12  # asked at once
 ROUNDS = 9
 
 
-def batches(types: int = TYPES, k: int = K) -> list[list[Request]]:
+Batch = list[list[Request]]  # for each passage the request of each type
+
+
+def batches(types: int = TYPES, k: int = K) -> list[Batch]:
     """A batch for each round, with passages and examples of its own."""
     passages, pool = read_corpus("data/sample/en_test.jsonl"), read_corpus("data/sample/en.jsonl")
     names = list(dict.fromkeys(type_ for passage in pool for type_ in passage.types))[:types]
-    questions = [WORDING.question.format(type=type_) for type_ in names]
     requests = [
-        Request(passage.text, opening(passage.text, pool[k * i : k * (i + 1)], WORDING), questions)
-        for i, passage in enumerate(passages[: ROUNDS * PASSAGES])
+        [Request(p.text, query(p.text, type_, pool[k * i : k * (i + 1)], WORDING)) for type_ in names]
+        for i, p in enumerate(passages[: ROUNDS * PASSAGES])
     ]
     return [requests[i : i + PASSAGES] for i in range(0, len(requests), PASSAGES)]
 
 
-def prompts(engine: TransformersEngine, request: Request) -> list[list[int]]:
-    return [prompt_ids(engine.tokenizer, messages) for messages in request.queries]
+def prompts(engine: TransformersEngine, requests: list[Request]) -> list[list[int]]:
+    return [prompt_ids(engine.tokenizer, request.messages) for request in requests]
 
 
-def ask(engine: Engine, batch: list[Request]) -> list[tuple[int, int, str]]:
-    return sorted(engine.answer(batch))
+def ask(engine: Engine, batch: Batch) -> list[str]:
+    """The answers in the order of the requests."""
+    requests = [request for of_passage in batch for request in of_passage]
+    answers = {id(request): answer.text for request, answer in engine.answer(requests)}
+    return [answers[id(request)] for request in requests]
 
 
-def generate(model: PreTrainedModel, engine: TransformersEngine, batch: list[Request]) -> None:
+def generate(model: PreTrainedModel, engine: TransformersEngine, batch: Batch) -> None:
     """The baseline: all queries as one batch, nothing shared, with the model as transformers loads it."""
-    ids = [prompt for request in batch for prompt in prompts(engine, request)]
+    ids = [prompt for requests in batch for prompt in prompts(engine, requests)]
     inputs = engine.tokenizer.pad({"input_ids": ids}, padding_side="left", return_tensors="pt")
     model.generate(**inputs, do_sample=False, max_new_tokens=engine.max_new_tokens)
 
 
 @torch.inference_mode()
-def bare(engine: TransformersEngine, batch: list[Request]) -> None:
+def bare(engine: TransformersEngine, batch: Batch) -> None:
     """Forward passes over the same number of tokens, of no meaning."""
-    asked = [prompts(engine, request) for request in batch]
+    asked = [prompts(engine, requests) for requests in batch]
     shared = [len(os.path.commonprefix(whole)) for whole in asked]  # noqa: RUF071 - lists, not paths
     rest = [sum(len(prompt) - n for prompt in whole) for whole, n in zip(asked, shared, strict=True)]
     steps = [round(statistics.mean(shared)), round(statistics.mean(rest))]
-    steps += [len(batch[0].questions)] * (engine.max_new_tokens - 1)
+    steps += [len(batch[0])] * (engine.max_new_tokens - 1)
     cache = DynamicCache()
     for tokens in steps:
         ids = torch.zeros(len(batch), tokens, dtype=torch.long)
         engine.model(input_ids=ids, past_key_values=cache, logits_to_keep=1)
 
 
-def in_turns(rounds: list[list[Request]], *arms: Callable[[list[Request]], object]) -> list[list[float]]:
+def in_turns(rounds: list[Batch], *arms: Callable[[Batch], object]) -> list[list[float]]:
     """The seconds that each arm takes in each round."""
     seconds: list[list[float]] = [[] for _ in arms]
     for batch in rounds:
@@ -102,7 +106,7 @@ def show(**figures: object) -> None:
 
 def measure(engine: TransformersEngine, dtype: str, model: PreTrainedModel) -> None:
     rounds, queries, taken = batches(), PASSAGES * TYPES, {}
-    lengths = [len(prompt) for batch in rounds for request in batch for prompt in prompts(engine, request)]
+    lengths = [len(prompt) for batch in rounds for requests in batch for prompt in prompts(engine, requests)]
     setting = {"dtype": dtype, "prompt_tokens": statistics.mean(lengths), "queries_at_once": queries}
     arms = [partial(ask, engine), partial(generate, model, engine), partial(bare, engine)]
     for new in (1, NEW_TOKENS):
@@ -151,14 +155,15 @@ def main() -> None:
     args = parser.parse_args()
     if args.server_url and len(args.dtype) > 1:
         parser.error("a server answers in one number format: give its --dtype")
-    config = EvaluateConfig(server_url=args.server_url, max_new_tokens=NEW_TOKENS, server_concurrency=PASSAGES * TYPES)
     for dtype in args.dtype:
         engine = TransformersEngine(args.model, args.adapter, dtype=dtype, max_new_tokens=NEW_TOKENS)
         prepare_for_cpu(engine.model)  # as evaluation does
-        warm_up = [Request("In Bonn.", [{"role": "user", "content": "Text: In Bonn."}], ["Which city?"])]
+        warm_up = [[Request("In Bonn.", query("In Bonn.", "city", [], WORDING))]]
         ask(engine, warm_up)  # the first call sets things up
         if args.server_url:
-            server = ServerEngine(args.server_model or str(args.model), config, args.adapter or args.model)
+            options = ServerOptions(args.server_url, concurrency=PASSAGES * TYPES)
+            name = args.server_model or str(args.model)
+            server = ServerEngine(name, options, NEW_TOKENS, args.adapter or args.model)
             ask(server, warm_up)
             measure_server(engine, dtype, server)
         else:

@@ -25,9 +25,9 @@ import json
 import os
 import statistics
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from itertools import accumulate, chain, pairwise
 from multiprocessing import get_context
 from pathlib import Path
@@ -46,7 +46,7 @@ from ra_ner.dataset.build import FEATURES, Row, build
 from ra_ner.prompting.chat_template import load_training_tokenizer, training_length
 from ra_ner.recipe import DatasetConfig
 from ra_ner.training import trainer as training
-from train_sft import make_parser
+from ra_ner.training.defaults import train_parser
 
 datasets.disable_progress_bars()
 transformers.utils.logging.disable_progress_bar()
@@ -73,8 +73,8 @@ def spread(items: Sequence[T], count: int, size: Callable[[T], int]) -> list[T]:
 
 def ra_it_rows(corpus: str) -> list[Row]:
     config = DatasetConfig(size=PASSAGES, encoder=ENCODER, max_length=MAX_LENGTH)
-    count_tokens = training_length(load_training_tokenizer(MODEL))
-    return build(load_corpus(corpus, "en"), "en", "bench", config, count_tokens).splits["train"].to_list()
+    corpus = load_corpus(corpus, "en")
+    return build(corpus, "en", "bench", config, load_training_tokenizer(MODEL)).splits["train"].to_list()
 
 
 def count_types(row: Row) -> int:
@@ -90,7 +90,7 @@ def one_row_a_type(row: Row) -> list[Row]:
 
 def make_trainer(rows: Sequence[Row], flags: str = "", is_plain: bool = False) -> trl.SFTTrainer:
     """A trainer of the recipe with these flags: ours, or TRL's as its own script makes it."""
-    *_, model_args, args = make_parser().parse_recipe([RECIPE, *FLAGS.split(), *flags.split()])
+    *_, model_args, args, _ = train_parser().parse_recipe([RECIPE, *FLAGS.split(), *flags.split()])
     args.max_length = None  # no row is longer
     tokenizer = load_training_tokenizer(MODEL)
     dataset = Dataset.from_list(list(rows), features=FEATURES)
@@ -110,15 +110,6 @@ def make_trainer(rows: Sequence[Row], flags: str = "", is_plain: bool = False) -
     return trainer
 
 
-@contextmanager
-def trl_as_released() -> Iterator[None]:
-    """Undo meanwhile what importing `ra_ner.training` changes in TRL."""
-    ours = trl.trainer.utils._use_triton
-    trl.trainer.utils._use_triton = training._scores_trained_positions_alone
-    yield
-    trl.trainer.utils._use_triton = ours
-
-
 class Arm:
     """Rows of a trainer, by number, that are trained on in their order, and the seconds that each round took."""
 
@@ -131,7 +122,7 @@ class Arm:
         self.trainer.args.train_sampling_strategy = "sequential"
         self.trainer.args.gradient_accumulation_steps = len(self.rows)
         is_plain = type(self.trainer) is trl.SFTTrainer
-        with trl_as_released() if is_plain else nullcontext():
+        with nullcontext() if is_plain else training.trained_positions_only():
             return self.trainer.train().metrics["train_runtime"]
 
     @property

@@ -107,7 +107,7 @@ class DatasetConfig:
     )
     negative_probability: float = field(
         default=0.5,
-        metadata={"help": "Probability that a type of the passage adds a question about a type that it does not have."},
+        metadata={"help": "Probability that a type of the passage adds a type that it does not have."},
     )
     encoder: str | None = field(
         default=None,
@@ -115,9 +115,7 @@ class DatasetConfig:
     )
     strategy: Strategy = field(
         default="nn",
-        metadata={
-            "help": "How in-context examples are chosen; none is vanilla instruction tuning. See docs/retrieval.md."
-        },
+        metadata={"help": "How in-context examples are chosen; none is vanilla tuning. See docs/retrieval.md."},
     )
     k: int = field(default=2, metadata={"help": "In-context examples for each passage."})
     candidates: int = field(
@@ -133,7 +131,7 @@ class DatasetConfig:
     threshold_scale: Literal["self", "raw"] = field(
         default="self",
         metadata={
-            "help": "Scale of the threshold. self: BM25 divided by the passage's BM25 with itself. raw: as released (20 in the paper)."
+            "help": "self: BM25 divided by the passage's BM25 with itself. raw: BM25 as released (20 in the paper)."
         },
     )
     validation_fraction: float = field(default=0.1, metadata={"help": "Share of passages held out for validation."})
@@ -213,9 +211,7 @@ class TrainConfig:
     )
     merge: bool = field(
         default=False,
-        metadata={
-            "help": "Also merge the adapter into its base; a finished adapter is not trained again. See docs/adapters.md."
-        },
+        metadata={"help": "Also merge the adapter into its base; a finished adapter is not trained again."},
     )
 
 
@@ -234,8 +230,8 @@ class EvaluateConfig:
     settings: list[str] = field(
         default_factory=lambda: ["zero_shot"],
         metadata={
-            "help": "zero_shot; in_domain-STRATEGY (examples from the benchmark's train part); out_domain-STRATEGY (from "
-            "`pool`); on_demand (examples only if one is near enough)."
+            "help": "zero_shot; in_domain-STRATEGY: examples from the benchmark's train part; out_domain-STRATEGY: from "
+            "`pool`; on_demand: examples only if one is near enough."
         },
     )
     mode: Literal["query", "conversation"] = field(
