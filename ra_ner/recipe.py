@@ -230,7 +230,7 @@ class EvaluateConfig:
     settings: list[str] = field(
         default_factory=lambda: ["zero_shot"],
         metadata={
-            "help": "zero_shot; in_domain-STRATEGY: examples from the benchmark's train part; out_domain-STRATEGY: from "
+            "help": "zero_shot; in_domain-STRATEGY: from the benchmark's train part; out_domain-STRATEGY: from "
             "`pool`; on_demand: examples only if one is near enough."
         },
     )
