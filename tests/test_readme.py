@@ -1,7 +1,9 @@
 """The README's code fences, run as they stand, in order."""
 
+import json
 import re
 import subprocess
+from pathlib import Path
 
 import pytest
 from conftest import REPO
@@ -17,17 +19,20 @@ COMMANDS = [
 ]
 SET_UP = ["pip install .", "make quickstart", "make test", "source .venv/bin/activate"]
 OF_ONES_OWN = [command for command in COMMANDS if "my.yaml" in command]
+EXTRACT = [command for command in COMMANDS if command.startswith("ra-ner extract")]
+PYTHON = re.findall(r"^```python\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
 OF_THE_QUICKSTART = [command for command in COMMANDS if "quickstart.yaml" in command]
 
 
 def test_every_command_is_run_by_a_test():
-    assert ["pip install .", *OF_ONES_OWN, *SET_UP[1:], *OF_THE_QUICKSTART] == COMMANDS
-    assert len(OF_ONES_OWN) == len(OF_THE_QUICKSTART) == 3 and FILES.keys() == {"my.conll", "my.yaml"}
+    assert [SET_UP[0], *OF_ONES_OWN, *SET_UP[1:], *OF_THE_QUICKSTART, *EXTRACT] == COMMANDS
+    assert len(OF_ONES_OWN) == len(OF_THE_QUICKSTART) == 3 and len(EXTRACT) == len(PYTHON) == 1
+    assert FILES.keys() == {"my.conll", "my.yaml", "notes.txt"}
 
 
 def test_six_lines_and_three_commands_train_on_data_of_ones_own(hub_of_the_paper, tmp_path):  # noqa: F811
-    for name, content in FILES.items():
-        (tmp_path / name).write_text(content, encoding="utf-8")
+    for name in ("my.conll", "my.yaml"):
+        (tmp_path / name).write_text(FILES[name], encoding="utf-8")
     (tmp_path / "my_test.conll").write_text("Grace B-person\nleft O\nParis B-city\n. O\n", encoding="utf-8")
     for command in OF_ONES_OWN:
         done = run(command, tmp_path)
@@ -50,6 +55,14 @@ def test_the_scripts_run_on_the_shrunk_recipe(finished, command):
     assert "Traceback" not in done.stderr
     if "evaluate_ner" in command:
         assert "| quickstart_vanilla | sample_en | zero_shot |" in done.stdout
+
+
+def test_entities_are_extracted_by_the_command_and_from_python(here):
+    Path("notes.txt").write_text(FILES["notes.txt"], encoding="utf-8")
+    done = run(EXTRACT[0], here)
+    assert done.returncode == 0 and json.loads(done.stdout)["text"] == FILES["notes.txt"], done.stderr
+    assert "Warning" not in done.stderr
+    exec(PYTHON[0], {})
 
 
 def test_make_quickstart_runs_the_same_commands(tmp_path):

@@ -1,0 +1,1 @@
+"""What the Extractor is made of: alignment of mentions, windows of long texts, scores, and output formats."""

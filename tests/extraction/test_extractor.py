@@ -1,0 +1,184 @@
+"""The Extractor: offsets, windows, examples, and the same answers as evaluation."""
+
+import json
+from dataclasses import dataclass, field
+
+import pytest
+from conftest import passage, run_command
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from ra_ner import Entity, Extractor
+from ra_ner.commands import extract
+from ra_ner.errors import UserError
+from ra_ner.inference.engine import Generation
+from ra_ner.inference.models import find_model
+
+TEXT = "Ada Lovelace met Charles Babbage in London."
+
+
+@dataclass
+class ScriptedEngine:
+    """Answers each question with those of the given mentions that its text contains, and records what it is asked."""
+
+    mentions: dict[str, list[str]]  # by type
+    always: bool = False  # name all mentions, whether the text has them or not
+    asked: list = field(default_factory=list)
+
+    def answer(self, requests):
+        for request in requests:
+            self.asked.append(request)
+            named = [m for m in self.mentions.get(request.type, []) if self.always or m in request.text]
+            raw = json.dumps(named, ensure_ascii=False)
+            yield request, Generation(raw, tuple((character, -0.1) for character in raw))
+
+
+@pytest.fixture
+def make(models):
+    """Make an extractor of the tiny model with a scripted engine."""
+
+    def make(mentions, always=False, **options) -> Extractor:
+        return Extractor(find_model(str(models / "lm")), ScriptedEngine(mentions, always), **options)
+
+    return make
+
+
+def test_entities_have_offsets_types_and_scores(make):
+    ner = make({"person": ["Ada Lovelace", "Charles Babbage"], "city": ["London"]})
+    found = ner.extract(TEXT, ["person", "city"])
+    assert [(e.text, e.type, e.start, e.end) for e in found] == [
+        ("Ada Lovelace", "person", 0, 12),
+        ("Charles Babbage", "person", 17, 32),
+        ("London", "city", 36, 42),
+    ]
+    assert all(e.score == pytest.approx(0.9048, abs=1e-4) and e.alignment == "exact" for e in found)
+    assert found[2].to_dict() == {"text": "London", "label": "city", "score": found[2].score, "start": 36, "end": 42}
+    assert repr(found[2]).startswith("Entity(text='London', type='city', start=36, end=42, score=0.9")
+    assert found.windows == 1 and isinstance(found[0], Entity)
+
+
+def test_several_texts_give_a_list_each(make):
+    ner = make({"person": ["Ada"]}, batch_size=2)
+    assert [[e.start for e in found] for found in ner.extract(["Ada.", "", "nobody", "Oh, Ada!"], ["person"])] == [
+        [0],
+        [],
+        [],
+        [4],
+    ]
+
+
+def test_repeated_mentions_get_a_span_each_or_the_first_alone(make):
+    ner = make({"person": ["Ada"]})
+    assert [(e.start, e.end) for e in ner.extract("Ada met Ada.", ["person"])] == [(0, 3), (8, 11)]
+    assert [e.start for e in ner.extract("Ada met Ada.", ["person"], occurrences="first")] == [0]
+
+
+def test_mentions_that_the_text_does_not_have_get_no_offsets(make):
+    shown = passage("Carl left Rome.", ("Carl", "person"), id="shown")
+    ner = make({"person": ["ADA LOVELACE", "Carl", "Dora"]}, always=True, examples=[shown], strategy="random", k=1)
+    found = ner.extract(TEXT, ["person"])
+    assert [(e.text, e.alignment) for e in found] == [("Ada Lovelace", "normalised")]
+    assert found.copied == [{"text": "Carl", "type": "person"}]
+    assert found.unaligned == [{"text": "Dora", "type": "person"}]
+    assert found.examples_used == [{"id": "shown", "score": 0.0}]
+
+
+def test_definitions_are_put_into_the_question(make):
+    ner = make({"city": ["London"]})
+    found = ner.extract(TEXT, {"city": "a town, not a country"})
+    assert [e.type for e in found] == ["city"]
+    assert ner.engine.asked[0].messages[-1]["content"] == "What describes city (a town, not a country) in the text?"
+
+
+def test_overlaps_are_kept_or_resolved(make):
+    ner = make({"city": ["New York"], "name": ["New York Times", "York"]})
+    text = "The New York Times"
+    assert len(ner.extract(text, ["city", "name"])) == 3
+    assert [e.text for e in ner.extract(text, ["city", "name"], flat=True)] == ["New York Times"]
+    assert ner.extract(text, ["city", "name"], threshold=0.95) == []
+
+
+def test_a_long_text_is_read_in_windows_and_every_entity_is_found_once(make):
+    """One planted entity every 1,000 characters, also across the borders of windows."""
+    names = [f"Zaphod{i:03}" for i in range(150)]
+    text = "".join(f"{name} " + "word " * ((1000 - len(name)) // 5) for name in names)
+    ner = make({"person": names})
+    ner.max_tokens = 1500  # a token of this model is a byte
+    found = ner.extract(text, ["person"])
+    assert [e.text for e in found] == names and found.windows > 100
+    assert all(text[e.start : e.end] == e.text for e in found)
+    across = make({"person": names})
+    across.max_tokens = 1500
+    unbroken = "".join(f"{name}{'x' * 990}" for name in names[:40])  # nowhere to cut
+    assert [e.text for e in across.extract(unbroken, ["person"])] == names[:40]
+
+
+ANY = st.text(st.characters(), max_size=80) | st.text("中文🙂\u200b\u0301\r\n<|im_end|>\ud800א", max_size=80)
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(ANY, st.data())
+def test_offsets_slice_to_the_mention_for_any_text(make, text, data):
+    start = data.draw(st.integers(0, len(text)))
+    mention = text[start : data.draw(st.integers(start, len(text)))]
+    ner = make({"x": [mention]}, always=True)
+    for entity in ner.extract(text, ["x"]):
+        assert text[entity.start : entity.end] == entity.text
+
+
+def test_extraction_gives_the_predictions_of_evaluation(here, tmp_path):
+    """The same engine, prompts and parsing: equal but for mentions that the text does not contain."""
+    adapter = here / "outputs" / "quickstart" / "adapter"
+    args = ["recipes/quickstart.yaml", "--models", "adapter", "--settings", "zero_shot", "--output_dir", tmp_path]
+    run_command("evaluate", *args, "--dtype", "float32", "--max_new_tokens", 24)
+    texts = json.loads((tmp_path / "texts.json").read_text())["sample_en"]
+    ner = Extractor.from_pretrained(str(adapter), dtype="float32", max_new_tokens=24)
+    rows = [json.loads(line) for line in (tmp_path / "predictions.jsonl").read_text().splitlines()]
+    for id_, text in texts.items():
+        asked = [row for row in rows if row["passage_id"] == id_]
+        found = ner.extract(text, [row["type"] for row in asked])
+        for row in asked:
+            ours = {e.text for e in found if e.type == row["type"] and e.alignment == "exact"}
+            assert ours == {mention for mention in row["predicted"] if mention in text and mention}
+
+
+def test_types_are_needed(make):
+    with pytest.raises(UserError, match="at least one entity type"):
+        make({}).extract("text", [])
+
+
+def test_the_command_writes_json_lines_and_continues_where_it_stopped(here, tmp_path, capsys):
+    adapter = str(here / "outputs" / "quickstart" / "adapter")
+    rows = [{"n": i, "text": f"Ada met Bob in town {i}."} for i in range(5)]
+    (tmp_path / "in.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    args = [str(tmp_path / "in.jsonl"), "--model", adapter, "--types", "person,city"]
+    extract.main([*args, "--output", str(tmp_path / "whole.jsonl")])
+    whole = (tmp_path / "whole.jsonl").read_bytes()
+    assert [json.loads(line)["n"] for line in whole.splitlines()] == [0, 1, 2, 3, 4]
+    (tmp_path / "cut.jsonl").write_bytes(whole[: whole.index(b"\n", len(whole) // 2) + 9])  # a torn line
+    extract.main([*args, "--output", str(tmp_path / "cut.jsonl")])
+    assert (tmp_path / "cut.jsonl").read_bytes() == whole
+    extract.main([*args, "--dry_run"])
+    assert "5 texts, types person, city" in capsys.readouterr().out
+    (tmp_path / "note.txt").write_text("Ada met Bob.\nIn Rome.\n")
+    extract.main([str(tmp_path / "note.txt"), "--model", adapter, "--types", "person", "--lines"])
+    assert [json.loads(line)["text"] for line in capsys.readouterr().out.splitlines() if line[0] == "{"] == [
+        "Ada met Bob.",
+        "In Rome.",
+    ]
+
+
+@pytest.mark.parametrize(
+    "args, message",
+    [
+        (["note.txt"], "name the entity types"),
+        (["gone.txt", "--types", "a", "--dry_run"], "gone.txt: can't be read"),
+        (["bad.jsonl", "--types", "a", "--dry_run"], "line 1: each line needs a JSON object with a field `text`"),
+    ],
+)
+def test_bad_input_of_the_command_is_one_line(tmp_path, monkeypatch, args, message):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "note.txt").write_text("Ada")
+    (tmp_path / "bad.jsonl").write_text('{"txt": "Ada"}\n')
+    with pytest.raises(UserError, match=message):
+        extract.main([*args, "--model", "nowhere"])
