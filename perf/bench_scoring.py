@@ -1,10 +1,11 @@
-"""Score queries and bootstrap their intervals, against a bootstrap that adds up passages in plain Python.
+"""Time the scoring of queries with bootstrap intervals, and compare it with a bootstrap in plain Python.
 
     python perf/bench_scoring.py [--queries 100000] [--samples 1000]
 
-One JSON line a figure, seconds of wall-clock time. The queries are ten types of each synthetic passage, seeded; about
-half of the answers name mentions, some of them wrong, and one in fifty can't be read. The plain bootstrap is timed on
-10 resamples of one score, and the time extrapolated to all resamples of all three scores; it gives no figures by type.
+Prints one JSON line for each figure; seconds are wall-clock time. The queries ask for ten types in each synthetic
+passage, drawn with a fixed seed. About half of the answers name mentions, some of them wrong, and one in fifty can't be
+read. The plain bootstrap is timed on 10 resamples of one score, and its time is extrapolated to all resamples of all
+three scores. It computes no figures by type.
 """
 
 import argparse
@@ -26,7 +27,7 @@ BASELINE_SAMPLES = 10
 
 
 def synthetic_rows(count: int) -> tuple[list[dict], dict[str, str]]:
-    """Rows as evaluation writes them, and the texts of their passages."""
+    """Rows of predictions.jsonl, and the texts by passage id."""
     rng = random.Random(0)
     rows, texts = [], {}
     for passage_id in map(str, range(count // len(TYPES))):
@@ -51,7 +52,7 @@ def synthetic_rows(count: int) -> tuple[list[dict], dict[str, str]]:
 
 
 def plain_bootstrap(rows: list[dict], texts: dict[str, str], samples: int) -> float:
-    """Seconds of resampling passages and adding up their counts one by one."""
+    """Seconds that resampling passages and adding up their counts one by one takes."""
     passages: dict[str, list[dict]] = {}
     for row in rows:
         passages.setdefault(row["passage_id"], []).append(row)

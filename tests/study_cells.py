@@ -1,4 +1,4 @@
-"""Evaluations of a study's cells as evaluate_ner.py leaves them, of answers that are drawn."""
+"""Evaluations of a study's cells with random answers, in the files that `ra-ner evaluate` writes."""
 
 import json
 import random
@@ -27,7 +27,11 @@ def answered(
     passages: int = 12,
     types: tuple[str, ...] = ("person", "city"),
 ) -> tuple[list[dict], dict[str, str]]:
-    """Rows and texts: gold depends on the benchmark alone, answers on all. `skill` is the share of gold found."""
+    """Rows of predictions, and the texts by passage id. The gold entities depend only on the benchmark.
+
+    Args:
+        skill: share of the gold entities that the answers find.
+    """
     gold_rng, rng = random.Random(benchmark), random.Random(f"{seed} {skill} {benchmark} {setting}")
     rows, texts = [], {}
     for number in range(passages):
@@ -67,7 +71,7 @@ def write_evaluation(
     settings: tuple[str, ...] = ("zero_shot", "in_domain-nn"),
     **config: object,
 ) -> dict:
-    """Write the files, and return what scores.json holds."""
+    """Write the files of an evaluation to `folder`, and return the content of scores.json."""
     rows, texts = [], {}
     for benchmark in benchmarks:
         for setting in settings:

@@ -1,9 +1,9 @@
-"""Publish metrics/entity_f1 as a Space, from which `evaluate.load("me/entity_f1")` loads it.
+"""Publish metrics/entity_f1 as a Space on the Hub, so that `evaluate.load("me/entity_f1")` works anywhere.
 
     python tools/publish_metric.py me
     python tools/publish_metric.py me --hub_private_repo false
 
-The scorer is copied beside the metric, as a Space can't import the library.
+The metric's Space can't import this library, so the scorer's files are copied beside it.
 """
 
 import argparse
@@ -21,14 +21,22 @@ from ra_ner.errors import clear_errors
 from ra_ner.hub.repos import hub_errors
 
 ROOT = Path(__file__).parents[1]
-METRIC, SCORER = ROOT / "metrics" / "entity_f1", ("prompting/answers.py", "evaluation/scoring.py")
+METRIC = ROOT / "metrics" / "entity_f1"
+SCORER = ("prompting/answers.py", "evaluation/scoring.py")  # in ra_ner/
 
 
 def publish(namespace: str, private: bool = True) -> str:
-    """Upload the metric and its scorer in one commit, and return its id.
+    """Upload the metric and its scorer in one commit.
+
+    Args:
+        namespace: user or organization that owns the Space.
+        private: whether a new Space is private.
+
+    Returns:
+        The id of the commit.
 
     Raises:
-        UserError: the push failed.
+        UserError: the Space can't be created or written.
     """
     repo_id = f"{namespace}/{METRIC.name}"
     with tempfile.TemporaryDirectory() as temporary, hub_errors(f"Space {repo_id!r} can't be published"):
@@ -46,8 +54,10 @@ def publish(namespace: str, private: bool = True) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("namespace", help="your user name, or an organisation's")
-    parser.add_argument("--hub_private_repo", choices=["true", "false"], default="true", help="default: true")
+    parser.add_argument("namespace", help="user or organization that owns the Space")
+    parser.add_argument(
+        "--hub_private_repo", choices=["true", "false"], default="true", help="make a new Space private (default: true)"
+    )
     arguments = parser.parse_args()
     commit = publish(arguments.namespace, private=arguments.hub_private_repo == "true")
     print(f"published {arguments.namespace}/{METRIC.name} at {commit}")

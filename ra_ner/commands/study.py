@@ -15,10 +15,10 @@ class _Parser(argparse.ArgumentParser):
 
 def make_parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="ra-ner study", description=__doc__, allow_abbrev=False)
-    parser.add_argument("grid", help="grid file, such as recipes/experiments/strategies.yaml")
-    parser.add_argument("--set", nargs="+", default=[], metavar="SECTION.KEY=VALUE", help="keys that all cells take")
+    parser.add_argument("grid", help="grid file, or the name of a built-in one, such as strategies")
+    parser.add_argument("--set", nargs="+", default=[], metavar="SECTION.KEY=VALUE", help="set a key of all cells")
     parser.add_argument(
-        "--dry_run", action="store_true", help="show the cells and what they would cost on an H100, and run nothing"
+        "--dry_run", action="store_true", help="show the cells and what they would cost on an H100; run nothing"
     )
     parser.add_argument("--verbose", action="store_true", help="show the messages of the libraries too")
     parser.add_argument(
@@ -26,13 +26,13 @@ def make_parser() -> argparse.ArgumentParser:
         nargs=argparse.REMAINDER,
         default=[],
         metavar="OPTION",
-        help="options of `accelerate launch` for training; comes last, as it takes all that follows",
+        help="options of `accelerate launch` for training; must come last, as it takes all words after it",
     )
     return parser
 
 
 def main(arguments: list[str]) -> int:
-    """Run a study and return its exit status: 1 if a cell failed."""
+    """Run a study, or show its cost with `--dry_run`. Returns the exit status: 1 if a cell failed."""
     options = make_parser().parse_args(arguments)
     from ..study.grid import load_grid
 
@@ -44,5 +44,5 @@ def main(arguments: list[str]) -> int:
         return 0
     from ..study.run import run
 
-    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # as Ctrl-C: the running stage is stopped
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # stops the running stage, as Ctrl-C does
     return 1 if run(grid, options.launch) else 0

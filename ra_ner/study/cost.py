@@ -1,13 +1,15 @@
-"""Estimate of what a study would cost on one H100: tokens are counted on samples, seconds follow by arithmetic.
+"""Estimate what a study would cost on one H100, without training or generating anything.
 
-    training    FLOP per token: 2 N forward and 2 N backward through the activations, because the base is frozen;
-                activation checkpointing adds 2 N. N is the number of parameters of the base model. Each evaluation of
-                the validation part: 2 N.
-    prompts     2 N per token; what the questions about a passage share is computed once.
-    answers     Each step of a batch reads all weights once and takes as long as that. There are as many steps as the
-                longest gold answer has tokens.
+Tokens are counted on samples. Seconds follow from the tokens, with N for the parameters of the base model:
 
-Not included: attention between tokens, the optimizer, loading, retrieval, and overhead between GPU kernels.
+    training     2 N FLOP per token for the forward pass and 2 N for the gradients of the activations; the frozen base
+                 has no weight gradients. Activation checkpointing adds 2 N, for a second forward pass.
+    validation   2 N FLOP per token in each validation.
+    prompts      2 N FLOP per token; the shared prefix of a passage's queries is computed once.
+    answers      each step of a batch reads all weights once. A batch takes as many steps as its longest gold answer
+                 has tokens.
+
+The estimate leaves out attention between tokens, the optimizer, loading, retrieval, and overhead between GPU kernels.
 """
 
 import json
@@ -29,17 +31,19 @@ from ..passage import sample
 from ..prompting.chat_template import load_training_tokenizer, prompt_ids, training_length
 from ..prompting.conversation import find_wording, opening
 from ..recipe import TOKENIZER_KEYS, EvaluateConfig, OutputConfig, PushScoresConfig, Recipe, RecipeParser
-from .grid import Grid, show
+from .grid import Grid
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
+    from trl import SFTConfig
 
-PEAK_FLOPS = 989e12  # H100 SXM, dense bfloat16 (NVIDIA's data sheet)
-BANDWIDTH = 3.35e12  # bytes per second of its memory (the same source)
-UTILISATION = 0.35  # of PEAK_FLOPS; assumed
+PEAK_FLOPS = 989e12  # of an H100 SXM in dense bfloat16 (NVIDIA's data sheet)
+BANDWIDTH = 3.35e12  # of its memory, in bytes per second (the same data sheet)
+UTILIZATION = 0.35  # share of PEAK_FLOPS that is reached; an assumption
 TRAIN_SAMPLE = 200  # passages
 EVALUATE_SAMPLE = 48  # passages of a benchmark
 BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
+BYTES_IN_4BIT = 0.5
 
 
 @dataclass(frozen=True)
@@ -60,71 +64,79 @@ class Cost:
 
     @property
     def row(self) -> list[str]:
-        hours = (self.train_seconds, self.evaluate_seconds, self.train_seconds + self.evaluate_seconds)
+        """The values of a table row under HEADER."""
         tokens = (self.train_tokens, self.prompt_tokens, self.answer_tokens)
-        return [f"{count:,.0f}" for count in tokens] + [
-            f"{seconds / 3600:,.2g}" if seconds < 36_000 else f"{seconds / 3600:,.0f}" for seconds in hours
-        ]
+        seconds = (self.train_seconds, self.evaluate_seconds, self.train_seconds + self.evaluate_seconds)
+        return [*(f"{count:,.0f}" for count in tokens), *map(_hours, seconds)]
 
 
 HEADER = ("training tokens", "prompt tokens", "answer tokens", "training h", "evaluation h", "H100 hours")
 
 
-def estimate(grid: Grid) -> str:
-    """A table of what a cell of each group costs, and a list of what is measured and what is assumed.
+def _hours(seconds: float) -> str:
+    hours = seconds / 3600
+    return f"{hours:,.2g}" if hours < 10 else f"{hours:,.0f}"
 
-    Benchmarks that can't be read are listed, not refused.
+
+def estimate(grid: Grid) -> str:
+    """A table with the cost of each group's cells, followed by what was measured and what is assumed.
+
+    Returns:
+        Markdown. A benchmark that can't be read is left out and named with the reason.
 
     Raises:
         UserError: a corpus, a tokenizer, an encoder or a model's config can't be read.
     """
-    first, seeds = {}, Counter(cell.group for cell in grid.cells)
-    for cell in grid.cells:
-        first.setdefault(cell.group, cell)
-    train, evaluate = cache(_train_cost), cache(_evaluate_cost)
-    costs, missing = {}, {}
-    for group, cell in first.items():
+    seeds = Counter(cell.group for cell in grid.cells)
+    first_cells = {cell.group: cell for cell in reversed(grid.cells)}
+    train_cost, evaluate_cost = cache(_train_cost), cache(_evaluate_cost)
+    costs, unreadable = {}, {}
+    for group in seeds:
+        cell = first_cells[group]
         recipe = grid.recipe(cell)
-        trains = grid.adapters[cell.name] == cell.name
-        of_training = train(_Key(recipe, {"dataset": [], "train": []})) if trains else Cost()
-        # Examples are random here, so the strategy does not change the count.
-        of_evaluation, left_out = evaluate(_Key(recipe, {"dataset": ["strategy"], "evaluate": ["models"]}))
-        costs[group] = of_training + of_evaluation
-        missing |= left_out
+        training = train_cost(_CostKey(recipe, dataset=(), train=())) if grid.trains(cell) else Cost()
+        # Examples are drawn at random for all strategies, so the strategy does not change the prompts.
+        evaluation, its_unreadable = evaluate_cost(_CostKey(recipe, dataset=("strategy",), evaluate=("models",)))
+        costs[group] = training + evaluation
+        unreadable |= its_unreadable
     total = sum((cost.times(seeds[group]) for group, cost in costs.items()), Cost())
-    rows = [[" ".join(map(show, group)), seeds[group], *cost.row] for group, cost in costs.items()]
+    rows = [[" ".join(group), seeds[group], *cost.row] for group, cost in costs.items()]
     return "\n\n".join(
         [
-            f"{grid.name}: {len(grid.cells)} cells. Each row is the cost of one cell, the last row of all cells.",
+            f"{grid.name}: {len(grid.cells)} cells. Each row shows the cost of one cell, the last row the cost of all.",
             table(["cell", "seeds", *HEADER], [*rows, ["all cells", len(grid.cells), *total.row]]),
-            f"Measured with the recipe's tokenizer: a dataset of {TRAIN_SAMPLE} passages, and the questions about "
-            f"{EVALUATE_SAMPLE} passages of each benchmark, scaled to all passages and epochs. Training examples come "
-            "from the sample, so BM25 filters keep fewer than on the whole corpus. In-context prompts are counted with "
-            "random examples of their pool, on_demand as if examples were always near enough, and answers as the gold "
-            "ones.",
-            f"Assumed: an H100 reaches {UTILISATION:.0%} of {PEAK_FLOPS / 1e12:.0f} TFLOP/s and reads "
-            f"{BANDWIDTH / 1e12:.2f} TB/s; FLOP per token as in ra_ner/study/cost.py. No time was measured.",
-            *(f"Not counted: {name}: {reason}" for name, reason in missing.items()),
+            f"Measured: tokens, counted with the recipe's tokenizer on a dataset of {TRAIN_SAMPLE} passages and on the "
+            f"queries about {EVALUATE_SAMPLE} passages of each benchmark, then scaled to all passages and epochs. "
+            "Training examples are retrieved from the sample, in which BM25 filters leave fewer examples than in the "
+            "whole corpus. In-context examples are drawn at random from their pool; on_demand counts as if an example "
+            "were always near enough. Answers are the gold answers.",
+            f"Assumed: an H100 does {PEAK_FLOPS / 1e12:.0f} TFLOP/s, of which {UTILIZATION:.0%} are reached, and reads "
+            f"{BANDWIDTH / 1e12:.2f} TB/s. ra_ner/study/cost.py has the formulas. No time was measured.",
+            *(f"Not counted: {name}: {reason}" for name, reason in unreadable.items()),
         ]
     )
 
 
-class _Key:
-    """A recipe, equal to others of the same cost: their sections are equal except for seeds and the given keys."""
+class _CostKey:
+    """A recipe that equals others of the same cost, as the key of a cache.
 
-    def __init__(self, recipe: Recipe, without: dict[str, list[str]]):
+    Args:
+        ignored: the sections that the cost depends on, each with keys that do not change it. `seed` never does.
+    """
+
+    def __init__(self, recipe: Recipe, **ignored: tuple[str, ...]):
         self.recipe = recipe
-        kept = [
+        relevant = [
             {key: value for key, value in recipe.sections[section].items() if key not in ("seed", *keys)}
-            for section, keys in without.items()
+            for section, keys in ignored.items()
         ]
-        self.identity = json.dumps([recipe.language, kept], sort_keys=True)
+        self.identity = json.dumps([recipe.language, relevant], sort_keys=True)
 
     def __hash__(self) -> int:
         return hash(self.identity)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Key) and self.identity == other.identity
+        return isinstance(other, _CostKey) and self.identity == other.identity
 
 
 def _tokenizer(recipe: Recipe) -> "PreTrainedTokenizerBase":
@@ -136,7 +148,7 @@ def _tokenizer(recipe: Recipe) -> "PreTrainedTokenizerBase":
 
 @cache
 def _parameters(model: str, revision: str | None) -> int:
-    """The number of parameters of a model, from its config: no weights are fetched."""
+    """Number of parameters of a model, from its config alone: no weights are fetched."""
     from accelerate import init_empty_weights
     from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, AutoConfig
 
@@ -147,57 +159,68 @@ def _parameters(model: str, revision: str | None) -> int:
     return empty.num_parameters()
 
 
-def _train_cost(key: _Key) -> Cost:
+def _train_cost(key: _CostKey) -> Cost:
+
     from ..training.defaults import train_parser
-    from ..training.preview import training_steps
 
     recipe = key.recipe
     _, model, args = train_parser().parse_section(recipe)[:3]
-    keys, language = recipe.dataset, recipe.language
-    source = load_corpus(keys.corpus, language, revision=keys.revision, config=keys.corpus_config)
-    size = keys.size or len(source.passages)
-    config = replace(keys, size=min(size, TRAIN_SAMPLE), exclude=[])
-    splits = PassageSplits(source, language, config)
-    scale = size / len(splits.train + splits.validation)
+    config, language = recipe.dataset, recipe.language
+    source = load_corpus(config.corpus, language, revision=config.revision, config=config.corpus_config)
+    size = config.size or len(source.passages)
+    sample_config = replace(config, size=min(size, TRAIN_SAMPLE), exclude=[])
+    passages = PassageSplits(source, language, sample_config)
+    scale = size / len(passages.train + passages.validation)
     tokenizer = _tokenizer(recipe)
-    count = training_length(tokenizer)
-    rows = build(source, language, recipe.name, config, tokenizer).splits
-    tokens = {split: scale * sum(count(row["prompt"] + row["completion"]) for row in rows[split]) for split in rows}
-    validations = 0.0
+    count_tokens = training_length(tokenizer)
+    splits = build(source, language, recipe.name, sample_config, tokenizer).splits
+    tokens = {
+        split: scale * sum(count_tokens(row["prompt"] + row["completion"]) for row in rows)
+        for split, rows in splits.items()
+    }
+    trained_tokens = tokens["train"] * args.num_train_epochs
+    validated_tokens = tokens.get("validation", 0) * _validations(round(scale * len(splits["train"])), args)
+    passes = 3 if args.activation_checkpointing else 2
+    flop_per_parameter = 2 * passes * trained_tokens + 2 * validated_tokens
+    flop = flop_per_parameter * _parameters(model.model_name_or_path, model.model_revision)
+    return Cost(train_tokens=trained_tokens, train_seconds=flop / (PEAK_FLOPS * UTILIZATION))
+
+
+def _validations(rows: int, args: "SFTConfig") -> float:
+    """How often the validation split is evaluated during a training on so many rows."""
+    from ..training.preview import training_steps
+
     if args.eval_strategy == "epoch":
-        validations = args.num_train_epochs
-    elif args.eval_strategy == "steps":  # below 1 `eval_steps` is a share of all steps
-        steps = training_steps(round(scale * len(rows["train"])), args)
-        validations = steps / args.eval_steps if args.eval_steps >= 1 else 1 / args.eval_steps
-    trained = tokens["train"] * args.num_train_epochs
-    flop = (6 if args.activation_checkpointing else 4) * trained + 2 * validations * tokens.get("validation", 0)
-    flop *= _parameters(model.model_name_or_path, model.model_revision)
-    return Cost(train_tokens=trained, train_seconds=flop / (PEAK_FLOPS * UTILISATION))
+        return args.num_train_epochs
+    if args.eval_strategy == "steps":
+        is_share_of_all_steps = args.eval_steps < 1
+        return 1 / args.eval_steps if is_share_of_all_steps else training_steps(rows, args) / args.eval_steps
+    return 0
 
 
-def _evaluate_cost(key: _Key) -> tuple[Cost, dict[str, str]]:
+def _evaluate_cost(key: _CostKey) -> tuple[Cost, dict[str, str]]:
     """The cost, and the benchmarks that can't be read with the reason."""
-    recipe, missing, cost = key.recipe, {}, Cost()
+    recipe, unreadable, cost = key.recipe, {}, Cost()
     config = RecipeParser("evaluate", EvaluateConfig, PushScoresConfig, OutputConfig).parse_section(recipe)[0]
-    config = replace(config, allow_overlap=True)  # nothing is scored
+    config = replace(config, allow_overlap=True)  # tokens are counted, nothing is scored
     pools, tokenizer = ExamplePools(recipe, config), _tokenizer(recipe)
     model, revision, _ = (recipe.sections["train"].get(key) for key in TOKENIZER_KEYS)
     parameters = _parameters(model, revision)
-    weights = parameters * (0.5 if config.load_in_4bit else BYTES[config.dtype])
+    weight_bytes = parameters * (BYTES_IN_4BIT if config.load_in_4bit else BYTES[config.dtype])
     for name in config.benchmarks:
         try:
             benchmark = load_benchmark(name, recipe.language)
         except UserError as error:
-            missing[name] = str(error)
+            unreadable[name] = str(error)
             continue
         for setting in config.settings:
-            prompts, answers, steps = _questions(benchmark, setting, recipe, config, pools, tokenizer)
-            seconds = 2 * parameters * prompts / (PEAK_FLOPS * UTILISATION) + steps * weights / BANDWIDTH
+            prompts, answers, steps = _count_queries(benchmark, setting, recipe, config, pools, tokenizer)
+            seconds = 2 * parameters * prompts / (PEAK_FLOPS * UTILIZATION) + steps * weight_bytes / BANDWIDTH
             cost += Cost(prompt_tokens=prompts, answer_tokens=answers, evaluate_seconds=seconds)
-    return cost, missing
+    return cost, unreadable
 
 
-def _questions(
+def _count_queries(
     benchmark: Benchmark,
     setting: str,
     recipe: Recipe,
@@ -205,29 +228,32 @@ def _questions(
     pools: ExamplePools,
     tokenizer: "PreTrainedTokenizerBase",
 ) -> tuple[float, float, float]:
-    """Tokens of prompts, tokens of gold answers, and generation steps of a benchmark in a setting."""
-    asked = len(sample(benchmark.test, config.limit, config.seed))
-    passages = sample(benchmark.test, min(asked, EVALUATE_SAMPLE), config.seed)
+    """Tokens of the prompts, tokens of the gold answers, and generation steps, for a benchmark in a setting."""
+    total = len(sample(benchmark.test, config.limit, config.seed))
+    passages = sample(benchmark.test, min(total, EVALUATE_SAMPLE), config.seed)
     wording = find_wording(recipe.dataset.wording, recipe.language)
-    prompts, answers = 0, []
-    examples = pools.examples(_by_chance(setting, benchmark), benchmark, passages)
-    for passage, types, shown in zip(passages, types_asked(benchmark, passages, config.seed), examples, strict=True):
-        messages = opening(passage.text, [example.passage for example in shown], wording)
+    types_by_passage = types_asked(benchmark, passages, config.seed)
+    examples_by_passage = pools.examples(_random_setting(setting, benchmark), benchmark, passages)
+    prompt_tokens, answer_lengths = 0, []  # lengths in tokens of the answers, by passage
+    for passage, types, examples in zip(passages, types_by_passage, examples_by_passage, strict=True):
+        messages = opening(passage.text, [example.passage for example in examples], wording)
         questions = [{"role": "user", "content": wording.question.format(type=type_)} for type_ in types]
-        ids = [prompt_ids(tokenizer, [*messages, question]) for question in questions]
-        shared = len(os.path.commonprefix(ids))  # noqa: RUF071 - lists, not paths
-        prompts += shared + sum(len(prompt) - shared for prompt in ids)
-        gold = [wording.format_answer(passage.mentions(type_)) for type_ in types]
-        answers.append([len(tokenizer(answer).input_ids) + 1 for answer in gold])  # plus the end of the turn
-    batches = [answers[start : start + config.batch_size] for start in range(0, len(answers), config.batch_size)]
-    steps = sum(max(max(row) for row in batch) for batch in batches)
-    scale = asked / len(passages)
-    return scale * prompts, scale * sum(map(sum, answers)), scale * steps
+        prompts = [prompt_ids(tokenizer, [*messages, question]) for question in questions]
+        shared = len(os.path.commonprefix(prompts))  # noqa: RUF071 - lists, not paths
+        prompt_tokens += shared + sum(len(prompt) - shared for prompt in prompts)
+        answers = [wording.format_answer(passage.mentions(type_)) for type_ in types]
+        answer_lengths.append([len(tokenizer(answer).input_ids) + 1 for answer in answers])  # 1 ends the turn
+    batches = [answer_lengths[i : i + config.batch_size] for i in range(0, len(passages), config.batch_size)]
+    steps = sum(max(map(max, batch)) for batch in batches)
+    scale = total / len(passages)
+    return scale * prompt_tokens, scale * sum(map(sum, answer_lengths)), scale * steps
 
 
-def _by_chance(setting: str, benchmark: Benchmark) -> str:
-    """A setting with random examples of the same pool, which needs no encoder."""
+def _random_setting(setting: str, benchmark: Benchmark) -> str:
+    """A setting with random examples from the same pool, so that no encoder is needed."""
     if setting == "zero_shot":
         return setting
-    in_domain = setting.startswith("in_domain") or (setting == "on_demand" and benchmark.train)
-    return f"{'in' if in_domain else 'out'}_domain-random"
+    if setting == "on_demand":
+        return "in_domain-random" if benchmark.train else "out_domain-random"
+    domain = setting.partition("-")[0]
+    return f"{domain}-random"

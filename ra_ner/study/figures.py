@@ -1,4 +1,4 @@
-"""Figures of a study: F1 by the values of each axis, and by the score of the best example."""
+"""Figures of a study: F1 by the values of each axis, and F1 by the score of the best example."""
 
 import io
 from collections.abc import Mapping, Sequence
@@ -7,18 +7,27 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from .grid import show
-from .results import Group, best_example_quarters, combined, count_kinds, kinds_f1, passages_in, quarter_of
+from .results import (
+    Group,
+    JudgedPassage,
+    best_example_quarters,
+    combined,
+    count_kinds,
+    kinds_f1,
+    passages_in,
+    quarter_of,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 COLUMNS = 3  # plots in a row
-WIDTH, HEIGHT = 4.2, 3.2  # of a plot, inches
+WIDTH, HEIGHT = 4.2, 3.2  # of a plot, in inches
 
 
 class Point(NamedTuple):
-    """A group in a setting, with its plot, its value on the axis and its series."""
+    """A group in a setting: the plot it is drawn in, its place on the x axis, and the series it belongs to."""
 
     plot: str
     value: object
@@ -28,26 +37,29 @@ class Point(NamedTuple):
 
 
 def draw(groups: Sequence[Group], axes: Mapping[str, Sequence]) -> dict[str, bytes]:
-    """PNGs by title, for the groups of one base recipe.
+    """Draw the figures of one base recipe.
 
     Args:
-        axes: values by axis, without the settings.
+        axes: values of each axis, without `evaluate.settings`.
+
+    Returns:
+        PNG files by title.
     """
     import matplotlib
 
-    asked = [(group, setting) for group in groups for setting in group.settings]
+    runs = [(group, setting) for group in groups for setting in group.settings]
     figures = {}
-    with matplotlib.rc_context({"text.parse_math": False, "font.size": 9}):  # a `$` in a name is not a formula
+    with matplotlib.rc_context({"text.parse_math": False, "font.size": 9}):  # a name with `$` is no formula
         for axis, values in axes.items():
+            others = [other for other in axes if other != axis]
             points = [
-                Point(_name(group, [a for a in axes if a != axis]), group.values[axis], setting, group, setting)
-                for group, setting in asked
+                Point(_name(group, others), group.values[axis], setting, group, setting) for group, setting in runs
             ]
-            figures[f"Span F1 by {axis}"] = _by_value(points, axis, values)
+            figures[f"Span F1 by {axis}"] = _draw_by_value(points, axis, values)
         if not axes:
-            points = [Point("", setting, "mean over seeds", group, setting) for group, setting in asked]
-            figures["Span F1 by setting"] = _by_value(points, "setting", groups[0].settings)
-        if figure := _by_best_example(groups, list(axes)):
+            points = [Point("", setting, "mean over seeds", group, setting) for group, setting in runs]
+            figures["Span F1 by setting"] = _draw_by_value(points, "setting", groups[0].settings)
+        if figure := _draw_by_best_example(groups, list(axes)):
             figures["Span F1 by the score of the best example"] = figure
     return figures
 
@@ -56,71 +68,77 @@ def _name(group: Group, axes: Sequence[str]) -> str:
     return ", ".join(f"{axis.rpartition('.')[2]} {show(group.values[axis])}" for axis in axes)
 
 
-def _by_value(points: Sequence[Point], axis: str, values: Sequence) -> bytes:
-    """Means over seeds with intervals, single seeds as crosses, vanilla as a dashed line."""
-    numeric = all(type(value) in (int, float) for value in values)
-    places = {show(value): value if numeric else place for place, value in enumerate(values)}
+def _draw_by_value(points: Sequence[Point], axis: str, values: Sequence) -> bytes:
+    """F1 by the values of an axis, which are numbers on a scale or else names side by side."""
+    is_numeric = all(type(value) in (int, float) for value in values)
+    ticks = {show(value): value if is_numeric else number for number, value in enumerate(values)}
     series = list(dict.fromkeys(point.series for point in points))
-    figure, plots = _figure(list(dict.fromkeys(point.plot for point in points)))
+    figure, plots = _new_figure(list(dict.fromkeys(point.plot for point in points)))
     for title, plot in plots.items():
-        if numeric and min(values) > 0 and max(values) >= 5 * min(values):
+        if is_numeric and min(values) > 0 and max(values) >= 5 * min(values):
             plot.set_xscale("log")
-        plot.set_xticks(list(places.values()), list(places))
+        plot.set_xticks(list(ticks.values()), list(ticks))
         plot.minorticks_off()
         plot.set_xlabel(axis)
-        if not numeric:
+        if not is_numeric:
             plot.set_xlim(-0.5, len(values) - 0.5)
-            plot.tick_params(axis="x", rotation=30 if len("".join(places)) > 30 else 0)
+            plot.tick_params(axis="x", rotation=30 if len("".join(ticks)) > 30 else 0)
         for number, name in enumerate(series):
-            shift = 0 if numeric else 0.6 * ((number + 0.5) / len(series) - 0.5)
+            # Series of names are drawn side by side, as their intervals would cover each other.
+            shift = 0 if is_numeric else 0.6 * ((number + 0.5) / len(series) - 0.5)
             its_points = [point for point in points if (point.plot, point.series) == (title, name)]
-            at = [places[show(point.value)] + shift for point in its_points]
-            _draw_series(plot, at, its_points, f"C{number}", "o-" if numeric else "o")
-    return _png(figure)
+            xs = [ticks[show(point.value)] + shift for point in its_points]
+            _draw_series(plot, xs, its_points, f"C{number}", "o-" if is_numeric else "o")
+    return _to_png(figure)
 
 
-def _draw_series(plot: "Axes", at: Sequence[float], points: Sequence[Point], colour: str, style: str) -> None:
-    means, vanilla = [], []
-    for x, (_, _, _, group, setting) in zip(at, points, strict=True):
-        if run := combined(group.evaluations, None, setting):
+def _draw_series(plot: "Axes", xs: Sequence[float], points: Sequence[Point], color: str, style: str) -> None:
+    """Means over seeds with their intervals, each seed as a cross, and the vanilla means as a dashed line."""
+    means, vanilla_means = [], []
+    for x, point in zip(xs, points, strict=True):
+        if run := combined(point.group.evaluations, None, point.setting):
             means.append((x, run.figures["span"]["f1"], *run.figures["span"]["f1_interval"]))
-        for evaluation in group.evaluations:
-            if run := combined([evaluation], None, setting):
-                plot.plot(x, 100 * run.figures["span"]["f1"], "x", color=colour, alpha=0.7, markersize=4)
-        others = group.evaluations if group.is_vanilla else [other for _, other in group.pairs]
-        if run := combined(others, None, setting):
-            vanilla.append((x, 100 * run.figures["span"]["f1"]))
+        for evaluation in point.group.evaluations:
+            if run := combined([evaluation], None, point.setting):
+                plot.plot(x, 100 * run.figures["span"]["f1"], "x", color=color, alpha=0.7, markersize=4)
+        if run := combined(point.group.vanilla_evaluations, None, point.setting):
+            vanilla_means.append((x, 100 * run.figures["span"]["f1"]))
     if means:
-        x, middle, low, high = np.array(sorted(means)).T * [[1], [100], [100], [100]]
-        sides = np.maximum([middle - low, high - middle], 0)  # a percentile interval may not contain the mean
-        plot.errorbar(x, middle, sides, fmt=style, color=colour, capsize=3, label=points[0].series)
-    if len(vanilla) > 1:
-        plot.plot(*zip(*sorted(vanilla), strict=True), "--", color=colour, alpha=0.6, label="dashed: vanilla")
+        x, f1, low, high = np.array(sorted(means)).T * [[1], [100], [100], [100]]
+        # Clipped at 0, as a percentile interval can lie above or below the mean.
+        bars = np.maximum([f1 - low, high - f1], 0)
+        plot.errorbar(x, f1, bars, fmt=style, color=color, capsize=3, label=points[0].series)
+    if len(vanilla_means) > 1:
+        plot.plot(*zip(*sorted(vanilla_means), strict=True), "--", color=color, alpha=0.6, label="dashed: vanilla")
 
 
-def _by_best_example(groups: Sequence[Group], axes: Sequence[str]) -> bytes | None:
-    """A plot for each setting with scored examples, and a series for each group; None if there is no such setting."""
+def _draw_by_best_example(groups: Sequence[Group], axes: Sequence[str]) -> bytes | None:
+    """F1 by quarters of the best example's score: one plot for each setting with scores, one series for each group."""
     settings = dict.fromkeys(setting for group in groups for setting in group.settings)
     ranges = {setting: found for setting in settings if (found := best_example_quarters(groups, setting))}
     if not ranges:
         return None
-    figure, plots = _figure(list(ranges))
+
+    def quarter(setting: str, passage: JudgedPassage, _: str) -> int | None:
+        return quarter_of(passage.best_example, ranges[setting])
+
+    figure, plots = _new_figure(list(ranges))
     for setting, plot in plots.items():
         plot.set_xlabel("score of the best example, mean of a quarter")
         for number, group in enumerate(groups):
-            scores: list[list[float]] = [[] for _ in ranges[setting]]
+            scores = [[] for _ in ranges[setting]]
             for passage in passages_in(group.evaluations, setting):
                 if passage.best_example is not None:
                     scores[quarter_of(passage.best_example, ranges[setting])].append(passage.best_example)
-            counted = count_kinds(group.evaluations, setting, lambda s, p, _: quarter_of(p.best_example, ranges[s]))
-            points = [(np.mean(scores[i]), 100 * kinds_f1(counted[i])) for i in sorted(counted)]
-            colour, style = f"C{number % 10}", ("o-", "s--", "^:")[number // 10 % 3]
-            plot.plot(*zip(*points, strict=True), style, color=colour, label=_name(group, axes) or "mean over seeds")
-    return _png(figure)
+            counts = count_kinds(group.evaluations, setting, quarter)
+            points = [(np.mean(scores[i]), 100 * kinds_f1(counts[i])) for i in sorted(counts)]
+            color, style = f"C{number % 10}", ("o-", "s--", "^:")[number // 10 % 3]
+            plot.plot(*zip(*points, strict=True), style, color=color, label=_name(group, axes) or "mean over seeds")
+    return _to_png(figure)
 
 
-def _figure(titles: Sequence[str]) -> tuple["Figure", dict[str, "Axes"]]:
-    """A figure and a plot for each title."""
+def _new_figure(titles: Sequence[str]) -> tuple["Figure", dict[str, "Axes"]]:
+    """A figure with one plot for each title."""
     from matplotlib.figure import Figure  # pyplot would look for a window system
 
     columns = min(len(titles), COLUMNS)
@@ -134,16 +152,16 @@ def _figure(titles: Sequence[str]) -> tuple["Figure", dict[str, "Axes"]]:
     return figure, plots
 
 
-def _png(figure: "Figure") -> bytes:
-    """The figure as a PNG, with one legend for all plots."""
+def _to_png(figure: "Figure") -> bytes:
+    """Add one legend for all plots, and render the figure."""
     legend = {}
     for plot in figure.axes:
         for handle, label in zip(*plot.get_legend_handles_labels(), strict=True):
             legend.setdefault(label, handle)
-    legend = dict(sorted(legend.items(), key=lambda entry: entry[0].startswith("dashed")))  # last
+    vanilla_last = dict(sorted(legend.items(), key=lambda entry: entry[0].startswith("dashed")))
     columns = 1 + min(len(figure.axes), COLUMNS)
     figure.set_figheight(figure.get_figheight() + 0.2 * -(-len(legend) // columns))
-    figure.legend(legend.values(), legend.keys(), loc="outside lower center", ncols=columns)
+    figure.legend(vanilla_last.values(), vanilla_last.keys(), loc="outside lower center", ncols=columns)
     file = io.BytesIO()
     figure.savefig(file, format="png", dpi=120, metadata={"Software": None})
     return file.getvalue()

@@ -1,10 +1,10 @@
-"""Grid files: base recipes x values of axes x seeds -> cells. Each cell is a recipe that extends a base recipe.
+"""Read a grid file and expand it into cells: base recipes x seeds x axis values. Each cell is a recipe of its own.
 
-recipes: [en.yaml, zh.yaml]          # base recipes, relative to this file
+recipes: [en.yaml, zh.yaml]          # base recipes: relative to this file, or built-in
 axes:
-  dataset.strategy: [none, nn]       # section.key; a key without a section is set in dataset and evaluate
+  dataset.strategy: [none, nn]       # section.key; a bare key sets it in `dataset` and `evaluate`, wherever it exists
   evaluate.settings: [zero_shot]     # the only axis that makes no cells: one evaluation covers all settings
-seeds: [42, 43]                      # of section dataset and section train
+seeds: [42, 43]                      # for the sections `dataset` and `train`
 """
 
 import dataclasses
@@ -21,6 +21,7 @@ import yaml
 
 from ..atomic_files import write_text
 from ..errors import UserError
+from ..paths import resource
 from ..recipe import (
     SECTIONS,
     DatasetConfig,
@@ -34,31 +35,38 @@ from ..recipe import (
 )
 
 SETTINGS_AXIS = "evaluate.settings"
-SEED_KEYS = ("dataset.seed", "train.seed")  # evaluate.seed stays the same: all cells get the same passages
-# Sections whose keys are known without importing TRL. `train` checks its own.
+SEED_KEYS = ("dataset.seed", "train.seed")  # not evaluate.seed, so that all cells are evaluated on the same passages
+# The keys of `train` are missing here because listing them would import TRL; `ra-ner train` checks them.
 KEYS = {
     section: [key.name for key in dataclasses.fields(config)]
     for section, config in (("dataset", DatasetConfig), ("evaluate", EvaluateConfig))
 }
-VANILLA_AXES = ("dataset.strategy", "dataset.k", "k")  # in which a cell and its vanilla cell may differ
+VANILLA_AXES = ("dataset.strategy", "dataset.k", "k")  # axes in which a cell and its vanilla cell may differ
 
 Sections = dict[str, dict[str, Any]]
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One run of a study, with a recipe of its own."""
+    """One run of a study.
 
-    name: str  # the stem of its recipe, and of outputs/<name>
-    base: str  # stem of the base recipe
-    values: dict[str, object]  # axis -> value, in the grid's order, without the settings and the seed
+    Attributes:
+        name: stem of the cell's recipe; the run is kept in outputs/<name>.
+        base: stem of the base recipe.
+        values: value of each axis, without `evaluate.settings`, in the grid's order.
+        is_vanilla: trained without examples (strategy `none` or k 0).
+    """
+
+    name: str
+    base: str
+    values: dict[str, object]
     seed: int
-    is_vanilla: bool  # trained without examples: strategy none, or k 0
+    is_vanilla: bool
 
     @property
-    def group(self) -> tuple[object, ...]:
-        """What cells that differ only in their seed have in common."""
-        return (self.base, *self.values.values())
+    def group(self) -> tuple[str, ...]:
+        """Base recipe and axis values as text: equal for cells that differ only in their seed."""
+        return (self.base, *map(show, self.values.values()))
 
     @property
     def output_dir(self) -> Path:
@@ -67,16 +75,16 @@ class Cell:
 
 @dataclass(frozen=True)
 class Grid:
-    """A study's cells, and what their recipes hold.
+    """The cells of a study and the content of their recipes.
 
     Attributes:
         name: stem of the grid file.
-        axes: axis -> values, `evaluate.settings` among them.
-        cells: by base recipe, then seed, then the values of the axes in the grid's order.
-        bases: each cell's base recipe, by the cell's name.
-        sections: what each cell's recipe says beside `extends`, by the cell's name.
-        adapters: by the cell's name, the cell whose adapter it evaluates: itself, or the first cell that differs only
-            in section evaluate.
+        axes: values of each axis, `evaluate.settings` included.
+        cells: ordered by base recipe, then seed, then the axis values as the grid lists them.
+        bases: each cell's base recipe, by cell name.
+        sections: keys that each cell sets on top of its base recipe, by cell name.
+        adapters: the cell that trains the adapter, by the name of the cell that evaluates it. Cells that differ only
+            in section `evaluate` share the adapter of the first of them.
     """
 
     name: str
@@ -94,56 +102,85 @@ class Grid:
         return self.output_dir / "recipes" / f"{cell.name}.yaml"
 
     def recipe(self, cell: Cell) -> Recipe:
-        """The cell's recipe, as it is read once it is written."""
+        """The cell's recipe, the same as `load_recipe` returns once `write_recipes` has written the file."""
         base, own = self.bases[cell.name], self.sections[cell.name]
         sections = {section: {**keys, **own.get(section, {})} for section, keys in base.sections.items()}
         return Recipe(self.recipe_path(cell), base.language, sections)
 
+    def trains(self, cell: Cell) -> bool:
+        """Whether the cell builds a dataset and trains, rather than evaluating the adapter of another cell."""
+        return self.adapters[cell.name] == cell.name
+
     def write_recipes(self) -> None:
-        """Write each cell's recipe. Values are written as JSON, which is valid YAML."""
+        """Write the recipe of each cell to outputs/<grid>/recipes."""
         for cell in self.cells:
             path = self.recipe_path(cell)
-            base = _reference(self.bases[cell.name].path, path.parent)
-            lines = [f"# A cell of the study {self.name}.", f"extends: {json.dumps(base, ensure_ascii=False)}"]
+            lines = [f"# A cell of the study {self.name}."]
+            lines += [f"extends: {_as_yaml(_reference(self.bases[cell.name].path, path.parent))}"]
             for section, keys in self.sections[cell.name].items():
-                lines += ["", f"{section}:"]
-                lines += [f"  {key}: {json.dumps(value, ensure_ascii=False)}" for key, value in keys.items()]
+                lines += ["", f"{section}:", *(f"  {key}: {_as_yaml(value)}" for key, value in keys.items())]
             write_text(path, "\n".join(lines) + "\n")
 
 
-def _find_grid(name: str) -> Path:
-    """A grid file: a path, or a built-in grid, which `experiments/` holds."""
-    is_name = "/" not in name and not Path(name).is_file()
-    return find_recipe(f"experiments/{name}" if is_name else name, Path())
+def _as_yaml(value: object) -> str:
+    """A value as JSON, which is also YAML and keeps the type of strings such as "no" and "1e-4"."""
+    return json.dumps(value, ensure_ascii=False)
 
 
-def _reference(recipe: Path, folder: Path) -> str:
-    """How a recipe in `folder` names another one: relative if that is in the current folder, else absolute."""
-    is_near = recipe.resolve().is_relative_to(Path.cwd())
-    return os.path.relpath(recipe, folder) if is_near else str(recipe.resolve())
+def _reference(base: Path, folder: Path) -> str:
+    """The path by which a recipe in `folder` extends `base`.
+
+    Relative inside the current folder, so that the folder can be moved; absolute for a base outside of it, such as a
+    built-in recipe of the installed package.
+    """
+    base = base.parent.resolve() / base.name
+    return os.path.relpath(base, folder.resolve()) if base.is_relative_to(Path.cwd()) else str(base)
 
 
 def find_vanilla(cell: Cell, cells: Sequence[Cell]) -> Cell | None:
-    """The vanilla cell that a cell is compared with: same base recipe, same seed, and equal in all other axes.
+    """The vanilla cell that a cell is compared with: same base recipe, same seed, same values of the other axes.
 
-    None for a vanilla cell, and if the grid has no such cell.
+    Returns:
+        None if the cell is vanilla itself, or if the grid has no such cell.
     """
     if cell.is_vanilla:
         return None
 
-    def others(values: Mapping[str, object]) -> dict[str, object]:
+    def without_vanilla_axes(values: Mapping[str, object]) -> dict[str, object]:
         return {axis: value for axis, value in values.items() if axis not in VANILLA_AXES}
 
-    fitting = [
+    def shared_values(other: Cell) -> int:
+        return sum(other.values[axis] == value for axis, value in cell.values.items())
+
+    candidates = [
         other
         for other in cells
         if other.is_vanilla
         and (other.base, other.seed) == (cell.base, cell.seed)
-        and others(other.values) == others(cell.values)
+        and without_vanilla_axes(other.values) == without_vanilla_axes(cell.values)
     ]
-    # With axes strategy and k there are several; one of them has this cell's k too.
-    agreeing = [sum(other.values[axis] == value for axis, value in cell.values.items()) for other in fitting]
-    return fitting[agreeing.index(max(agreeing))] if fitting else None
+    # With axes `dataset.strategy` and `k` there are several candidates; the one with this cell's k fits best.
+    return max(candidates, key=shared_values, default=None)
+
+
+def find_grid(name: str) -> Path:
+    """The grid file that a name means: a path, or else a built-in grid.
+
+    `k`, `experiments/k` and `recipes/experiments/k.yaml` all name the built-in grid k.
+
+    Raises:
+        UserError: there is neither.
+    """
+    path = Path(name)
+    if path.is_file():
+        return path
+    files = sorted((resource("recipes") / "experiments").glob("*.yaml"))
+    built_in = {file.stem: file for file in files if "axes" in read_yaml(file)}
+    short = name.removeprefix("recipes/").removeprefix("experiments/").removesuffix(".yaml")
+    if short in built_in:
+        return built_in[short]
+    hint = nearest_key(path.stem, list(built_in)) or f"; built-in grids are {', '.join(built_in)}"
+    raise UserError(f"{name}: no such grid (looked in {path.parent.resolve()} and among the built-in grids){hint}")
 
 
 def load_grid(path: str | Path, overrides: Sequence[str] = ()) -> Grid:
@@ -151,41 +188,46 @@ def load_grid(path: str | Path, overrides: Sequence[str] = ()) -> Grid:
 
     Args:
         path: a file, or the name of a built-in grid such as `smollm2`.
-        overrides: words `section.key=value` that apply to all cells; the value is YAML.
+        overrides: words `section.key=value` that set a key of all cells; the value is YAML.
 
     Raises:
-        UserError: the file or an override is wrong.
+        UserError: the file or an override is wrong; the message names the nearest valid key.
+
+    Example:
+        >>> grid = load_grid("smollm2", ["evaluate.limit=10"])
+        >>> [cell.name for cell in grid.cells][:2]
+        ['smollm2-none-seed42', 'smollm2-random-seed42']
     """
-    path = _find_grid(str(path))
+    path = find_grid(str(path))
     content = _read(path)
     axes, seeds = content["axes"], content["seeds"]
-    places = {axis: _places(axis, f"{path}: axis `{axis}`") for axis in axes}
-    taken = [*SEED_KEYS, *itertools.chain(*places.values())]
-    for place in taken:
-        if taken.count(place) > 1:
-            raise UserError(f"{path}: `{place}` is set twice, by two axes or by an axis and `seeds`")
-    shared = _shared(overrides, taken)
+    axis_keys = {axis: _section_keys(axis, f"{path}: axis `{axis}`") for axis in axes}
+    grid_keys = [*SEED_KEYS, *itertools.chain(*axis_keys.values())]
+    for key in grid_keys:
+        if grid_keys.count(key) > 1:
+            raise UserError(f"{path}: `{key}` is set twice, by two axes or by an axis and `seeds`; remove one")
+    shared = _parse_overrides(overrides, grid_keys)
     if SETTINGS_AXIS in axes:
         shared[SETTINGS_AXIS] = axes[SETTINGS_AXIS]
 
     varied = {axis: values for axis, values in axes.items() if axis != SETTINGS_AXIS}
-    cells, bases, contents, adapters = [], {}, {}, {}
-    recipes = [load_recipe(path.parent / str(name)) for name in content["recipes"]]
-    trained: dict[str, str] = {}  # the name of the first cell of each adapter
+    cells, bases, cell_sections, adapters = [], {}, {}, {}
+    recipes = [load_recipe(find_recipe(str(name), path.parent)) for name in content["recipes"]]
+    first_cells: dict[str, str] = {}  # training configuration -> the first cell that has it
     for base, seed, *values in itertools.product(recipes, seeds, *varied.values()):
         keys = {**shared, **dict.fromkeys(SEED_KEYS, seed)}
         for axis, value in zip(varied, values, strict=True):
-            keys |= dict.fromkeys(places[axis], value)
-        sections = _sections(keys)
+            keys |= dict.fromkeys(axis_keys[axis], value)
+        sections = _to_sections(keys)
         dataset = {**base.sections["dataset"], **sections["dataset"]}
         base_words = [base.name] if len(recipes) > 1 else []
-        name = "-".join(_safe(word) for word in [path.stem, *base_words, *values, f"seed{seed}"])
-        if name in contents:
+        name = "-".join(_file_word(word) for word in [path.stem, *base_words, *values, f"seed{seed}"])
+        if name in bases:
             raise UserError(f"{path}: two cells would both be called {name}; values must differ in letters or digits")
-        identity = json.dumps([str(base.path), sections["dataset"], sections.get("train")], sort_keys=True)
-        adapters[name] = trained.setdefault(identity, name)
-        own = adapters[name] == name
-        sections.setdefault("evaluate", {})["models"] = ["adapter" if own else f"outputs/{adapters[name]}/adapter"]
+        training = json.dumps([str(base.path), sections["dataset"], sections.get("train")], sort_keys=True)
+        adapters[name] = first_cells.setdefault(training, name)
+        adapter = "adapter" if adapters[name] == name else f"outputs/{adapters[name]}/adapter"
+        sections.setdefault("evaluate", {})["models"] = [adapter]
         cells.append(
             Cell(
                 name=name,
@@ -195,13 +237,15 @@ def load_grid(path: str | Path, overrides: Sequence[str] = ()) -> Grid:
                 is_vanilla=dataset.get("strategy") == "none" or dataset.get("k") == 0,
             )
         )
-        bases[name], contents[name] = base, sections
-    return Grid(path.stem, axes, cells, bases, contents, adapters)
+        bases[name], cell_sections[name] = base, sections
+    return Grid(path.stem, axes, cells, bases, cell_sections, adapters)
 
 
 def _read(path: Path) -> dict[str, Any]:
-    """Read a grid file, and check that it has lists of distinct values."""
+    """Read a grid file and check its form: known keys, non-empty lists, no repeated value, whole numbers as seeds."""
     content, known = read_yaml(path), {"recipes": list, "axes": dict, "seeds": list}
+    if "extends" in content or "language" in content:
+        raise UserError(f"{path}: this is a recipe, not a grid; run it with `ra-ner build`, `train` and `evaluate`")
     for key in content:
         if key not in known:
             raise UserError(f"{path}: unknown key `{key}`{nearest_key(str(key), list(known))}")
@@ -214,15 +258,15 @@ def _read(path: Path) -> dict[str, Any]:
             raise UserError(f"{path}: axis `{axis}` needs a list of values")
     for name, values in {**content, **content["axes"]}.items():
         if isinstance(values, list) and any(values.count(value) > 1 for value in values):
-            raise UserError(f"{path}: a value of `{name}` is repeated")
+            raise UserError(f"{path}: `{name}` lists a value twice; remove one")
     if not all(type(seed) is int for seed in content["seeds"]):
-        raise UserError(f"{path}: `seeds` are whole numbers")
+        raise UserError(f"{path}: `seeds` must be whole numbers")
     return content
 
 
-def _shared(overrides: Sequence[str], taken: Sequence[str]) -> dict[str, object]:
-    """The overrides as `section.key` -> value. None may set what an axis or `seeds` sets."""
-    shared: dict[str, object] = {}
+def _parse_overrides(overrides: Sequence[str], grid_keys: Sequence[str]) -> dict[str, object]:
+    """The words of `--set` as `section.key` -> value. Keys that the grid sets itself are refused."""
+    parsed: dict[str, object] = {}
     for word in overrides:
         key, equals, text = word.partition("=")
         if not equals:
@@ -231,36 +275,40 @@ def _shared(overrides: Sequence[str], taken: Sequence[str]) -> dict[str, object]
             value = parse_yaml(text)
         except yaml.YAMLError:
             raise UserError(f"--set {word}: the value is not valid YAML; quote it") from None
-        for place in _places(key, f"--set {word}"):
-            if place in taken:
-                raise UserError(f"--set {word}: the grid sets `{place}` itself, with an axis or `seeds`")
-            shared[place] = value
-    return shared
+        for section_key in _section_keys(key, f"--set {word}"):
+            if section_key in grid_keys:
+                raise UserError(f"--set {word}: the grid sets `{section_key}` itself, by an axis or by `seeds`")
+            parsed[section_key] = value
+    return parsed
 
 
-def _places(key: str, where: str) -> list[str]:
-    """The `section.key` that an axis sets. A key without a section is set in dataset and evaluate, where it exists."""
+def _section_keys(key: str, where: str) -> list[str]:
+    """Each `section.key` that a key of a grid sets; a key without a section sets it in `dataset` and in `evaluate`.
+
+    Args:
+        where: start of the error message.
+    """
     section, dot, name = key.partition(".")
     if not dot:
-        if places := [f"{section}.{key}" for section, keys in KEYS.items() if key in keys]:
-            return places
+        if found := [f"{section}.{key}" for section, keys in KEYS.items() if key in keys]:
+            return found
         raise UserError(f"{where}: no section has such a key{nearest_key(key, list(itertools.chain(*KEYS.values())))}")
     if section not in SECTIONS:
-        raise UserError(f"{where}: `{section}` is not a section{nearest_key(section, list(SECTIONS))}")
+        raise UserError(f"{where}: no section is called `{section}`{nearest_key(section, list(SECTIONS))}")
     if section in KEYS and name not in KEYS[section]:
         raise UserError(f"{where}: section {section} has no key `{name}`{nearest_key(name, KEYS[section])}")
     if key == "evaluate.models":
-        raise UserError(f"{where}: each cell evaluates its own adapter")
+        raise UserError(f"{where}: a study sets this key itself, as each cell evaluates its own adapter; remove it")
     return [key]
 
 
-def _sections(keys: Mapping[str, object]) -> Sections:
-    """Sections from `section.key` -> value, in the order of a recipe."""
+def _to_sections(keys: Mapping[str, object]) -> Sections:
+    """`section.key` -> value as nested sections, in the order of a recipe."""
     sections: Sections = {}
     for section in SECTIONS:
-        of_section = {key.partition(".")[2]: value for key, value in keys.items() if key.startswith(f"{section}.")}
-        if of_section:
-            sections[section] = of_section
+        own = {key.partition(".")[2]: value for key, value in keys.items() if key.startswith(f"{section}.")}
+        if own:
+            sections[section] = own
     return sections
 
 
@@ -269,6 +317,6 @@ def show(value: object) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
-def _safe(value: object) -> str:
-    """A value as part of a file name."""
+def _file_word(value: object) -> str:
+    """The value of an axis as part of a file name."""
     return re.sub(r"[^\w.-]+", "_", show(value)).strip("_")

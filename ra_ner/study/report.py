@@ -1,7 +1,9 @@
-"""The report of a study: tables, figures, and results.csv with one row for each cell, benchmark and setting.
+"""The report of a study: tables and figures in Markdown and HTML, and results.csv.
 
-<folder>/report.md, report.html   the same numbers; the HTML has more detail and is self-contained
-<folder>/results.csv, figures/
+<folder>/report.md     the main tables; links to the figures
+<folder>/report.html   the same with more tables; a single file with the figures inside
+<folder>/results.csv   one row for each cell, benchmark and setting
+<folder>/figures/      PNG files
 """
 
 import base64
@@ -40,19 +42,22 @@ from .results import (
 )
 
 NONE = "–"
-KINDS: dict[Kind, str] = {
-    **{("found", True): "found", ("missed", True): "missed"},
-    **{(kind, False): kind for kind in ("spurious", "hallucinated")},
-    **{
-        (kind, is_gold): f"{kind.replace('_', ' ')} {'fn' if is_gold else 'fp'}"
-        for kind in ("boundary", "wrong_type", "unparsed")
-        for is_gold in (False, True)
-    },
+KINDS: dict[Kind, str] = {  # columns of the tables of errors
+    ("found", True): "found",
+    ("missed", True): "missed",
+    ("spurious", False): "spurious",
+    ("hallucinated", False): "hallucinated",
+    ("boundary", False): "boundary fp",
+    ("boundary", True): "boundary fn",
+    ("wrong_type", False): "wrong type fp",
+    ("wrong_type", True): "wrong type fn",
+    ("unparsed", False): "unparsed fp",
+    ("unparsed", True): "unparsed fn",
 }
 
 
 class Difference(NamedTuple):
-    """A difference in F1 with its interval, shown in points, and p."""
+    """A difference in F1 with its 95% interval, shown in percentage points, and its p-value."""
 
     value: float
     interval: Sequence[float]
@@ -66,38 +71,39 @@ class Difference(NamedTuple):
 def write(
     folder: Path, cells: Sequence[Cell], costs: Mapping[str, Mapping[str, float]], axes: Mapping[str, list]
 ) -> None:
-    """Write the report on the evaluated cells. It names the others.
+    """Write the report on all evaluated cells. It lists the cells that are missing.
 
     Args:
-        folder: of the study.
-        costs: for each cell the known ones of `train_tokens`, `build_seconds`, `train_seconds`, `evaluate_seconds`.
-        axes: of the grid.
+        folder: the study's output folder.
+        costs: `train_tokens`, `build_seconds`, `train_seconds` and `evaluate_seconds` by cell name, where known.
+        axes: the grid's axes, `evaluate.settings` included.
     """
     evaluations = {}
     for cell in tqdm(cells, desc="report", unit="cell"):
         if evaluation := read_evaluation(cell, cell.output_dir / "evaluation"):
             evaluations[cell.name] = evaluation
     groups = group_cells(cells, evaluations)
+    varied = {axis: values for axis, values in axes.items() if axis != SETTINGS_AXIS}
+    has_several_bases = len({cell.base for cell in cells}) > 1
 
     tables, details, images = [], [], {}
-    several = len({cell.base for cell in cells}) > 1
     for base, members in groupby(groups, key=lambda group: group.base):
-        its_groups, suffix = list(members), f", {base}" if several else ""
-        tables += [replace(table, title=table.title + suffix) for table in _tables(its_groups)]
-        details += [replace(table, title=table.title + suffix) for table in _details(its_groups)]
-        varied = {axis: values for axis, values in axes.items() if axis != SETTINGS_AXIS}
+        its_groups, suffix = list(members), f", {base}" if has_several_bases else ""
+        tables += [replace(table, title=table.title + suffix) for table in _main_tables(its_groups)]
+        details += [replace(table, title=table.title + suffix) for table in _detail_tables(its_groups)]
         images |= {title + suffix: png for title, png in figures.draw(its_groups, varied).items()}
     tables = [table for table in [*tables, _costs(cells, costs)] if table.rows]
     details = [table for table in details if table.rows]
-    lines = _lines(cells, groups, tables)
+    introduction = _introduction(cells, groups, tables)
+    # " (sample)" if `limit` is set, for which one evaluation speaks for all.
     mark = next((mark for e in evaluations.values() if (mark := sample_note(e.config))), "")
 
     with new_folder(folder / "figures") as drawn:
         for title, png in images.items():
             (drawn / _file_name(title)).write_bytes(png)
     write_text(folder / "results.csv", results_csv(cells, evaluations, costs))
-    shown = [f"![{escape(title)}](figures/{_file_name(title)})" for title in images]
-    parts = [f"# {escape(folder.name)}{mark}", *map(escape, lines), *shown, *markdown_parts(tables, mark)]
+    links = [f"![{escape(title)}](figures/{_file_name(title)})" for title in images]
+    parts = [f"# {escape(folder.name)}{mark}", *map(escape, introduction), *links, *markdown_parts(tables, mark)]
     write_text(folder / "report.md", "\n\n".join(parts).encode("utf-8", "replace").decode() + "\n")
     page = html_page(
         name=folder.name,
@@ -105,7 +111,7 @@ def write(
         tables=[*tables, *details],
         runs={},
         settings=_settings(cells, evaluations, axes),
-        lines=lines,
+        lines=introduction,
         figures={title: f"data:image/png;base64,{base64.b64encode(png).decode()}" for title, png in images.items()},
     )
     write_text(folder / "report.html", page)
@@ -115,36 +121,50 @@ def _file_name(title: str) -> str:
     return re.sub(r"[^\w.-]+", "_", title.lower()) + ".png"
 
 
-def _lines(cells: Sequence[Cell], groups: Sequence[Group], tables: Sequence[Table]) -> list[str]:
-    """What is missing, how to read the report, and what it can't show."""
+def _introduction(cells: Sequence[Cell], groups: Sequence[Group], tables: Sequence[Table]) -> list[str]:
+    """Paragraphs: which cells are missing, how to read the tables, and the limits of the study."""
     evaluations = [evaluation for group in groups for evaluation in group.evaluations]
-    there = {evaluation.cell.name for evaluation in evaluations}
-    missing = ", ".join(cell.name for cell in cells if cell.name not in there)
-    lines = [f"{len(there)} of {len(cells)} cells are evaluated."]
-    lines[0] += f" Missing: {missing}." if missing else ""
+    evaluated = {evaluation.cell.name for evaluation in evaluations}
+    missing = [cell.name for cell in cells if cell.name not in evaluated]
+    paragraphs = [f"{len(evaluated)} of {len(cells)} cells are evaluated."]
+    if missing:
+        paragraphs[0] += f" Missing: {', '.join(missing)}."
     if not groups:
-        return lines
-    lines.append(
-        "F1 is in percent, as the mean over seeds. Brackets hold 95% intervals, bootstrapped over seeds and passages. "
-        "Differences are between cells of the same seed on the same passages; p is two-sided. Figures show means over "
-        "benchmarks: bars are intervals, crosses are single seeds, dashed lines are vanilla cells."
+        return paragraphs
+    paragraphs.append(
+        "F1 is in percent and is the mean over seeds. Brackets hold 95% intervals, bootstrapped over seeds and "
+        "passages. Differences are between cells of the same seed on the same passages; p-values are two-sided. "
+        "Figures show means over benchmarks: bars are intervals, crosses are single seeds, dashed lines are vanilla "
+        "cells."
     )
-    alone = [" ".join([g.base, *map(show, g.values.values())]) for g in groups if not g.is_vanilla and not g.pairs]
-    if alone:
-        lines.append(f"No difference to vanilla, because no evaluated vanilla cell matches: {'; '.join(alone)}.")
+    unpaired = [
+        " ".join([group.base, *map(show, group.values.values())])
+        for group in groups
+        if not group.is_vanilla and not group.pairs
+    ]
+    if unpaired:
+        paragraphs.append(
+            f"Without a difference to vanilla, as no matching vanilla cell is evaluated: {'; '.join(unpaired)}."
+        )
+    return [*paragraphs, _limits(groups, evaluations, tables)]
+
+
+def _limits(groups: Sequence[Group], evaluations: Sequence[Evaluation], tables: Sequence[Table]) -> str:
     seeds = _range(len(group.evaluations) for group in groups)
     passages = _range(run.figures["passages"] for e in evaluations for run in e.runs.values())
+    sentences = [
+        f"Limits. Seeds per cell: {seeds}. Passages per benchmark: {passages}.",
+        "One seed does not show how much training varies; intervals over few seeds are too narrow, and intervals over "
+        "few passages are rough.",
+    ]
     tested = sum(isinstance(value, Difference) for table in tables for row in table.rows for value in row)
-    chance = (
-        f"{tested} differences are tested without correction: about {0.05 * tested:.0f} would have p below 0.05 by "
-        "chance if none were real. "
-    )
-    lines.append(
-        f"Limits: {seeds} seeds per cell, {passages} passages per benchmark. One seed does not show how much training "
-        "varies; intervals over few seeds are too narrow, and over few passages they are rough. "
-        f"{chance if tested else ''}The results say nothing about other models, corpora and sizes."
-    )
-    return lines
+    if tested:
+        sentences.append(
+            f"{tested} differences are tested without correction: if none were real, about {0.05 * tested:.0f} would "
+            "have p below 0.05 by chance."
+        )
+    sentences.append("The results may not hold for other models, corpora and sizes.")
+    return " ".join(sentences)
 
 
 def _range(counts: Iterable[int]) -> str:
@@ -152,22 +172,22 @@ def _range(counts: Iterable[int]) -> str:
     return " to ".join(map(str, dict.fromkeys((min(counts), max(counts)))))
 
 
-def _tables(groups: Sequence[Group]) -> list[Table]:
-    """The main tables of one base recipe."""
-    span = "Compares character spans; an unparseable answer is wrong."
-    uniner = "UniversalNER's metric, where an unparseable answer counts as an empty list."
+def _main_tables(groups: Sequence[Group]) -> list[Table]:
+    """The tables of one base recipe that Markdown and HTML show."""
+    span = "F1 on exact gold spans; an answer that can't be read is wrong."
+    uniner = "F1 as UniversalNER computes it; an answer that can't be read counts as an empty list."
     return [
         _f1(groups, "span", span),
         _f1(groups, "uniner", uniner),
-        *(_to_vanilla(groups, score) for score in ("span", "uniner")),
-        *(_to_zero_shot(groups, score) for score in ("span", "uniner")),
+        *(_difference_to_vanilla(groups, score) for score in ("span", "uniner")),
+        *(_difference_to_zero_shot(groups, score) for score in ("span", "uniner")),
         _answers(groups),
         *_errors(groups),
     ]
 
 
-def _details(groups: Sequence[Group]) -> list[Table]:
-    """Tables that only the HTML shows."""
+def _detail_tables(groups: Sequence[Group]) -> list[Table]:
+    """The tables that only HTML shows."""
     return [_rates(groups), _errors_by(groups, "Errors by type", "type", lambda _s, _p, type_: type_, lambda _, t: t)]
 
 
@@ -175,8 +195,8 @@ def _header(groups: Sequence[Group], *names: str) -> list[str]:
     return [*groups[0].values, "setting", *names]
 
 
-def _asked(groups: Sequence[Group]) -> Iterator[tuple[Group, str, list[str]]]:
-    """Each group in each setting, and the first cells of its row."""
+def _runs(groups: Sequence[Group]) -> Iterator[tuple[Group, str, list[str]]]:
+    """Each group in each setting, with the values that its table rows begin with."""
     for group in groups:
         for setting in group.settings:
             yield group, setting, [*map(show, group.values.values()), setting]
@@ -189,15 +209,17 @@ def _by_benchmark(
     value: Callable[[Group, str | None, str], object],
     seeds: Callable[[Group], int] = lambda group: len(group.evaluations),
 ) -> Table:
-    """A table with a row for each group in each setting, and a column for each benchmark and their mean.
+    """A row for each group and setting, a column for each benchmark and one for their mean.
 
     Args:
-        value: of a group on a benchmark (None: the mean) in a setting. Rows without any are left out.
+        value: what to show for a group, a benchmark (None: the mean over benchmarks) and a setting. Rows in which all
+            values are None are left out.
+        seeds: number of seeds behind a group's values.
     """
     benchmarks = _benchmarks(groups)
     columns = [*benchmarks, *([None] if len(benchmarks) > 1 else [])]
     rows = []
-    for group, setting, names in _asked(groups):
+    for group, setting, names in _runs(groups):
         values = [value(group, benchmark, setting) for benchmark in columns]
         if any(v is not None for v in values):
             rows.append([*names, *(NONE if v is None else v for v in values), seeds(group)])
@@ -217,20 +239,20 @@ def _f1(groups: Sequence[Group], score: str, note: str) -> Table:
     return _by_benchmark(groups, f"{score.capitalize()} F1", note, value)
 
 
-def _to_vanilla(groups: Sequence[Group], score: str) -> Table:
+def _difference_to_vanilla(groups: Sequence[Group], score: str) -> Table:
     def value(group: Group, benchmark: str | None, setting: str) -> Difference | None:
         return _difference(group.pairs, benchmark, setting, setting, score)
 
-    note = f"{score.capitalize()} F1 minus that of the vanilla cell in the same setting, in points."
+    note = f"{score.capitalize()} F1 minus {score} F1 of the vanilla cell in the same setting, in percentage points."
     return _by_benchmark(groups, f"Difference to vanilla, {score} F1", note, value, lambda group: len(group.pairs))
 
 
-def _to_zero_shot(groups: Sequence[Group], score: str) -> Table:
+def _difference_to_zero_shot(groups: Sequence[Group], score: str) -> Table:
     def value(group: Group, benchmark: str | None, setting: str) -> Difference | None:
         pairs = [(evaluation, evaluation) for evaluation in group.evaluations]
         return None if setting == "zero_shot" else _difference(pairs, benchmark, setting, "zero_shot", score)
 
-    note = f"{score.capitalize()} F1 minus that of the same cell asked zero-shot, in points."
+    note = f"{score.capitalize()} F1 minus zero-shot {score} F1 of the same cell, in percentage points."
     return _by_benchmark(groups, f"Difference to zero-shot, {score} F1", note, value)
 
 
@@ -242,26 +264,26 @@ def _difference(
 
 
 def _answers(groups: Sequence[Group]) -> Table:
-    """Parse failures and copied mentions."""
+    """Parse failures, and mentions copied from examples."""
     rows = []
-    for group, setting, names in _asked(groups):
-        asked = [(e, key) for e in group.evaluations for key in e.runs if key[1] == setting]
+    for group, setting, names in _runs(groups):
+        runs = [(e, key) for e in group.evaluations for key in e.runs if key[1] == setting]
         queries, unparsed, copied = (
-            sum(e.runs[key].figures[name] for e, key in asked) for name in ("queries", "unparsed", "copied")
+            sum(e.runs[key].figures[name] for e, key in runs) for name in ("queries", "unparsed", "copied")
         )
-        mentions = sum(e.mentions[key] for e, key in asked)
-        rates = Rate(unparsed / queries), Rate(copied / (mentions or 1))
-        seeds = len(group.evaluations)
-        counts = [f"{count / seeds:.1f}" for count in (queries, unparsed, mentions, copied)]
-        rows.append([*names, *counts[:2], rates[0], *counts[2:], rates[1]])
-    note = """Means over seeds, summed over benchmarks: unparseable answers; predicted mentions, and copied ones, which
-are in a shown example but not in the text."""
+        mentions = sum(e.mentions[key] for e, key in runs)
+        per_seed = [f"{count / len(group.evaluations):.1f}" for count in (queries, unparsed, mentions, copied)]
+        rows.append([*names, *per_seed[:2], Rate(unparsed / queries), *per_seed[2:], Rate(copied / (mentions or 1))])
+    note = (
+        "Mean counts per seed, summed over benchmarks. Unparsed: answers that can't be read. Copied: predicted "
+        "mentions that occur in an example shown and nowhere in the text."
+    )
     header = _header(groups, "queries", "unparsed", "% of queries", "mentions", "copied", "% of mentions")
     return Table("Answers", header, rows, note)
 
 
 def _errors(groups: Sequence[Group]) -> list[Table]:
-    """Errors by benchmark, by length, and by the score of the best example."""
+    """Errors by benchmark, by length of the text, and by score of the best example."""
     settings = list(dict.fromkeys(setting for group in groups for setting in group.settings))
     benchmarks = _benchmarks(groups)
     passages = [p for group in groups for setting in settings for p in passages_in(group.evaluations, setting)]
@@ -295,31 +317,36 @@ def _errors(groups: Sequence[Group]) -> list[Table]:
 def _errors_by(
     groups: Sequence[Group], title: str, column: str, label: Label, name: Callable[[str, Any], str]
 ) -> Table:
-    """The number of errors of each kind under each label, and the change against vanilla.
+    """Counts of each kind of error, and their change against the vanilla cells, with one row for each label.
 
     Args:
-        name: of a label in a setting, as it is shown.
+        column: header of the labels.
+        label: the label that a passage and a type are counted under.
+        name: the text to show for a label in a setting.
     """
     rows = []
-    for group, setting, names in _asked(groups):
+    for group, setting, names in _runs(groups):
         counts = count_kinds(group.evaluations, setting, label)
-        ours, theirs = (count_kinds([pair[side] for pair in group.pairs], setting, label) for side in (0, 1))
+        paired = count_kinds([evaluation for evaluation, _ in group.pairs], setting, label)
+        vanilla = count_kinds([evaluation for _, evaluation in group.pairs], setting, label)
         for key in sorted(counts):
             row = [*names, name(setting, key), Rate(kinds_f1(counts[key]))]
             for kind in KINDS:
-                change = ours.get(key, {}).get(kind, 0) - theirs.get(key, {}).get(kind, 0)
+                change = paired.get(key, {}).get(kind, 0) - vanilla.get(key, {}).get(kind, 0)
                 row.append(f"{counts[key][kind]:.1f}" + (f" ({change:+.1f})" if group.pairs else ""))
             rows.append(row)
-    note = """Of span, counts a seed, and F1 of these counts; in brackets the change against the vanilla cells of the
-same seeds. fp are wrong mentions, as are spurious and hallucinated ones; fn are gold entities not found, as are missed
-ones."""
+    note = (
+        "Mean counts per seed under the score span, and the F1 of these counts. Brackets hold the change against the "
+        "vanilla cells of the same seeds. False positives are spurious, hallucinated and all columns with fp; false "
+        "negatives are missed and all columns with fn."
+    )
     return Table(title, _header(groups, column, "F1", *KINDS.values()), rows, note)
 
 
 def _rates(groups: Sequence[Group]) -> Table:
     columns = [(score, rate) for score in ("span", "uniner") for rate in RATES]
     rows = []
-    for group, setting, names in _asked(groups):
+    for group, setting, names in _runs(groups):
         for benchmark in group.benchmarks:
             if run := combined(group.evaluations, benchmark, setting):
                 rows.append([*names, benchmark, *(Rate(run.figures[score][rate]) for score, rate in columns)])
@@ -333,7 +360,7 @@ def _costs(cells: Sequence[Cell], costs: Mapping[str, Mapping[str, float]]) -> T
         its_costs = costs.get(cell.name, {})
         rows.append([cell.name, *(f"{its_costs[key]:,.0f}" if key in its_costs else NONE for key in COSTS)])
     sums = [sum(its_costs.get(key, 0) for its_costs in costs.values()) for key in COSTS]
-    note = "Training tokens over all epochs; seconds of each stage, interrupted attempts included."
+    note = "Training tokens over all epochs; wall-clock seconds of each stage, interrupted attempts included."
     header = ["cell", *(key.replace("_", " ") for key in COSTS)]
     return Table("Costs", header, [*rows, ["all", *(f"{value:,.0f}" for value in sums)]], note)
 
@@ -341,11 +368,11 @@ def _costs(cells: Sequence[Cell], costs: Mapping[str, Mapping[str, float]]) -> T
 def _settings(
     cells: Sequence[Cell], evaluations: Mapping[str, Evaluation], axes: Mapping[str, list]
 ) -> dict[str, object]:
-    """The grid, and the settings that all evaluations share."""
+    """The axes and seeds of the grid, and the keys of section evaluate that are equal in all cells."""
     configs = [evaluation.config for evaluation in evaluations.values()]
     shared = {
         f"evaluate.{key}": value
-        for key, value in (configs[0].items() if configs else ())
+        for key, value in (configs[0] if configs else {}).items()
         if all(config.get(key) == value for config in configs)
     }
     return {**axes, "seeds": list(dict.fromkeys(cell.seed for cell in cells)), **shared}

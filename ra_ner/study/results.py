@@ -1,4 +1,4 @@
-"""Figures over the cells of a study: F1 over seeds and passages, differences to vanilla, and changes in errors."""
+"""Scores over the cells of a study: F1 over seeds and passages, differences to vanilla, and counts of errors."""
 
 import csv
 import io
@@ -15,21 +15,22 @@ from ..evaluation.scoring import ERRORS, RATES, SCORES, Run, compare, interval, 
 from .grid import Cell, find_vanilla, show
 
 Key = tuple[str, str]  # benchmark, setting
-Kind = tuple[str, bool]  # outcome of a verdict, and whether it is about a gold entity
-Label = Callable[[str, "JudgedPassage", str], Any]  # setting, passage, type -> label to count under, None to skip
+Kind = tuple[str, bool]  # outcome of a verdict, and whether the verdict is on a gold entity
+# setting, passage, entity type -> the label that an outcome is counted under; None leaves it out
+Label = Callable[[str, "JudgedPassage", str], Any]
 
 COSTS = ("train_tokens", "build_seconds", "train_seconds", "evaluate_seconds")  # of a cell
-SEED = 0  # for drawing training seeds: the same draws for all cells, so that cells are compared seed by seed
+SEED = 0  # for resampling seeds; it is the same for all groups, so that differences are paired seed by seed
 
 
 @dataclass(frozen=True)
 class JudgedPassage:
-    """The verdicts of the span score on one passage.
+    """The verdicts of the score `span` on one passage in one setting.
 
     Attributes:
-        length: in characters.
-        best_example: score of the best example shown, None without examples.
-        outcomes: number of verdicts by type and kind.
+        length: characters of the text.
+        best_example: score of the best example shown; None without examples.
+        outcomes: number of verdicts by entity type and kind.
     """
 
     id: str
@@ -41,11 +42,11 @@ class JudgedPassage:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """A cell's finished evaluation.
+    """The finished evaluation of a cell.
 
     Attributes:
-        config: section evaluate as it was run.
-        mentions: number of distinct mentions predicted, summed over queries.
+        config: section evaluate as scores.json records it.
+        mentions: number of predicted mentions; a mention repeated within an answer counts once.
     """
 
     cell: Cell
@@ -56,33 +57,38 @@ class Evaluation:
 
 
 def read_evaluation(cell: Cell, folder: Path) -> Evaluation | None:
-    """Score the predictions of a folder again, because scores.json has no resamples; None if it is not finished."""
+    """Read and score the predictions in a folder; scores.json alone has no resamples to combine seeds with.
+
+    Returns:
+        None if the evaluation has not finished.
+    """
     files = [folder / name for name in ("scores.json", "texts.json", "predictions.jsonl")]
     if not all(file.is_file() for file in files):
         return None
     scores, texts = (json.loads(file.read_text(encoding="utf-8")) for file in files[:2])
-    groups: dict[Key, list[dict]] = defaultdict(list)
+    rows_by_key: dict[Key, list[dict]] = defaultdict(list)
     with files[2].open(encoding="utf-8") as lines:
         for line in lines:
             row = json.loads(line)
-            groups[row["benchmark"], row["setting"]].append(row)
+            rows_by_key[row["benchmark"], row["setting"]].append(row)
     config = {"labels": scores["labels"], **scores["config"]}
     evaluation = Evaluation(cell, config, {}, {}, {})
-    for key, rows in groups.items():
-        evaluation.runs[key] = score(rows, texts[key[0]], config["seed"])
-        evaluation.passages[key] = list(_judged(rows, key[0], texts[key[0]]))
+    for key, rows in rows_by_key.items():
+        benchmark, _ = key
+        evaluation.runs[key] = score(rows, texts[benchmark], config["seed"])
+        evaluation.passages[key] = list(_judge_passages(rows, benchmark, texts[benchmark]))
         evaluation.mentions[key] = sum(len(set(row["predicted"])) for row in rows if row["parsed"])
     return evaluation
 
 
-def _judged(rows: Sequence[dict], benchmark: str, texts: dict[str, str]) -> Iterator[JudgedPassage]:
-    passages: dict[str, list[dict]] = defaultdict(list)
+def _judge_passages(rows: Sequence[dict], benchmark: str, texts: dict[str, str]) -> Iterator[JudgedPassage]:
+    rows_by_passage: dict[str, list[dict]] = defaultdict(list)
     for row in rows:
-        passages[row["passage_id"]].append(row)
-    for id_, group in passages.items():
-        verdicts = judge(group, texts[id_])
+        rows_by_passage[row["passage_id"]].append(row)
+    for id_, its_rows in rows_by_passage.items():
+        verdicts = judge(its_rows, texts[id_])
         outcomes = Counter((verdict.type, (verdict.outcome, verdict.is_gold)) for verdict in verdicts)
-        best = max(group[0]["example_scores"], default=None)
+        best = max(its_rows[0]["example_scores"], default=None)
         yield JudgedPassage(id_, benchmark, len(texts[id_]), best, outcomes)
 
 
@@ -91,7 +97,7 @@ class Group:
     """The finished evaluations of cells that differ only in their seed.
 
     Attributes:
-        pairs: each evaluation with the vanilla evaluation of the same seed, where both are finished.
+        pairs: each evaluation with the vanilla evaluation of the same seed, where both have finished.
     """
 
     base: str
@@ -99,6 +105,11 @@ class Group:
     is_vanilla: bool
     evaluations: list[Evaluation]
     pairs: list[tuple[Evaluation, Evaluation]]
+
+    @property
+    def vanilla_evaluations(self) -> list[Evaluation]:
+        """The evaluations that the group is compared with; its own if it is vanilla."""
+        return self.evaluations if self.is_vanilla else [vanilla for _, vanilla in self.pairs]
 
     @property
     def benchmarks(self) -> list[str]:
@@ -109,45 +120,56 @@ class Group:
         return list(dict.fromkeys(setting for _, setting in self.evaluations[0].runs))
 
 
-def group_cells(cells: Sequence[Cell], evaluations: dict[str, Evaluation]) -> list[Group]:
-    """Groups in the order of the grid. Cells without an evaluation are left out."""
-    groups: dict[str, list[Cell]] = defaultdict(list)
+def group_cells(cells: Sequence[Cell], evaluations: Mapping[str, Evaluation]) -> list[Group]:
+    """Group the evaluated cells over seeds, in the order of the grid.
+
+    Args:
+        evaluations: by cell name; cells without one are left out.
+    """
+    members: dict[tuple[str, ...], list[Cell]] = defaultdict(list)
     for cell in cells:
         if cell.name in evaluations:
-            groups[json.dumps(cell.group)].append(cell)
-    result = []
-    for members in groups.values():
-        vanilla = [(cell, find_vanilla(cell, cells)) for cell in members]
-        pairs = [(evaluations[c.name], evaluations[v.name]) for c, v in vanilla if v and v.name in evaluations]
-        first = members[0]
-        its_evaluations = [evaluations[cell.name] for cell in members]
-        result.append(Group(first.base, first.values, first.is_vanilla, its_evaluations, pairs))
-    return result
+            members[cell.group].append(cell)
+    groups = []
+    for its_cells in members.values():
+        pairs = []
+        for cell in its_cells:
+            vanilla = find_vanilla(cell, cells)
+            if vanilla and vanilla.name in evaluations:
+                pairs.append((evaluations[cell.name], evaluations[vanilla.name]))
+        first = its_cells[0]
+        its_evaluations = [evaluations[cell.name] for cell in its_cells]
+        groups.append(Group(first.base, first.values, first.is_vanilla, its_evaluations, pairs))
+    return groups
 
 
 def over_seeds(runs: Sequence[Run]) -> Run:
-    """Combine the runs of several seeds on the same passages: F1 is the mean over seeds.
+    """Combine the runs of several seeds on the same passages into one run, whose F1 is the mean over seeds.
 
-    Each resample of the passages also draws as many seeds as there are, with repetition. The draws are the same for
-    equally many runs, so `compare` compares two results seed by seed.
+    Each resample of the passages also resamples the seeds: it draws as many as there are, with repetition. The draws
+    depend only on the number of seeds, so `compare` pairs two combined runs seed by seed.
 
     Raises:
-        ValueError: the runs are not on the same passages.
+        ValueError: the runs are on different passages.
     """
     if len({run.passages for run in runs}) > 1:
-        raise ValueError("seeds can be combined only on the same passages")
+        raise ValueError("runs of several seeds can only be combined on the same passages")
     figures, f1 = {"seeds": len(runs)}, {}
     for name in SCORES:
-        resampled = np.stack([run.f1[name] for run in runs])
-        drawn = np.random.default_rng(SEED).integers(len(runs), size=resampled.shape)
-        f1[name] = np.take_along_axis(resampled, drawn, axis=0).mean(axis=0)
+        resampled = np.stack([run.f1[name] for run in runs])  # seeds x resamples
+        drawn_seeds = np.random.default_rng(SEED).integers(len(runs), size=resampled.shape)
+        f1[name] = np.take_along_axis(resampled, drawn_seeds, axis=0).mean(axis=0)
         rates = {rate: round(float(np.mean([run.figures[name][rate] for run in runs])), 6) for rate in RATES}
         figures[name] = rates | {"f1_interval": interval(f1[name])}
     return Run(figures, f1, runs[0].passages)
 
 
 def combined(evaluations: Sequence[Evaluation], benchmark: str | None, setting: str) -> Run | None:
-    """The run of all seeds on one benchmark, or the mean over all benchmarks (None); None if an evaluation lacks it."""
+    """The run over all seeds on one benchmark, or on the mean over benchmarks if `benchmark` is None.
+
+    Returns:
+        None if there are no evaluations, or if one of them lacks the benchmark or the setting.
+    """
     names = dict.fromkeys(name for e in evaluations for name, _ in e.runs) if benchmark is None else [benchmark]
     if not evaluations or any((name, setting) not in e.runs for e in evaluations for name in names):
         return None
@@ -158,14 +180,18 @@ def combined(evaluations: Sequence[Evaluation], benchmark: str | None, setting: 
 def difference(
     pairs: Sequence[tuple[Evaluation, Evaluation]], benchmark: str | None, setting: str, other_setting: str
 ) -> dict[str, dict] | None:
-    """F1 of the left evaluations minus F1 of the right ones in `other_setting`, seed by seed; see `compare`."""
-    ours = combined([ours for ours, _ in pairs], benchmark, setting)
-    theirs = combined([theirs for _, theirs in pairs], benchmark, other_setting)
-    return compare(ours, theirs) if ours and theirs else None
+    """F1 of the first evaluations of the pairs in `setting` minus F1 of the second ones in `other_setting`.
+
+    Returns:
+        Difference, interval and p by score, as `compare` returns them; None if a run is missing.
+    """
+    firsts = combined([first for first, _ in pairs], benchmark, setting)
+    seconds = combined([second for _, second in pairs], benchmark, other_setting)
+    return compare(firsts, seconds) if firsts and seconds else None
 
 
 def passages_in(evaluations: Iterable[Evaluation], setting: str) -> Iterator[JudgedPassage]:
-    """All passages asked about in a setting, once for each evaluation."""
+    """All passages of all benchmarks in a setting, once for each evaluation."""
     for evaluation in evaluations:
         for (_, its_setting), passages in evaluation.passages.items():
             if its_setting == setting:
@@ -173,7 +199,7 @@ def passages_in(evaluations: Iterable[Evaluation], setting: str) -> Iterator[Jud
 
 
 def count_kinds(evaluations: Sequence[Evaluation], setting: str, label: Label) -> dict[Any, Counter[Kind]]:
-    """The number of verdicts of each kind under each label, as a mean over seeds."""
+    """Mean number of verdicts of each kind in one evaluation, by label."""
     counts: dict[Any, Counter[Kind]] = defaultdict(Counter)
     for passage in passages_in(evaluations, setting):
         for (type_, kind), count in passage.outcomes.items():
@@ -184,14 +210,17 @@ def count_kinds(evaluations: Sequence[Evaluation], setting: str, label: Label) -
 
 def kinds_f1(kinds: Counter[Kind]) -> float:
     """Micro F1 of counted verdicts."""
-    sides = Counter()
-    for (outcome, is_gold), count in kinds.items():
-        sides["tp" if outcome == "found" else "fn" if is_gold else "fp"] += count
-    return 2 * sides["tp"] / (2 * sides["tp"] + sides["fp"] + sides["fn"] or 1)
+    tp = kinds["found", True]
+    fn = sum(count for (outcome, is_gold), count in kinds.items() if is_gold and outcome != "found")
+    fp = sum(count for (_, is_gold), count in kinds.items() if not is_gold)
+    return 2 * tp / (2 * tp + fp + fn or 1)
 
 
 def quarters(values: Iterable[float]) -> list[tuple[float, float]]:
-    """The first and last value of each quarter. There are fewer than four if values are equal."""
+    """The first and last value of each quarter of the sorted values.
+
+    Equal values share a quarter, so there can be fewer than four.
+    """
     ordered = np.sort(list(values))
     if not len(ordered):
         return []
@@ -201,12 +230,12 @@ def quarters(values: Iterable[float]) -> list[tuple[float, float]]:
 
 
 def quarter_of(value: float | None, ranges: Sequence[tuple[float, float]]) -> int | None:
-    """The index of the range that contains a value, None if there is none."""
+    """The number of the range that holds a value; None if none does."""
     return next((i for i, (low, high) in enumerate(ranges) if value is not None and low <= value <= high), None)
 
 
 def best_example_quarters(groups: Sequence[Group], setting: str) -> list[tuple[float, float]]:
-    """Quarters of passages with examples by the score of the best one; none if all scores are equal."""
+    """Quarters of the best example's score over all passages with examples; empty if all scores are equal."""
     passages = [passage for group in groups for passage in passages_in(group.evaluations, setting)]
     ranges = quarters(passage.best_example for passage in passages if passage.best_example is not None)
     return ranges if len(ranges) > 1 else []
@@ -215,7 +244,7 @@ def best_example_quarters(groups: Sequence[Group], setting: str) -> list[tuple[f
 def results_csv(
     cells: Sequence[Cell], evaluations: Mapping[str, Evaluation], costs: Mapping[str, Mapping[str, float]]
 ) -> str:
-    """One row for each cell, benchmark and setting. The costs of a cell are repeated in all its rows."""
+    """One row for each evaluated cell, benchmark and setting. A cell's costs are repeated in each of its rows."""
     scores = [(score_, name) for score_ in ("span", "uniner") for name in (*RATES, "tp", "fp", "fn")]
     sides = [(kind, side) for kind in ERRORS for side in ("fp", "fn")]
     header = ["cell", "base", *cells[0].values, "seed", "benchmark", "setting", "passages", "queries", "unparsed"]

@@ -1,7 +1,7 @@
-"""Runs the cells of a study one after the other, by the commands build, train and evaluate. A stopped study resumes.
+"""Run the cells of a study one after the other with the commands `build`, `train` and `evaluate`, and resume them.
 
-outputs/<grid>/recipes/<cell>.yaml   the recipe of each cell, which also runs alone
-outputs/<grid>/logs/<cell>.log       output of the commands, appended
+outputs/<grid>/recipes/<cell>.yaml   the cell's recipe; the three commands take it as any other recipe
+outputs/<grid>/logs/<cell>.log       output of the commands; each run appends to it
 outputs/<grid>/cells.json            cell -> stage -> status, digest, seconds, tokens, error
 """
 
@@ -22,9 +22,9 @@ from pathlib import Path
 from statistics import mean
 from typing import Any, TextIO
 
-from tqdm import tqdm
+from tqdm.contrib.logging import tqdm_logging_redirect
 
-from .. import __version__
+from .. import __version__, terminal
 from ..atomic_files import write_text
 from ..errors import UserError
 from ..recipe import TOKENIZER_KEYS, EvaluateConfig, OutputConfig, PushScoresConfig, Recipe, RecipeParser
@@ -33,8 +33,8 @@ from .grid import Cell, Grid
 logger = logging.getLogger(__name__)
 
 STAGES = ("dataset", "train", "evaluate")
-# What a stage writes to outputs/<cell>; the last entry exists once it has finished. The journal of answers is not
-# listed: an answer is kept under all that it depends on, so it never becomes wrong.
+# What each stage writes to outputs/<cell>; the last path exists once the stage has finished. The journal of answers is
+# not listed, so a new evaluation reuses it: each answer is stored under everything that it depends on.
 OUTPUTS = {
     "dataset": ["dataset"],
     "train": ["checkpoints", "logs", "adapter"],
@@ -42,69 +42,76 @@ OUTPUTS = {
         f"evaluation/{name}" for name in ("texts.json", "predictions.jsonl", "report.md", "report.html", "scores.json")
     ],
 }
-SAVE_SECONDS = 10  # between writes of cells.json while a stage runs
-STOP_SECONDS = 60  # for a stage to save a checkpoint after it was told to stop
+SAVE_SECONDS = 10  # between two updates of cells.json while a stage runs
+STOP_SECONDS = 60  # for a stopped stage to save a checkpoint before it is killed
+
+Entry = dict[str, Any]  # what cells.json holds about one stage of one cell
 
 
 def run(grid: Grid, launch: Sequence[str] = ()) -> list[str]:
-    """Run the unfinished stages of each cell, then write the report.
+    """Run the unfinished stages of all cells, then write the report.
 
     Args:
-        launch: options of `accelerate launch` for training.
+        launch: options of `accelerate launch` for the trainings.
 
     Returns:
-        the names of the cells that failed.
+        Names of the cells that failed. One failed cell does not stop the others.
 
     Raises:
-        UserError: a key of a cell is wrong, a benchmark can't be read, or the study is already running.
+        UserError: a key of a cell is wrong, a benchmark can't be read, or another process runs the study.
     """
     check(grid.recipe(cell) for cell in grid.cells)
-    with _alone(grid.output_dir):
+    with _hold(grid.output_dir):
         return Study(grid, launch).run()
 
 
 def check(recipes: Iterable[Recipe]) -> None:
-    """Check, before anything runs, what `build` and `evaluate` would refuse in every cell.
+    """Refuse recipes that `build` or `evaluate` would refuse, before any cell runs.
 
     Raises:
-        UserError: a check fails.
+        UserError: a corpus, a setting, a benchmark or an example pool is missing or wrong.
     """
     from ..corpora.benchmarks import load_benchmark
     from ..evaluation.example_pools import ExamplePools, check_settings
 
     parser = RecipeParser("evaluate", EvaluateConfig, PushScoresConfig, OutputConfig)
-    asked = {}
+    distinct: dict[tuple, ExamplePools] = {}  # cells that read the same benchmarks and pools need one check
     for recipe in recipes:
         if not recipe.dataset.corpus:
             raise UserError(f"{recipe.path}: section dataset has no `corpus`; name a file or a Hub id")
         config = parser.parse_section(recipe)[0]
         check_settings(config.settings)
         key = (recipe.language, tuple(config.benchmarks), tuple(config.settings), config.pool, config.allow_overlap)
-        asked.setdefault(key, ExamplePools(recipe, config))
-    for pools in asked.values():
+        distinct.setdefault(key, ExamplePools(recipe, config))
+    for pools in distinct.values():
         for name in pools.config.benchmarks:
             benchmark = load_benchmark(name, pools.recipe.language)
             for setting in pools.config.settings:
-                pools.examples(setting, benchmark, [])  # raises if there is no pool, or if it contains test passages
+                pools.examples(setting, benchmark, [])  # raises if the pool is missing or holds test passages
 
 
 class Study:
-    """The cells of a grid, and their progress as in cells.json."""
+    """The cells of a grid and their progress, which cells.json keeps between runs."""
 
     def __init__(self, grid: Grid, launch: Sequence[str] = ()):
         self.grid, self.launch = grid, launch
         self.path = grid.output_dir / "cells.json"
-        self.state: dict[str, dict[str, dict[str, Any]]] = (
+        self.state: dict[str, dict[str, Entry]] = (
             json.loads(self.path.read_text(encoding="utf-8")) if self.path.is_file() else {}
         )
 
     def run(self) -> list[str]:
+        """Run what is unfinished, write the report and return the names of the failed cells."""
         self.grid.write_recipes()
         self._stop_orphans()
         plan = [(cell, stage) for cell in self.grid.cells for stage in self._stages(cell)]
         failed: list[str] = []
-        shown = "{desc}: {n_fmt}/{total_fmt} stages [{elapsed}{postfix}]"
-        with tqdm(total=len(plan), desc=self.grid.name, bar_format=shown) as progress:
+        with tqdm_logging_redirect(
+            total=len(plan),
+            desc=self.grid.name,
+            bar_format="{desc}: {n_fmt}/{total_fmt} stages [{elapsed}{postfix}]",
+            loggers=[terminal.logger],
+        ) as progress:
             for number, (cell, stage) in enumerate(plan):
                 entry = self.state.setdefault(cell.name, {}).setdefault(stage, {})
                 if cell.name not in failed and not self._is_finished(cell, stage):
@@ -112,27 +119,16 @@ class Study:
                     self._run_stage(cell, stage, entry)
                     if entry["status"] == "failed":
                         failed.append(cell.name)
-                        progress.write(f"{cell.name}: {stage} failed: {entry['error']}")
+                        logger.error("%s: %s failed: %s", cell.name, stage, entry["error"])
                     else:
-                        progress.write(f"{cell.name}: {stage} done in {entry['seconds']:.0f} s")
+                        logger.info("%s: %s done in %.0f s", cell.name, stage, entry["seconds"])
                 progress.update()
-        self._report()
-        for name in failed:
-            logger.info(f"failed: {name}; see {self._log(name)}")
+        self._write_report()
+        self._say_where_everything_is(failed)
         return failed
 
-    def _stages(self, cell: Cell) -> Sequence[str]:
-        """A cell that evaluates another cell's adapter has nothing to build or train."""
-        return STAGES if self.grid.adapters[cell.name] == cell.name else STAGES[2:]
-
-    def _log(self, name: str) -> Path:
-        return self.grid.output_dir / "logs" / f"{name}.log"
-
-    def _save(self) -> None:
-        write_text(self.path, json.dumps(self.state, indent=1, ensure_ascii=False) + "\n")
-
     def digest(self, cell: Cell, stage: str) -> str:
-        """A digest of everything that a stage's outcome depends on. If it changes, the stage runs again."""
+        """Digest of everything that the result of a stage depends on. When it changes, the stage runs again."""
         recipe = self.grid.recipe(cell)
         sections = recipe.sections
         parts: list[object] = [recipe.language, sections["dataset"]]
@@ -143,91 +139,123 @@ class Study:
             parts += [sections["evaluate"], __version__]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
+    def _stages(self, cell: Cell) -> Sequence[str]:
+        return STAGES if self.grid.trains(cell) else ("evaluate",)
+
+    def _log(self, name: str) -> Path:
+        return self.grid.output_dir / "logs" / f"{name}.log"
+
+    def _save(self) -> None:
+        write_text(self.path, json.dumps(self.state, indent=1, ensure_ascii=False) + "\n")
+
     def _is_finished(self, cell: Cell, stage: str) -> bool:
         entry = self.state.get(cell.name, {}).get(stage, {})
-        is_there = (cell.output_dir / OUTPUTS[stage][-1]).exists()
-        return is_there and entry.get("status") == "done" and entry["digest"] == self.digest(cell, stage)
+        exists = (cell.output_dir / OUTPUTS[stage][-1]).exists()
+        return exists and entry.get("status") == "done" and entry["digest"] == self.digest(cell, stage)
 
-    def _run_stage(self, cell: Cell, stage: str, entry: dict[str, Any]) -> None:
-        """Run a command to its end and record the result. An interrupted stage with the same digest resumes."""
-        digest = self.digest(cell, stage)
-        if entry.get("digest") != digest or entry.get("status") == "done":
-            for later in self._stages(cell)[self._stages(cell).index(stage) :]:
-                _remove(cell.output_dir / name for name in OUTPUTS[later])
-                self.state[cell.name].get(later, {}).clear()
-        entry |= {"status": "begun", "digest": digest, "error": None}
-        before, begun = entry.get("seconds", 0), time.monotonic()
+    def _resumes(self, cell: Cell, stage: str) -> bool:
+        """Whether an unfinished stage goes on from an interrupted or failed attempt, whose outputs are still valid."""
+        entry = self.state.get(cell.name, {}).get(stage, {})
+        return entry.get("digest") == self.digest(cell, stage) and entry["status"] != "done"
 
-        def save() -> None:
-            entry["seconds"] = round(before + time.monotonic() - begun, 1)
-            self._save()
-
+    def _run_stage(self, cell: Cell, stage: str, entry: Entry) -> None:
+        """Run one stage to its end, and record in `entry` how it ended."""
+        if not self._resumes(cell, stage):
+            self._discard(cell, stage)
+        entry |= {"status": "begun", "digest": self.digest(cell, stage), "error": None}
         log = self._log(cell.name)
         log.parent.mkdir(parents=True, exist_ok=True)
-        start = log.stat().st_size if log.exists() else 0
-        with log.open("a", encoding="utf-8") as file:
-            _lock(file)  # held until the last process that writes to it ends
-            process = subprocess.Popen(self._command(cell, stage), stdout=file, stderr=file, process_group=0)
-        entry["process_group"] = process.pid
-        try:
-            while process.returncode is None:
-                save()
-                with suppress(subprocess.TimeoutExpired):
-                    process.wait(SAVE_SECONDS)
-        except BaseException:
-            _stop(process.pid, log)
-            process.wait()
-            save()
-            raise
-        del entry["process_group"]
-        entry["status"] = "failed" if process.returncode else "done"
-        if process.returncode:
-            entry["error"] = _last_words(log, start) or f"exit status {process.returncode}"
-        elif stage == "train":
-            facts = json.loads((cell.output_dir / "adapter" / "ra_it.json").read_text(encoding="utf-8"))
-            entry["tokens"] = facts["counts"]["train_tokens"]
-            shutil.rmtree(cell.output_dir / "checkpoints", ignore_errors=True)
-        save()
+        log_start = log.stat().st_size if log.exists() else 0
+        exit_status = self._run_process(self._command(cell, stage), log, entry)
+        if exit_status:
+            entry["status"] = "failed"
+            entry["error"] = _last_error(log, log_start) or f"exit status {exit_status}"
+        else:
+            entry["status"] = "done"
+            if stage == "train":
+                facts = json.loads((cell.output_dir / "adapter" / "ra_it.json").read_text(encoding="utf-8"))
+                entry["tokens"] = facts["counts"]["train_tokens"]
+                shutil.rmtree(cell.output_dir / "checkpoints", ignore_errors=True)
+        self._save()
+
+    def _discard(self, cell: Cell, stage: str) -> None:
+        """Remove the outputs and the records of a stage and of the stages after it."""
+        stages = self._stages(cell)
+        for discarded in stages[stages.index(stage) :]:
+            _remove(cell.output_dir / name for name in OUTPUTS[discarded])
+            self.state[cell.name].get(discarded, {}).clear()
 
     def _command(self, cell: Cell, stage: str) -> list[str]:
         recipe = str(self.grid.recipe_path(cell))
-        if stage != "train":
-            return [sys.executable, "-m", "ra_ner", "build" if stage == "dataset" else "evaluate", recipe]
-        # `--quiet` makes the command's own error the last line of the log.
+        if stage == "dataset":
+            return [sys.executable, "-m", "ra_ner", "build", recipe]
+        if stage == "evaluate":
+            return [sys.executable, "-m", "ra_ner", "evaluate", recipe]
+        # Without `--quiet` accelerate would print its own traceback after the error message of the training.
         launcher = [sys.executable, "-m", "accelerate.commands.launch", "--quiet", *self.launch]
         return [*launcher, "-m", "ra_ner", "train", recipe, "--resume_from_checkpoint", "true"]
 
+    def _run_process(self, command: Sequence[str], log: Path, entry: Entry) -> int:
+        """Run a command that appends to `log`, add up its seconds in `entry`, and return its exit status."""
+        seconds_before, start = entry.get("seconds", 0), time.monotonic()
+
+        def save_seconds() -> None:
+            entry["seconds"] = round(seconds_before + time.monotonic() - start, 1)
+            self._save()
+
+        with log.open("a", encoding="utf-8") as file:
+            _lock(file)  # the processes inherit the lock and hold it until the last of them ends; see `_stop`
+            process = subprocess.Popen(command, stdout=file, stderr=file, process_group=0)
+        entry["process_group"] = process.pid
+        try:
+            while process.returncode is None:
+                save_seconds()
+                with suppress(subprocess.TimeoutExpired):
+                    process.wait(SAVE_SECONDS)
+        except BaseException:  # Ctrl-C and SIGTERM too
+            _stop(process.pid, log)
+            process.wait()
+            save_seconds()
+            raise
+        save_seconds()
+        del entry["process_group"]
+        return process.returncode
+
     def _stop_orphans(self) -> None:
-        """Stop the stage that a killed run left behind, which is still writing."""
-        for name, stages in self.state.items():
-            for entry in stages.values():
-                if group := entry.pop("process_group", None):
-                    _stop(group, self._log(name))
+        """Stop the stages that are still running because an earlier run of this study was killed by SIGKILL."""
+        for name, entries in self.state.items():
+            for entry in entries.values():
+                if "process_group" in entry:
+                    _stop(entry.pop("process_group"), self._log(name))
 
     def _time_left(self, plan: Sequence[tuple[Cell, str]]) -> str:
-        """Estimate the time of a plan from finished stages: of the same group if there are any, else of all."""
-        group = {cell.name: cell.group for cell in self.grid.cells}
-        took: dict[object, list[float]] = {}
-        for name, stages in self.state.items():
-            for stage, entry in stages.items():
-                if entry.get("status") == "done" and name in group:
-                    took.setdefault(stage, []).append(entry["seconds"])
-                    took.setdefault((stage, group[name]), []).append(entry["seconds"])
+        """The expected time of the unfinished stages of a plan as text; empty while nothing comparable has finished.
+
+        A stage is expected to take the mean time of that stage in its group, or in all groups if none has finished.
+        """
+        finished = [
+            (cell.group, stage, entry["seconds"])
+            for cell in self.grid.cells
+            for stage, entry in self.state.get(cell.name, {}).items()
+            if entry.get("status") == "done"
+        ]
         seconds = 0.0
         for cell, stage in plan:
             if self._is_finished(cell, stage):
                 continue
-            alike = took.get((stage, cell.group)) or took.get(stage)
-            if not alike:
-                return ""  # unknown before the first cell is finished
-            spent = self.state.get(cell.name, {}).get(stage, {}).get("seconds", 0)
-            seconds += max(mean(alike) - spent, 0)
+            same_stage = [(group, its_seconds) for group, its_stage, its_seconds in finished if its_stage == stage]
+            same_group = [its_seconds for group, its_seconds in same_stage if group == cell.group]
+            comparable = same_group or [its_seconds for _, its_seconds in same_stage]
+            if not comparable:
+                return ""
+            spent = self.state[cell.name][stage]["seconds"] if self._resumes(cell, stage) else 0
+            seconds += max(mean(comparable) - spent, 0)
         return f", about {seconds / 60:.0f} min left"
 
-    def _report(self) -> None:
-        from .report import write  # imports more than a refused grid should wait for
+    def _write_report(self) -> None:
+        from .report import write  # slow to import; a wrong grid should be refused at once
 
-        known = {
+        sources = {
             "train_tokens": ("train", "tokens"),
             "build_seconds": ("dataset", "seconds"),
             "train_seconds": ("train", "seconds"),
@@ -235,14 +263,23 @@ class Study:
         }
         costs = {}
         for cell in self.grid.cells:
-            stages = self.state.get(cell.name, {})
+            entries = self.state.get(cell.name, {})
             costs[cell.name] = {
-                cost: stages[stage][key] for cost, (stage, key) in known.items() if key in stages.get(stage, {})
+                name: entries[stage][key] for name, (stage, key) in sources.items() if key in entries.get(stage, {})
             }
         write(self.grid.output_dir, self.grid.cells, costs, self.grid.axes)
-        logger.info(
-            f"report: {self.grid.output_dir}/report.html (for a browser); report.md, results.csv and figures beside it"
-        )
+
+    def _say_where_everything_is(self, failed: Sequence[str]) -> None:
+        folder, count = self.grid.output_dir, len(self.grid.cells)
+        logger.info("%d of %d cells are finished", count - len(failed), count)
+        logger.info("report:   %s, report.md, results.csv and figures beside it", folder / "report.html")
+        logger.info("runs:     outputs/<cell> has the dataset, adapter and evaluation of each cell")
+        logger.info("recipes:  %s", folder / "recipes")
+        logger.info("logs:     %s", folder / "logs")
+        for name in failed:
+            logger.error("failed: %s; see %s", name, self._log(name))
+        if failed:
+            logger.info("Run the same command again to repeat the failed cells; finished ones are kept")
 
 
 def _remove(paths: Iterable[Path]) -> None:
@@ -254,8 +291,8 @@ def _remove(paths: Iterable[Path]) -> None:
 
 
 @contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Lock the study for this process."""
+def _hold(folder: Path) -> Iterator[None]:
+    """Keep other processes from running the same study."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / ".lock").open("w") as file:
         if not _lock(file):
@@ -264,7 +301,7 @@ def _alone(folder: Path) -> Iterator[None]:
 
 
 def _lock(file: TextIO) -> bool:
-    """Lock an open file for this process and its children. Returns False if another process holds the lock."""
+    """Lock an open file for this process and the ones that inherit it. Returns False if another process holds it."""
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -273,23 +310,24 @@ def _lock(file: TextIO) -> bool:
 
 
 def _stop(process_group: int, log: Path) -> None:
-    """Stop the processes of a group, and wait for them. Training saves a checkpoint first.
+    """Stop the processes of a stage and wait until they have ended; training saves a checkpoint first.
 
-    `accelerate launch` ends before the training that it launched, so the lock on the log shows when all have ended.
+    `accelerate launch` ends before the training that it launched, so waiting for it is not enough. The lock on the log
+    is free when the last process has ended, or if they ended long ago and the number belongs to another group now.
     """
     with log.open("a", encoding="utf-8") as file:
-        for number in (signal.SIGTERM, signal.SIGKILL):
+        for signal_number in (signal.SIGTERM, signal.SIGKILL):
             if _lock(file):
                 return
             with suppress(ProcessLookupError):
-                os.killpg(process_group, number)
+                os.killpg(process_group, signal_number)
             deadline = time.monotonic() + STOP_SECONDS
             while time.monotonic() < deadline and not _lock(file):
                 time.sleep(0.1)
 
 
-def _last_words(log: Path, start: int) -> str:
-    """Why a command ended: its last error line, else its last line, of what it wrote from `start` on."""
+def _last_error(log: Path, start: int) -> str:
+    """The last error message that a command wrote to its log after byte `start`, or else its last line."""
     with log.open("rb") as file:
         file.seek(start)
         text = file.read().decode("utf-8", errors="replace")

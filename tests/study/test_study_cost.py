@@ -1,4 +1,4 @@
-"""What a study would cost: tokens are those of the scripts themselves, seconds follow from them."""
+"""The estimated cost of a study: token counts equal the commands' own, and seconds follow from them."""
 
 import json
 import re
@@ -15,14 +15,14 @@ from ra_ner.study.grid import load_grid
 
 
 def rows(text: str) -> dict[str, list[float]]:
-    """The figures of the table by the name of the row: seeds, tokens and hours."""
+    """Seeds, tokens and hours of each table row, by the row's name."""
     lines = [re.split(r" *\| *", line)[1:-1] for line in text.splitlines() if line.startswith("| ")]
     return {name: [float(word.replace(",", "")) for word in words] for name, *words in lines[2:]}
 
 
 @pytest.fixture
 def grid(workplace, monkeypatch):
-    """Write a grid over the shrunk quickstart, all passages of whose benchmark are few enough to be counted."""
+    """Write a grid over the shrunk quickstart, whose benchmark is smaller than the sample that is counted."""
     monkeypatch.chdir(workplace)
 
     def write(axes: dict, **keys):
@@ -32,21 +32,21 @@ def grid(workplace, monkeypatch):
     return write
 
 
-def test_training_tokens_are_those_of_the_rows_that_are_trained(grid, capsys):
+def test_training_tokens_equal_the_dry_run_of_train(grid, capsys):
     study = grid({"dataset.strategy": ["none", "nn"]}, train={"num_train_epochs": 3})
     counted = rows(cost.estimate(study))
     study.write_recipes()
     for cell in study.cells[:2]:
         run_command("build", study.recipe_path(cell))
         run_command("train", study.recipe_path(cell), "--dry_run")
-        epoch = int(re.search(r"; ([\d,]+) tokens per epoch", capsys.readouterr().out)[1].replace(",", ""))
+        epoch = int(re.search(r"([\d,]+) tokens \w+ epoch", capsys.readouterr().out)[1].replace(",", ""))
         assert counted[f"cost_base {cell.values['dataset.strategy']}"][:2] == [2, 3 * epoch]
     total = [2 * (a + b) for a, b in zip(counted["cost_base none"][1:4], counted["cost_base nn"][1:4], strict=True)]
     assert counted["all cells"][:4] == [4, *total]
 
 
-def test_prompt_tokens_are_those_that_the_engine_runs_through_the_model(grid, finished, monkeypatch):
-    """Counted where the engine adds tokens to its tree; what it generates is left out."""
+def test_prompt_tokens_equal_the_engine_s(grid, finished, monkeypatch):
+    """The engine's tokens are counted where it adds them to its prefix tree; generated tokens are left out."""
     study = grid({"evaluate.k": [1]}, evaluate={"limit": None, "settings": ["zero_shot", "out_domain-random"]})
     counted = rows(cost.estimate(study))["cost_base 1"]
     added = []
@@ -73,7 +73,7 @@ def test_a_sample_is_scaled_to_the_size_of_the_recipe(grid):
     counted = rows(cost.estimate(study))
     small, large = counted["cost_base 40 none"], counted["cost_base 40000 none"]
     assert large[1] == pytest.approx(1000 * small[1], rel=0.15)
-    assert large[2:4] == small[2:4], "it is asked about the same passages"
+    assert large[2:4] == small[2:4], "evaluation covers the same passages"
     assert large[4] == pytest.approx(1000 * small[4], rel=0.2)
 
 
@@ -83,7 +83,7 @@ def test_cells_that_share_an_adapter_train_it_once(grid):
     assert counted["all cells"][1] == 2 * counted["cost_base 1"][1]
 
 
-def test_activation_checkpointing_and_validation_cost_what_they_compute_again(grid):
+def test_activation_checkpointing_and_validation_add_their_passes(grid):
     def train_hours(**keys) -> float:
         keys = {"num_train_epochs": 2, **keys}
         study = grid({"dataset.size": [40_000], "dataset.strategy": ["none"]}, train=keys)
@@ -91,7 +91,7 @@ def test_activation_checkpointing_and_validation_cost_what_they_compute_again(gr
 
     plain = train_hours()
     assert train_hours(activation_checkpointing=True) / plain == pytest.approx(6 / 4, rel=0.1)
-    # A fifth is held out and run through twice, forward alone.
+    # A fifth of the passages is held out, and each of two epochs adds a forward pass over it.
     assert train_hours(eval_strategy="epoch") / plain == pytest.approx(1 + 2 / 4 * 0.2 / 0.8, rel=0.1)
 
 
@@ -102,7 +102,7 @@ def test_parameters_are_counted_without_weights(tmp_path):
     assert cost._parameters(str(tmp_path), None) == 8_030_261_248, "Llama-3-8B"
 
 
-def test_what_cannot_be_read_is_named_in_one_line(grid, workplace, capsys):
+def test_dry_run_names_what_cannot_be_read(grid, workplace, capsys):
     study = grid({"k": [1]}, evaluate={"benchmarks": ["sample_en", "mit_movie=data/gone"]})
     text = cost.estimate(study)
     assert "Not counted: mit_movie=data/gone: unknown benchmark data/gone" in text

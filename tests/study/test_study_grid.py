@@ -1,4 +1,4 @@
-"""Grid files: what they may say, the cells they make, and that every cell is a recipe like any other."""
+"""Grid files: their keys, the cells they make, and that each cell is an ordinary recipe."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ GRIDS = ["strategies", "sizes", "inference", "k", "smollm2"]
 
 @pytest.fixture
 def write_grid(tmp_path, monkeypatch):
-    """Write a grid over a small base recipe and load it, in a folder of its own."""
+    """Write a grid over a small base recipe in an empty folder, and load it."""
     monkeypatch.chdir(tmp_path)
     write_recipe(Path("base.yaml"), language="en", dataset={"corpus": "c.jsonl", "k": 2})
 
@@ -26,7 +26,7 @@ def write_grid(tmp_path, monkeypatch):
     return load
 
 
-def test_cells_are_the_product_of_recipes_seeds_and_values(write_grid):
+def test_cells_are_the_product_of_recipes_seeds_and_axis_values(write_grid):
     write_recipe(Path("other.yaml"), extends="base.yaml")
     grid = write_grid({"dataset.strategy": ["none", "nn"], "k": [1, 2]}, recipes=["base.yaml", "other.yaml"])
     assert len(grid.cells) == 16
@@ -43,7 +43,7 @@ def test_cells_are_the_product_of_recipes_seeds_and_values(write_grid):
     assert cell.group == grid.cells[7].group != grid.cells[2].group
 
 
-def test_a_cell_is_a_recipe_that_reads_back_as_the_grid_says(write_grid):
+def test_the_written_recipe_of_a_cell_reads_back_unchanged(write_grid):
     values = ["no", "12", "1e-4", "C:\\x 'y' \"z\" {a}: [b] # c", "\u4e2d\u6587", 0.0001, None, True]
     grid = write_grid({"dataset.encoder": values}, "train.learning_rate=1e-4", "evaluate.benchmarks=[a, b=C]")
     grid.write_recipes()
@@ -52,24 +52,24 @@ def test_a_cell_is_a_recipe_that_reads_back_as_the_grid_says(write_grid):
         sections = grid.recipe(cell).sections
         assert sections["dataset"]["encoder"] == cell.values["dataset.encoder"]
         assert (sections["dataset"]["seed"], sections["train"]["seed"]) == (cell.seed, cell.seed)
-        assert sections["dataset"]["k"] == 2, "of the base"
+        assert sections["dataset"]["k"] == 2, "from the base recipe"
         assert sections["train"]["learning_rate"] == 1e-4 and sections["evaluate"]["benchmarks"] == ["a", "b=C"]
-        assert "seed" not in sections["evaluate"], "all cells are asked about the same passages"
+        assert "seed" not in sections["evaluate"], "all cells are evaluated on the same passages"
 
 
-def test_a_key_alone_is_set_in_each_section_that_has_it(write_grid):
+def test_a_key_without_a_section_is_set_in_dataset_and_evaluate(write_grid):
     grid = write_grid({"k": [0, 4]})
     assert grid.sections["grid-4-seed2"]["dataset"]["k"] == grid.sections["grid-4-seed2"]["evaluate"]["k"] == 4
 
 
-def test_settings_make_no_cells(write_grid):
+def test_the_settings_axis_makes_no_cells(write_grid):
     grid = write_grid({"dataset.strategy": ["none", "nn"], "evaluate.settings": ["zero_shot", "in_domain-nn"]})
     assert len(grid.cells) == 4 and "evaluate.settings" not in grid.cells[0].values
     assert all(keys["evaluate"]["settings"] == ["zero_shot", "in_domain-nn"] for keys in grid.sections.values())
     assert grid.axes["evaluate.settings"] == ["zero_shot", "in_domain-nn"]
 
 
-def test_cells_that_differ_in_evaluation_alone_share_an_adapter(write_grid):
+def test_cells_that_differ_only_in_evaluation_share_an_adapter(write_grid):
     grid = write_grid({"dataset.strategy": ["none", "nn"], "evaluate.k": [1, 2]})
     assert grid.adapters["grid-nn-2-seed1"] == grid.adapters["grid-nn-1-seed1"] == "grid-nn-1-seed1"
     assert grid.adapters["grid-nn-1-seed2"] == "grid-nn-1-seed2"
@@ -93,10 +93,10 @@ def test_a_cell_is_compared_with_the_vanilla_cell_of_the_same_seed_and_size(writ
     "axes, overrides, message",
     [
         ({"dataset.stratgy": ["nn"]}, [], "axis `dataset.stratgy`: section dataset has no key .* mean `strategy`"),
-        ({"datset.k": [1]}, [], "`datset` is not a section; did you mean `dataset`"),
+        ({"datset.k": [1]}, [], "no section is called `datset`; did you mean `dataset`"),
         ({"encodr": ["a"]}, [], "no section has such a key; did you mean `encoder`"),
         ({"k": 2}, [], "axis `k` needs a list of values"),
-        ({"k": [1, 1]}, [], "a value of `k` is repeated"),
+        ({"k": [1, 1]}, [], "`k` lists a value twice"),
         ({"k": [1], "dataset.k": [2]}, [], "`dataset.k` is set twice"),
         ({"dataset.seed": [1]}, [], "`dataset.seed` is set twice"),
         ({"evaluate.models": [["base"]]}, [], "each cell evaluates its own adapter"),
@@ -108,49 +108,100 @@ def test_a_cell_is_compared_with_the_vanilla_cell_of_the_same_seed_and_size(writ
         ({"k": [1]}, ["dataset.corpsu=a"], "did you mean `corpus`"),
     ],
 )
-def test_a_wrong_grid_is_one_line_with_the_way_out(write_grid, axes, overrides, message):
+def test_a_wrong_grid_is_refused_with_the_way_out(write_grid, axes, overrides, message):
     with pytest.raises(UserError, match=message):
         write_grid(axes, *overrides)
 
 
-def test_a_grid_says_recipes_axes_and_seeds_and_nothing_else(write_grid):
+def test_a_grid_needs_recipes_axes_and_seeds_and_takes_no_other_key(write_grid):
     with pytest.raises(UserError, match="unknown key `axis`; did you mean `axes`"):
         write_grid({"k": [1]}, axis={})
     with pytest.raises(UserError, match="`seeds` is needed"):
         write_grid({"k": [1]}, seeds=[])
-    with pytest.raises(UserError, match="`seeds` are whole numbers"):
+    with pytest.raises(UserError, match="`seeds` must be whole numbers"):
         write_grid({"k": [1]}, seeds=["a"])
     with pytest.raises(UserError, match=r"gone.yaml: no such recipe"):
         write_grid({"k": [1]}, recipes=["gone.yaml"])
 
 
+def test_a_base_recipe_lies_beside_the_grid_or_is_built_in(write_grid):
+    grid = write_grid({"k": [1]}, recipes=["base.yaml", "quickstart", "zh_10k.yaml"])
+    assert [cell.base for cell in grid.cells[::2]] == ["base", "quickstart", "zh_10k"]
+
+
+def test_a_value_of_an_axis_may_be_a_list(write_grid):
+    grid = write_grid({"dataset.exclude": [["a"], ["a", "b"]]})
+    assert [cell.values["dataset.exclude"] for cell in grid.cells[:2]] == [["a"], ["a", "b"]]
+    assert len({cell.group for cell in grid.cells}) == 2, "groups are keys of dictionaries"
+
+
+@pytest.mark.parametrize("name", ["smollm2", "experiments/smollm2", "recipes/experiments/smollm2.yaml"])
+def test_a_built_in_grid_runs_by_name_from_any_folder(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    grid = load_grid(name)
+    assert len(grid.cells) == 6 and grid.name == "smollm2"
+    grid.write_recipes()
+    for cell in grid.cells:
+        assert load_recipe(grid.recipe_path(cell)) == grid.recipe(cell)
+
+
+def test_a_grid_of_one_s_own_comes_before_a_built_in_one(write_grid):
+    write_grid({"k": [1]})
+    Path("grid.yaml").rename("k.yaml")
+    assert len(load_grid("k.yaml").cells) == 2 and len(load_grid("k").cells) == 24
+
+
+def test_a_missing_grid_names_where_it_was_looked_for(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=f"smolm2: no such grid .looked in {tmp_path} .* did you mean `smollm2`"):
+        load_grid("smolm2")
+    with pytest.raises(UserError, match="no such grid .* built-in grids are inference, k, sizes, smollm2, strategies"):
+        load_grid("gone/x.yaml")
+    with pytest.raises(UserError, match="quickstart.yaml: this is a recipe, not a grid"):
+        load_grid(REPO / "recipes" / "quickstart.yaml")
+
+
+@pytest.mark.parametrize("inside", [True, False])
+def test_a_cell_finds_its_base_inside_and_outside_of_the_current_folder(inside, tmp_path, monkeypatch):
+    """Inside the path is relative, so that the folder can be moved. `outputs` is a link to another disk here."""
+    here, disk = tmp_path / "here", tmp_path / "disk" / "far" / "away"
+    here.mkdir()
+    disk.mkdir(parents=True)
+    (here / "outputs").symlink_to(disk)
+    monkeypatch.chdir(here)
+    folder = Path("recipes") if inside else tmp_path / "package" / "recipes"
+    write_recipe(folder / "base.yaml", language="en", dataset={"corpus": "c.jsonl"})
+    grid = load_grid(write_recipe(folder / "grid.yaml", recipes=["base.yaml"], axes={"k": [1]}, seeds=[1]))
+    grid.write_recipes()
+    path = grid.recipe_path(grid.cells[0])
+    assert load_recipe(path) == grid.recipe(grid.cells[0])
+    assert (f'extends: "{folder.resolve()}' in path.read_text()) is not inside
+
+
 @pytest.mark.parametrize("name", GRIDS)
-def test_every_cell_of_our_grids_is_read_by_all_three_scripts(name, tmp_path, monkeypatch):
-    """A cell's recipe differs from another's in values alone, so one of each group and seed is enough for TRL's."""
-    from ra_ner.commands import build as build_ra_dataset
-    from ra_ner.commands import evaluate as evaluate_ner
-    from ra_ner.commands import train as train_sft
+def test_every_cell_of_the_built_in_grids_is_read_by_all_three_commands(name, tmp_path, monkeypatch):
+    from ra_ner.commands import build, evaluate, train
     from ra_ner.evaluation.example_pools import check_settings
 
     grid = load_grid(EXPERIMENTS / f"{name}.yaml")
     monkeypatch.chdir(tmp_path)
     grid.write_recipes()
-    train = train_sft.make_parser()
+    train_parser = train.make_parser()
     for cell in grid.cells:
         path = str(grid.recipe_path(cell))
-        _, dataset, *_ = build_ra_dataset.make_parser().parse_recipe([path])
-        _, evaluate, _, output, _ = evaluate_ner.make_parser().parse_recipe([path])
-        _, _, model, args, _ = train.parse_recipe([path])
-        assert dataset.seed == args.seed == cell.seed and evaluate.seed == 42
-        assert evaluate.models == ["adapter"] and output.output_dir == str(cell.output_dir / "evaluation")
+        _, dataset, *_ = build.make_parser().parse_recipe([path])
+        _, config, _, output, _ = evaluate.make_parser().parse_recipe([path])
+        _, _, model, args, _ = train_parser.parse_recipe([path])
+        assert dataset.seed == args.seed == cell.seed and config.seed == 42
+        assert config.models == ["adapter"] and output.output_dir == str(cell.output_dir / "evaluation")
         assert cell.is_vanilla == (dataset.strategy == "none" or dataset.k == 0)
-        check_settings(evaluate.settings)
+        check_settings(config.settings)
         for axis, value in cell.values.items():
             key = axis.rpartition(".")[2]
             assert value in (vars(dataset).get(key), vars(model).get(key), vars(args).get(key))
 
 
-def test_the_grids_of_the_paper_vary_what_it_varied_in_both_languages():
+def test_the_built_in_grids_cover_the_experiments_of_the_paper_in_both_languages():
     grids = {name: load_grid(EXPERIMENTS / f"{name}.yaml") for name in GRIDS}
     assert {name: len(grid.cells) for name, grid in grids.items()} == {
         "strategies": 36,

@@ -1,4 +1,4 @@
-"""The report of a study: what it shows of which cells, what it says it can't say, and that text stays text."""
+"""The report of a study: tables, figures and results.csv, missing cells, limits, and escaping of hostile names."""
 
 import base64
 import csv
@@ -34,7 +34,7 @@ def section(page: str, title: str) -> list[list[str]]:
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory) -> Path:
-    """A study of two seeds, of which one cell of four is not evaluated."""
+    """A study of two seeds and four cells, one of which is not evaluated."""
     folder = tmp_path_factory.mktemp("study")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
@@ -45,7 +45,7 @@ def written(tmp_path_factory) -> Path:
     return folder / "outputs" / "mine"
 
 
-def test_every_group_setting_and_benchmark_and_their_mean_are_shown(written):
+def test_f1_of_every_group_setting_and_benchmark_is_shown_with_the_mean(written):
     page, _, rows = read(written)
     table = section(page, "Span F1")
     assert [row[:2] for row in table] == [[s, t] for s in ("none", "nn") for t in ("zero_shot", "in_domain-nn")]
@@ -71,14 +71,12 @@ def test_differences_are_shown_to_vanilla_and_to_zero_shot(written):
     assert [row[:2] for row in table] == [["none", "in_domain-nn"], ["nn", "in_domain-nn"]]
 
 
-def test_it_says_what_is_missing_and_what_it_cannot_say(written):
+def test_missing_cells_and_the_limits_of_the_study_are_stated(written):
     for page in read(written)[:2]:
         text = Page(page).content
         assert "3 of 4 cells are evaluated. Missing: grid-en-nn-seed43." in text
-        # 2 rows x 2 scores to vanilla, 2 x 2 to zero-shot, each on two benchmarks and their mean
-        assert (
-            "Limits: 1 to 2 seeds per cell, 12 passages per benchmark." in text and "24 differences are tested" in text
-        )
+        # 2 rows x 2 scores against vanilla and 2 x 2 against zero-shot, each on two benchmarks and their mean
+        assert "Seeds per cell: 1 to 2. Passages per benchmark: 12." in text and "24 differences are tested" in text
         assert "about 1 would have p below 0.05 by chance" in text
     assert "(sample)" not in page
 
@@ -124,7 +122,7 @@ def test_answers_and_costs_are_shown(written):
     assert costs[3][1:] == ["–"] * 4 and costs[4][:2] == ["all", "153,702"]
 
 
-def test_figures_show_something_and_stand_in_html_too(written):
+def test_figures_have_data_and_are_embedded_in_html(written):
     page, html, _ = read(written)
     names = re.findall(r"!\[.*?\]\(figures/(.*?)\)", page)
     assert names == ["span_f1_by_dataset.strategy.png", "span_f1_by_the_score_of_the_best_example.png"]
@@ -143,7 +141,7 @@ def files(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def test_written_again_it_is_the_same(written, monkeypatch):
+def test_writing_the_report_again_changes_nothing(written, monkeypatch):
     monkeypatch.chdir(written.parents[1])
     before = files(written)
     (written / "figures" / "of_an_older_grid.png").write_bytes(b"")
@@ -151,14 +149,14 @@ def test_written_again_it_is_the_same(written, monkeypatch):
     assert files(written) == before
 
 
-def test_before_any_cell_is_evaluated_it_says_so(tmp_path, monkeypatch):
+def test_a_report_without_any_evaluated_cell_says_so(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     report.write(Path("outputs/mine"), CELLS, {}, AXES)
     page, html, rows = read(Path("outputs/mine"))
     assert "0 of 4 cells are evaluated" in page and "grid-en-nn-seed43" in html and rows == []
 
 
-def test_numbers_two_bases_and_no_vanilla(tmp_path, monkeypatch):
+def test_a_numeric_axis_two_bases_and_no_vanilla_cell(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     axis = "dataset.size"
     cells = [make_cell(size, 1, base, axis) for base in ("en", "zh") for size in (5000, 50000)]
@@ -167,9 +165,9 @@ def test_numbers_two_bases_and_no_vanilla(tmp_path, monkeypatch):
         write_evaluation(folder, 1, 0.5, benchmarks=(f"only_{cell.base}",), settings=("zero_shot",), limit=12)
     report.write(Path("outputs/mine"), cells, {}, {axis: [5000, 50000]})
     page = read(Path("outputs/mine"))[0]
-    assert "because no evaluated vanilla cell matches: en 5000; en 50000; zh 5000; zh 50000." in page
+    assert "as no matching vanilla cell is evaluated: en 5000; en 50000; zh 5000; zh 50000." in page
     assert [row[0] for row in section(page, "Span F1, zh (sample)")] == ["5000", "50000"]
-    assert "differences are tested" not in page and "The results say nothing about other models" in page
+    assert "differences are tested" not in page and "may not hold for other models" in page
     assert "Difference" not in page.split("## ", 1)[1] and "| mean |" not in page
     assert Path("outputs/mine/figures/span_f1_by_dataset.size_zh.png").is_file()
 
@@ -194,7 +192,7 @@ def hostile_report(name: str) -> tuple[str, str]:
     return read(Path("outputs/mine"))[:2]
 
 
-def test_no_markup_of_names_survives(tmp_path, monkeypatch):
+def test_names_with_markup_are_shown_as_text(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     harmless = [(tag, list(attributes)) for tag, attributes in Page(hostile_report("n")[1]).tags]
     name = "$x_{$" + "".join(part for part in HOSTILE if part not in ("\ud800", "\x00", "\n"))

@@ -1,4 +1,4 @@
-"""Numbers over a study's cells: they are the scorer's own of one seed, and of several they are paired seed by seed."""
+"""Scores over a study's cells: equal to the scorer's for one seed, and paired seed by seed for several."""
 
 from itertools import pairwise
 from pathlib import Path
@@ -24,26 +24,26 @@ from ra_ner.study.results import (
 
 
 def evaluated(folder: Path, cell, skill: float, **more):
-    """A cell's evaluation, and what its scores.json holds."""
+    """A cell's evaluation, and the content of its scores.json."""
     scores = write_evaluation(folder / cell.name, cell.seed, skill, **more)
     return read_evaluation(cell, folder / cell.name), scores
 
 
 @pytest.fixture(scope="module")
 def two(tmp_path_factory) -> list[tuple]:
-    """The vanilla cell and a better one, each with its scores."""
+    """A vanilla cell and a better cell, each with its scores."""
     folder = tmp_path_factory.mktemp("cells")
     return [evaluated(folder, make_cell(strategy, 42), skill) for strategy, skill in (("none", 0.4), ("nn", 0.8))]
 
 
 def made_run(f1) -> Run:
-    """A run of which only the resamples matter."""
+    """A run with given resamples of F1."""
     resampled = np.asarray(f1, dtype=float)
     figures = {name: dict.fromkeys(("precision", "recall", "f1"), resampled.mean()) for name in SCORES}
     return Run(figures, dict.fromkeys(SCORES, resampled), ("p",))
 
 
-def test_of_one_seed_all_figures_are_those_of_scores_json(two):
+def test_figures_of_one_seed_equal_scores_json(two):
     for evaluation, scores in two:
         for result in scores["results"]:
             run = combined([evaluation], result["benchmark"], result["setting"])
@@ -54,7 +54,7 @@ def test_of_one_seed_all_figures_are_those_of_scores_json(two):
             assert all(run.figures[name] == entry[name] for name in SCORES)
 
 
-def test_a_difference_of_one_seed_is_that_of_compare_and_of_a_cell_to_itself_zero(two):
+def test_a_difference_of_one_seed_equals_compare_and_a_cell_equals_itself(two):
     (vanilla, _), (better, _) = two
     found = difference([(better, vanilla)], "politics", "zero_shot", "zero_shot")
     key = ("politics", "zero_shot")
@@ -74,21 +74,21 @@ def test_seeds_are_resampled_with_repetition():
 
 
 @given(st.lists(st.floats(0, 1), min_size=4, max_size=4), st.integers(1, 5))
-def test_a_run_many_times_over_is_that_run(f1, times):
+def test_combining_equal_runs_gives_the_same_run(f1, times):
     assert over_seeds([made_run(f1)] * times).f1["span"] == pytest.approx(np.array(f1))
 
 
-def test_what_a_seed_does_to_both_cells_alike_is_no_part_of_their_difference():
+def test_an_effect_of_the_seed_on_both_cells_cancels_in_their_difference():
     rng = np.random.default_rng(1)
     vanilla = [made_run(level + 0.01 * rng.random(1000)) for level in (0.2, 0.5, 0.8)]
     better = [made_run(run.f1["span"] + 0.1) for run in vanilla]
     found = compare(over_seeds(better), over_seeds(vanilla))["span"]
     assert (found["difference"], *found["interval"]) == pytest.approx((0.1, 0.1, 0.1))
     low, high = over_seeds(better).figures["span"]["f1_interval"]
-    assert high - low > 0.3, "while F1 itself is as unsure as the seeds differ"
+    assert high - low > 0.3, "the interval of F1 itself still spans the seeds"
 
 
-def test_seeds_on_other_passages_are_refused():
+def test_seeds_on_different_passages_are_refused():
     with pytest.raises(ValueError, match="same passages"):
         over_seeds([score(*answered(1, 0.5, passages=count), samples=2) for count in (3, 4)])
 
@@ -115,7 +115,7 @@ def test_an_evaluation_that_is_not_finished_is_none(tmp_path):
     assert read_evaluation(make_cell("nn", 1), tmp_path) is None
 
 
-def test_kinds_of_errors_add_up_to_those_of_scores_json_however_they_are_sliced(two):
+def test_counts_of_errors_by_any_label_add_up_to_scores_json(two):
     evaluation, scores = two[0]
     result = next(r for r in scores["results"] if (r["benchmark"], r["setting"]) == ("politics", "in_domain-nn"))
     counts = count_kinds([evaluation], "in_domain-nn", lambda setting, passage, type_: passage.benchmark)["politics"]
@@ -126,7 +126,7 @@ def test_kinds_of_errors_add_up_to_those_of_scores_json_however_they_are_sliced(
         [evaluation] * 2, "in_domain-nn", lambda s, p, type_: type_ if p.benchmark == "politics" else None
     )
     assert set(by_type) == {"person", "city"}
-    assert by_type["person"] + by_type["city"] == counts, "a mean over seeds, not a sum"
+    assert by_type["person"] + by_type["city"] == counts, "counts are means over seeds, not sums"
 
 
 @given(st.lists(st.integers(0, 9) | st.floats(0, 1), max_size=30))

@@ -1,4 +1,4 @@
-"""A small study run whole: killed and gone on with, a changed base, and a cell that fails."""
+"""A small study from start to end: killed and resumed, with a changed base recipe, and with a cell that fails."""
 
 import fcntl
 import json
@@ -27,14 +27,14 @@ def state() -> dict:
 
 
 def unfinished(*overrides: str) -> list[tuple[str, str]]:
-    """Stages that a run would still do, of the grid as it is now."""
+    """Stages that a run of the current grid would execute."""
     study = Study(load_grid(GRID, overrides))
     return [(cell.name, stage) for cell in study.grid.cells for stage in STAGES if not study._is_finished(cell, stage)]
 
 
 @pytest.fixture(scope="module")
 def study(workplace):
-    """A study of two strategies and two seeds, killed by SIGKILL in a training, and run again to its end."""
+    """A study of two strategies and two seeds: killed by SIGKILL during a training, then run to its end."""
     write_recipe(
         workplace / "recipes" / "tiny_base.yaml", extends="quickstart.yaml", evaluate={"settings": ["zero_shot"]}
     )
@@ -44,13 +44,13 @@ def study(workplace):
         command = [sys.executable, "-m", "ra_ner", "study", GRID]
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         while not list(Path("outputs", CELLS[1]).glob("checkpoints/checkpoint-*/ra_it.json")):
-            assert process.poll() is None, "it is killed in the training of its second cell"
+            assert process.poll() is None, "the study ended before it could be killed in its second training"
             time.sleep(0.02)
         process.kill()
         process.wait()
         killed = state()
         group = killed[CELLS[1]]["train"]["process_group"]
-        os.killpg(group, 0)  # the training goes on
+        os.killpg(group, 0)  # raises if the training does not go on
         status = main([GRID, "--launch", "--num_processes", "1"])
         with pytest.raises(ProcessLookupError):
             os.killpg(group, 0)
@@ -62,13 +62,13 @@ def here(study, workplace, monkeypatch):
     monkeypatch.chdir(workplace)
 
 
-def test_a_killed_study_goes_on_and_redoes_nothing_that_is_finished(here, study):
+def test_a_killed_study_resumes_and_repeats_no_finished_stage(here, study):
     killed, status = study
     assert status == 0 and list(state()) == CELLS and unfinished() == []
-    assert killed[CELLS[0]] == state()[CELLS[0]], "its stages were finished"
+    assert killed[CELLS[0]] == state()[CELLS[0]], "its stages had finished"
     first, training = (state()[CELLS[1]]["train"], killed[CELLS[1]]["train"])
     assert training["status"] == "begun" and first["seconds"] > training["seconds"], "seconds add up"
-    assert "resume with `--resume_from_checkpoint last`" in Path(f"outputs/tiny/logs/{CELLS[1]}.log").read_text()
+    assert "--resume_from_checkpoint last" in Path(f"outputs/tiny/logs/{CELLS[1]}.log").read_text()
     for name in CELLS:
         run = Path("outputs", name)
         assert sorted(path.name for path in run.iterdir()) == ["adapter", "dataset", "evaluation", "logs"]
@@ -78,13 +78,33 @@ def test_a_killed_study_goes_on_and_redoes_nothing_that_is_finished(here, study)
     assert state()[CELLS[1]]["train"]["tokens"] > state()[CELLS[0]]["train"]["tokens"] > 0, "examples cost tokens"
 
 
-def test_a_finished_study_runs_nothing(here):
+def test_a_finished_study_runs_nothing_and_says_where_everything_is(here, capsys):
     before = state()
     assert main([GRID]) == 0
     assert state() == before
+    said = capsys.readouterr().out
+    assert "4 of 4 cells are finished" in said
+    for path in ("outputs/tiny/report.html", "outputs/tiny/recipes", "outputs/tiny/logs"):
+        assert path in said and Path(path).exists()
 
 
-def test_a_changed_key_reruns_what_depends_on_it_and_nothing_else(here):
+def test_time_left_is_the_mean_of_comparable_stages(here):
+    study = Study(load_grid(GRID, ["evaluate.limit=2"]))  # a changed key: every evaluation has to run again
+    plan = [(cell, "evaluate") for cell in study.grid.cells]
+    for name, minutes in zip(CELLS, (1, 10, 3, 30), strict=True):
+        study.state[name]["evaluate"]["seconds"] = 60 * minutes
+    assert study._time_left(plan) == ", about 44 min left"
+    study.state[CELLS[0]]["evaluate"] = {}
+    assert study._time_left(plan[:1]) == ", about 3 min left", "as long as the other seed of its group"
+    begun = {"status": "begun", "digest": study.digest(*plan[0]), "seconds": 60}
+    study.state[CELLS[0]]["evaluate"] = begun
+    assert study._time_left(plan[:1]) == ", about 2 min left", "a resumed stage has spent some of it"
+    for name in CELLS:
+        study.state[name]["evaluate"] = {}
+    assert study._time_left(plan) == "", "unknown before the first evaluation has finished"
+
+
+def test_a_changed_key_reruns_only_the_stages_that_depend_on_it(here):
     assert unfinished("evaluate.limit=2") == [(name, "evaluate") for name in CELLS]
     stages = [(name, stage) for name in CELLS for stage in STAGES]
     assert unfinished("train.lora_r=4") == [(name, stage) for name, stage in stages if stage != "dataset"]
@@ -97,8 +117,8 @@ def test_a_changed_key_reruns_what_depends_on_it_and_nothing_else(here):
     assert unfinished() == []
 
 
-def test_a_failed_cell_is_named_and_the_rest_goes_on(here, capsys):
-    """An encoder that is not there stops the cell that needs one; the other is run again, as its recipe has changed."""
+def test_a_failed_cell_is_named_and_the_others_run(here, capsys):
+    """A missing encoder stops the cell that needs one. The other cell runs again because its recipe has changed."""
     answers = Path("outputs", CELLS[0], "evaluation", "answers.jsonl")
     kept = answers.read_bytes()
     write_recipe(Path(GRID), recipes=["tiny_base.yaml"], axes={"dataset.strategy": ["nn", "none"]}, seeds=[1])
@@ -107,9 +127,9 @@ def test_a_failed_cell_is_named_and_the_rest_goes_on(here, capsys):
     assert f"failed: {CELLS[1]}; see outputs/tiny/logs/{CELLS[1]}.log" in said
     failed, done = state()[CELLS[1]], state()[CELLS[0]]
     assert failed["dataset"]["status"] == "failed" and "ra-ner: error: " in failed["dataset"]["error"]
-    assert not failed["train"] and not Path("outputs", CELLS[1], "adapter").exists(), "what it was trained on is gone"
+    assert not failed["train"] and not Path("outputs", CELLS[1], "adapter").exists(), "it has no dataset any more"
     assert [entry["status"] for entry in done.values()] == ["done"] * 3
-    assert answers.read_bytes().startswith(kept), "answers are kept under all that they depend on"
+    assert answers.read_bytes().startswith(kept), "the journal of answers is kept"
 
 
 def test_two_processes_cannot_run_one_study(here):
@@ -121,22 +141,22 @@ def test_two_processes_cannot_run_one_study(here):
         main([GRID])
 
 
-def test_what_all_cells_would_fail_of_is_refused_before_the_first_is_run(here):
+def test_errors_of_all_cells_are_reported_before_the_first_runs(here):
     before = state()
     pool = ["evaluate.settings=[out_domain-random]", "evaluate.pool=data/sample/en_test.jsonl"]
     for overrides, message in [
-        (["evaluate.settings=[zero_short]"], "unknown setting 'zero_short'; did you mean zero_shot"),
+        (["evaluate.settings=[zero_short]"], "unknown setting 'zero_short'.* zero_shot"),
         (["evaluate.benchmarks=[crossner_art]"], "unknown benchmark crossner_art"),
         (["dataset.size=many"], "size"),
         (["dataset.corpus=null"], "section dataset has no `corpus`"),
-        (pool, "passages of the pool are in the test part of benchmark sample_en"),
+        (pool, "passages of the pool .* benchmark sample_en"),
     ]:
         with pytest.raises(UserError, match=message):
             main([GRID, "--set", *overrides])
     assert state() == before
 
 
-def test_sigterm_stops_what_runs_and_the_state_is_kept(here):
+def test_sigterm_stops_the_running_stage_and_keeps_the_state(here):
     write_recipe(Path("recipes/stopped.yaml"), recipes=["tiny_base.yaml"], axes={"k": [1]}, seeds=[3])
     command = [sys.executable, "-m", "ra_ner", "study", "recipes/stopped.yaml"]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
@@ -152,7 +172,7 @@ def test_sigterm_stops_what_runs_and_the_state_is_kept(here):
         os.killpg(entry["process_group"], 0)
 
 
-def test_help_and_wrong_words_answer_at_once():
+def test_help_imports_no_torch_and_an_unknown_command_is_one_line():
     code = "import sys; from ra_ner.commands import study; study.make_parser(); "
     code += "print({'torch', 'transformers'} & sys.modules.keys())"
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "set()"
