@@ -420,6 +420,18 @@ def _resolve_paths(content: dict[str, Any], folder: Path) -> None:
                 content[section][key] = resolve(content[section][key])
 
 
+def check_unpacked(*names: str | None) -> None:
+    """Check that models in the folder models/, where `ra-ner models` puts those of the quickstart, are there.
+
+    Raises:
+        UserError: one is not. Otherwise it would be looked for on the Hub.
+    """
+    for name in names:
+        if name and name.startswith("models/") and not Path(name).exists():
+            command = f"ra-ner models {Path(name).name}"
+            raise UserError(f"{name} does not exist (looked in {Path.cwd()}): unpack it with `{command}`")
+
+
 def load_recipe(path: str | Path) -> Recipe:
     """Read a recipe and all that it extends. Section keys are checked later, by the command that owns them.
 

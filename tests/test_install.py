@@ -80,6 +80,15 @@ def test_the_command_works_from_any_folder_with_built_in_recipes(installed, own_
     assert "unknown command" in subprocess.run([installed / "ra-ner", "biuld"], capture_output=True, text=True).stderr
 
 
+def test_models_that_are_not_unpacked_are_named(installed, tmp_path):
+    done = subprocess.run([installed / "ra-ner", "build", "quickstart", "--dry_run"], cwd=tmp_path, capture_output=True)
+    assert done.returncode == 2 and not list(tmp_path.iterdir())
+    message = (
+        f"models/smollm2-135m-instruct does not exist (looked in {tmp_path}): unpack it with `ra-ner models smollm2"
+    )
+    assert message in done.stderr.decode() and done.stderr.count(b"\n") == 1
+
+
 def test_the_scripts_work_by_absolute_path_from_another_folder(own_folder):
     for script, flags in zip(
         SCRIPTS, (["--max_length", 9000], ["--max_length", 9000, "--dry_run"], ["--dry_run"]), strict=True

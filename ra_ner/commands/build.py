@@ -4,7 +4,7 @@ import logging
 from pathlib import Path
 
 from ..errors import UserError
-from ..recipe import CommandConfig, DatasetConfig, OutputConfig, PushDatasetConfig, Recipe, RecipeParser
+from ..recipe import CommandConfig, DatasetConfig, OutputConfig, PushDatasetConfig, Recipe, RecipeParser, check_unpacked
 
 logger = logging.getLogger(__name__)
 
@@ -28,6 +28,7 @@ def run(
 
     if not config.corpus:
         raise UserError(f"{recipe.path}: section dataset has no `corpus`; name a file or a Hub id")
+    check_unpacked(recipe.sections["train"].get("model_name_or_path"), config.encoder_for(recipe.language))
     is_main = distributed_state().is_main_process
     if push.push_to_hub and is_main and not command.dry_run:
         repos.prepare_push("dataset", push.hub_dataset_id, push.hub_private_repo, "hub_dataset_id")

@@ -4,7 +4,7 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..recipe import CommandConfig, Recipe, RecipeParser, TrainConfig
+from ..recipe import CommandConfig, Recipe, RecipeParser, TrainConfig, check_unpacked
 
 if TYPE_CHECKING:
     from trl import ModelConfig, SFTConfig
@@ -32,6 +32,7 @@ def run(
     """Train the adapter, and merge it with `--merge`; with `--dry_run` print what would be trained."""
     from ..training.trainer import plan, train
 
+    check_unpacked(model_args.model_name_or_path)
     if command.dry_run:
         print(f"{plan(recipe, config, model_args, training_args)}\n\nA dry run: nothing was trained or written")
         return
