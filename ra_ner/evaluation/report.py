@@ -165,8 +165,8 @@ def _results(scores: dict) -> Table:
     header += [f"{score} {key}" for score in ("span", "uniner") for key in ("P", "R", "F1")]
     asked = f"a sample of {config['limit']} passages (seed {config['seed']})" if config["limit"] else "all passages"
     note = f"""P, R and F1 in percent, micro-averaged over queries: one query for each passage and type. Each benchmark:
-{asked}. Brackets hold 95% intervals over passages. `span` compares character spans and counts an unparseable answer as
-wrong; `uniner` is UniversalNER's metric, which counts it as an empty list. In-context settings show
+{asked}. Brackets hold 95% intervals over passages. The span score compares character spans and counts an unparseable
+answer as wrong; uniner is UniversalNER's metric, which counts it as an empty list. In-context settings show
 {config["k"]} examples. {_conditions(scores)}"""
     return Table("", [*header, "passages", "queries", "unparsed"], rows, note)
 

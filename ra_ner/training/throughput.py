@@ -53,7 +53,10 @@ class Throughput(TrainerCallback):
 
 
 class _LogLines(ProgressCallback):
-    """One progress bar for training, and one line for each log entry instead of a dictionary."""
+    """One progress bar for training, none for evaluations, and one line for each log entry instead of a dictionary."""
+
+    def on_prediction_step(self, args, state, control, **kwargs) -> None:
+        """Show no second bar."""
 
     def on_log(self, args, state, control, logs=None, **kwargs) -> None:
         if state.is_world_process_zero and (line := log_line(state.global_step, state.max_steps, logs or {})):
