@@ -23,7 +23,7 @@
 #     "tensorboard>=2.21,<3",
 #     "torch>=2.13,<3",
 #     "tqdm>=4.70,<5",
-#     "transformers>=5.23,<6",
+#     "transformers>=5.23,<5.24",
 #     "trl>=1.16,<1.17",
 # ]
 # ///

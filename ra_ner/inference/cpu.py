@@ -1,4 +1,4 @@
-"""Faster generation on a CPU: weights are laid out once as oneDNN multiplies by them, and not again in every step."""
+"""Faster generation on a CPU: weights are packed for oneDNN once instead of in every step."""
 
 import os
 
@@ -8,14 +8,14 @@ from transformers import PreTrainedModel
 
 
 def prepare_for_cpu(model: PreTrainedModel) -> None:
-    """Change a model that is on a CPU, in place, so that it generates faster and says the same up to rounding.
+    """Make a model on a CPU generate faster, in place. Its outputs stay the same up to rounding.
 
-    Its linear layers can't be trained or merged afterwards. Where the CPU or the build of torch lacks what it takes,
-    they are left as they are, and so is a model on another device.
+    Its linear layers can't be trained or merged afterwards. Models on other devices are left unchanged, and so are
+    layers that the CPU or the build of torch can't pack.
     """
     if model.device.type != "cpu":
         return
-    # transformers repeats keys and values for grouped queries under a mask, as CUDA's kernels need; the CPU's does not.
+    # transformers repeats the keys of grouped queries: CUDA kernels need it under a mask, the CPU kernel does not.
     os.environ.setdefault("TRANSFORMERS_SDPA_FORCE_GQA", "1")
     for name, module in list(model.named_modules()):
         if type(module) is nn.Linear and _is_supported(module.weight.dtype):
@@ -29,9 +29,9 @@ def _is_supported(dtype: torch.dtype) -> bool:
 
 
 class _PackedLinear(nn.Module):
-    """A linear layer by the operators that torch.compile makes of one whose weights are frozen.
+    """A linear layer with packed weights, by the operators that torch.compile uses for frozen weights.
 
-    They have no public name; torch is pinned. It can go once torch packs weights without being asked.
+    They are not public, and may change with torch. Can go once torch packs weights itself.
     """
 
     def __init__(self, linear: nn.Linear):

@@ -1,4 +1,4 @@
-"""Exact nearest neighbours, block by block."""
+"""Exact nearest neighbours of vectors, computed block by block."""
 
 from typing import TYPE_CHECKING
 
@@ -7,44 +7,49 @@ from tqdm import tqdm
 if TYPE_CHECKING:
     import torch
 
-BLOCK_SCORES = 2**26  # scores held at a time: 256 MB in float32
+BLOCK_SCORES = 2**26  # scores in memory at a time: 256 MB in float32
 
 
 def nearest(queries: "torch.Tensor", pool: "torch.Tensor", count: int) -> tuple["torch.Tensor", "torch.Tensor"]:
-    """Rank the pool for each query by inner product, equal scores by position in the pool.
+    """Rank the pool for each query by inner product. Equal scores rank by position in the pool.
+
+    Runs on the GPU if there is one. Beyond its inputs and results it needs memory for `BLOCK_SCORES` scores.
 
     Args:
-        queries: unit vectors, (n, dimension).
-        pool: unit vectors, (m, dimension).
-        count: how many to return; at most m are.
+        queries: unit vectors, shape (n, dimension).
+        pool: unit vectors, shape (m, dimension), m > 0.
+        count: how many of the pool to return for each query.
 
     Returns:
-        scores and positions on the CPU, each (n, min(count, m)), best first. Memory is that and one block.
+        Scores (float32) and positions in the pool (int64), each of shape (n, min(count, m)), on the CPU, best first.
     """
     import torch
 
-    # Without the check a CUDA build of torch names a device on machines that have none.
+    # check_available: without it a CUDA build of torch names a device on machines without a GPU.
     device = torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
     pool, queries = pool.to(device), queries.to(device)
     count = min(count, len(pool))
-    blocks = queries.split(max(1, BLOCK_SCORES // len(pool)))
-    buffer = torch.empty(len(blocks[0]), len(pool), device=device)  # fresh pages for each block would cost time
+    rows = max(1, BLOCK_SCORES // len(pool))  # of queries in a block
+    buffer = torch.empty(min(rows, len(queries)), len(pool), device=device)  # one for all blocks: allocating is slow
     scores = torch.empty(len(queries), count)
     positions = torch.empty(len(queries), count, dtype=torch.int64)
-    done = 0
-    for block in tqdm(blocks, desc="Searching", disable=len(blocks) < 10, unit="block"):
-        rows = slice(done, done := done + len(block))
-        scores[rows], positions[rows] = _rank(torch.mm(block, pool.T, out=buffer[: len(block)]), count)
+    starts = range(0, len(queries), rows)
+    for start in tqdm(starts, desc="Searching", disable=len(starts) < 10, unit="block"):
+        block = queries[start : start + rows]
+        block_scores = torch.mm(block, pool.T, out=buffer[: len(block)])
+        scores[start : start + rows], positions[start : start + rows] = _rank(block_scores, count)
     return scores, positions
 
 
 def _rank(scores: "torch.Tensor", count: int) -> tuple["torch.Tensor", "torch.Tensor"]:
-    """The `count` best of each row; torch.topk chooses and orders among equal scores as it likes, so that is mended."""
+    """The `count` highest scores of each row and their positions, equal scores by position.
+
+    torch.topk picks any of equal scores, in any order. Both are corrected here.
+    """
     import torch
 
-    # One more than asked for: where it equals the last place, more deserve a place than there are places.
     best, positions = torch.topk(scores, min(count + 1, scores.shape[1]), dim=1)
-    if best.shape[1] > count:
+    if best.shape[1] > count:  # rows whose last place is tied with the next one: topk may have picked the wrong ones
         for row in (best[:, -1] == best[:, -2]).nonzero()[:, 0].tolist():
             positions[row, :count] = torch.sort(scores[row], descending=True, stable=True).indices[:count]
     positions = positions[:, :count].sort(dim=1).values

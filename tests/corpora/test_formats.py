@@ -380,7 +380,7 @@ def test_class_labels_of_the_hub(hub):
         load_corpus("tester/readers-labels", "en")
 
 
-def test_the_licence_that_the_card_names(hub):
+def test_the_license_that_the_card_names(hub):
     row = chat("Text: Ada", "ok", "What describes person in the text?", '["Ada"]')
     hub.create("dataset", "others/readers-license")
     card = b"---\nlicense: cc-by-nc-4.0\n---\n"

@@ -57,13 +57,13 @@ def code(card: str) -> str:
         ("mit", None, None, ["mit", "unknown, ask its authors"]),
     ],
 )
-def test_both_licences_are_named_and_none_is_made_up(tokenizer, base, data, license, words):
+def test_both_licenses_are_named_and_none_is_made_up(tokenizer, base, data, license, words):
     card = make_card(tokenizer, base_license=base, dataset_license=data)
     assert card.data.to_dict().get("license") == license
     assert all(word in card.text for word in words)
 
 
-def test_a_bases_licence_is_read_from_its_card(tmp_path):
+def test_the_license_of_a_base_is_read_from_its_card(tmp_path):
     readme = tmp_path / "README.md"
     assert license_of(tmp_path) is None
     for text, license in [
