@@ -71,13 +71,23 @@ class AdapterTrainer(SFTTrainer):
             super()._run_epoch(*args, **kwargs)
 
     def _load_from_checkpoint(self, *args, **kwargs) -> None:
-        """Resume in the number format of training: TRL trains the adapter of a quantised model in bfloat16.
+        with self._same_dtypes():
+            super()._load_from_checkpoint(*args, **kwargs)
 
-        PEFT's `load_adapter` casts it to float32 (trl 1.16, peft 0.21), so a resumed run would differ. Can go once the
-        Trainer passes `autocast_adapter_dtype=False`.
+    def _load_best_model(self) -> None:
+        with self._same_dtypes():
+            super()._load_best_model()
+
+    @contextmanager
+    def _same_dtypes(self) -> Iterator[None]:
+        """Keep each parameter's number format while an adapter is loaded.
+
+        TRL trains the adapter of a quantised model in bfloat16, and PEFT's `load_adapter` casts it to float32 (trl
+        1.16, peft 0.21): a resumed run would differ, and the best adapter would be saved at twice its size. Can go
+        once the Trainer passes `autocast_adapter_dtype=False`.
         """
         dtypes = {name: parameter.dtype for name, parameter in self.model.named_parameters()}
-        super()._load_from_checkpoint(*args, **kwargs)
+        yield
         for name, parameter in self.model.named_parameters():
             parameter.data = parameter.data.to(dtypes[name])
 
@@ -182,9 +192,6 @@ def _prepare(
 
     source = config.dataset_name or str(recipe.output_dir / "dataset")
     splits, dataset_facts, dataset_revision = _load_dataset(source, config, recipe)
-    if "validation" not in splits and args.eval_strategy != "no":
-        logger.info("the dataset has no validation rows, so there is no evaluation during training")
-        args.eval_strategy, args.load_best_model_at_end = type(args.eval_strategy)("no"), False
     base = repos.fetch_model(
         model_args.model_name_or_path, model_args.model_revision, files=["config.json", "README.md"]
     )
@@ -194,6 +201,10 @@ def _prepare(
         model_args.model_name_or_path, model_args.model_revision, args.chat_template_path, args.trust_remote_code
     )
     args.chat_template_path = None  # the tokenizer has it now
+    splits = _drop_rows_with_control_tokens(splits, tokenizer)
+    if not splits.get("validation") and args.eval_strategy != "no":
+        logger.info("the dataset has no validation rows, so there is no evaluation during training")
+        args.eval_strategy, args.load_best_model_at_end = type(args.eval_strategy)("no"), False
     facts = {
         "ra_ner": __version__,
         "recipe": recipe.name,
@@ -210,7 +221,6 @@ def _prepare(
         "config": settings,
     }
     checkpoint = checkpoints.find(args, facts)
-    splits = _drop_rows_with_control_tokens(splits, tokenizer)
     max_length, args.max_length = args.max_length, None  # TRL would cut longer rows silently
     base_config = AutoConfig.from_pretrained(base.path)
     if dry_run:

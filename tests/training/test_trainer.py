@@ -82,21 +82,31 @@ def test_qlora_is_nf4_with_nested_quantisation_and_bfloat16(here, trainers, tmp_
     assert state.quant_type == "nf4" and state.nested and str(layers[0].compute_dtype) == "torch.bfloat16"
 
 
-def dataset_with_text(folder, name: str, texts: list[str], answer: str | None = "[]") -> str:
+def dataset_with_text(
+    folder, name: str, texts: list[str], answer: str | None = "[]", validation: list[str] | None = None
+) -> str:
     """An RA-IT dataset whose rows hold the given texts."""
-    rows = [
-        {
-            "id": str(i),
-            "prompt": [{"role": "user", "content": text}],
-            "completion": [{"role": "assistant", "content": answer}] if answer else [{"role": "user", "content": "?"}],
-            "example_ids": [],
-            "example_scores": [],
-        }
-        for i, text in enumerate(texts)
-    ]
+
+    def split(texts: list[str]) -> Dataset:
+        last = {"role": "assistant", "content": answer} if answer else {"role": "user", "content": "?"}
+        rows = [
+            {
+                "id": str(i),
+                "prompt": [{"role": "user", "content": text}],
+                "completion": [last],
+                "example_ids": [],
+                "example_scores": [],
+            }
+            for i, text in enumerate(texts)
+        ]
+        return Dataset.from_list(rows, ra_dataset.FEATURES)
+
+    splits = DatasetDict(train=split(texts))
+    if validation:
+        splits["validation"] = split(validation)
+    rows = {name: len(part) for name, part in splits.items()}
     facts = json.loads(Path("outputs/quickstart/dataset/quickstart/ra_it.json").read_text()) | {"recipe": name}
-    facts |= {key: {"train": len(rows)} for key in facts if isinstance(facts[key], dict) and "train" in facts[key]}
-    splits = DatasetDict(train=Dataset.from_list(rows, ra_dataset.FEATURES))
+    facts |= {key: rows for key in facts if isinstance(facts[key], dict) and "train" in facts[key]}
     ra_dataset.write(ra_dataset.RADataset(splits, facts), folder)
     return str(folder)
 
@@ -260,12 +270,27 @@ def test_a_recipe_of_six_lines_trains_as_the_paper_does(tmp_path):
     assert "(default: 5e-05)" in train_parser().format_help()
 
 
-def test_a_dataset_without_validation_rows_is_trained_without_evaluation(here, tmp_path, capsys):
-    data = dataset_with_text(tmp_path / "d", "quickstart", ["a", "b"])
+@pytest.mark.parametrize("validation", [None, ["<|im_end|>"]], ids=["no split", "all rows dropped"])
+def test_a_dataset_without_validation_rows_is_trained_without_evaluation(here, tmp_path, capsys, validation):
+    data = dataset_with_text(tmp_path / "d", "quickstart", ["a", "b"], validation=validation)
     often = ["--eval_strategy", "steps", "--eval_steps", "1", "--save_steps", "1", "--load_best_model_at_end", "true"]
     run_command("train", RECIPE, "--output_dir", tmp_path, "--dataset_name", data, "--max_steps", "1", *often)
     assert "no validation rows, so there is no evaluation" in capsys.readouterr().out
     assert (tmp_path / "adapter").is_dir()
+
+
+def test_the_best_weights_are_saved_as_they_were_trained(here, trainers, tmp_path):
+    """The highest loss counts as the best here, so that the first step is the best and not the last."""
+    from safetensors.torch import load_file
+
+    often = ["--max_steps", "3", "--save_steps", "1", "--eval_strategy", "steps", "--eval_steps", "1"]
+    best = ["--load_best_model_at_end", "true", "--metric_for_best_model", "eval_loss", "--greater_is_better", "true"]
+    run_command("train", RECIPE, "--output_dir", tmp_path, *often, *best)
+    checkpoint = Path(trainers[0].state.best_model_checkpoint)
+    saved, trained = (load_file(folder / "adapter_model.safetensors") for folder in (tmp_path / "adapter", checkpoint))
+    assert checkpoint.name == "checkpoint-1"
+    assert {name: weight.dtype for name, weight in saved.items()} == {name: w.dtype for name, w in trained.items()}
+    assert all((saved[name] == trained[name]).all() for name in trained)
 
 
 def test_the_arguments_of_a_caller_stay_as_they_are_and_trl_is_patched_only_while_it_trains(here, tmp_path):
