@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import UserError
-from ..prompting.answers import parse_answer
+from ..prompting.answers import find_mention, parse_answer
 
 LOOKED_AT = 100  # rows or lines by which a form is recognised
 # The datasets of tner have `tags`: numbers, which a separate file names.
@@ -55,33 +55,14 @@ def _read_conversation(row: Row, language: str, counts: Counter[str]) -> Row:
 
 
 def _locate(mention: str, type_: str, text: str, counts: Counter[str]) -> list[Row]:
-    """An entity for each occurrence of a mention. Those inside a longer word count only if there are no others."""
-    starts = (mention.isascii() and _occurrences(mention, text, whole_words=True)) or _occurrences(mention, text)
-    if not starts:
-        counts[NOT_FOUND] += 1
-        return [_entity(mention, type_)]
-    return [_entity(mention, type_, start, start + len(mention)) for start in starts]
-
-
-def _occurrences(mention: str, text: str, whole_words: bool = False) -> list[int]:
-    """Where a mention starts, from left to right, without overlaps."""
+    """An entity for each place of a mention."""
     if not mention:
         raise ValueError("an answer holds an empty mention")
-    starts = []
-    position = text.find(mention)
-    while position >= 0:
-        end = position + len(mention)
-        if whole_words and (_is_letter(text[position - 1 : position]) or _is_letter(text[end : end + 1])):
-            end = position + 1
-        else:
-            starts.append(position)
-        position = text.find(mention, end)
-    return starts
-
-
-def _is_letter(character: str) -> bool:
-    """Whether it is part of a word. From U+2E80 on are East Asian scripts, which put no space between words."""
-    return character.isalnum() and character < "\u2e80"
+    spans = find_mention(mention, text)
+    if not spans:
+        counts[NOT_FOUND] += 1
+        return [_entity(mention, type_)]
+    return [_entity(mention, type_, *span) for span in spans]
 
 
 def _read_tags(row: Row, language: str, counts: Counter[str]) -> Row:

@@ -178,6 +178,7 @@ def _gold_spans(entity: Mapping, text: str) -> tuple[Span, ...]:
 
 
 def _occurrences(mention: str, text: str) -> tuple[Span, ...]:
+    """As `occurrences` of ra_ner/prompting/answers.py, which this file may not import."""
     spans = []
     start = text.find(mention) if mention else -1
     while start >= 0:

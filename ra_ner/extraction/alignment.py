@@ -3,21 +3,15 @@
 import unicodedata
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal, NamedTuple
+from typing import Literal
+
+from ..prompting.answers import Span, cuts_a_word, find_mention, occurrences
 
 Alignment = Literal["exact", "normalised"]
 
 _QUOTES = dict.fromkeys("'‘’‚‛“”„‟«»‹›「」『』`´＂＇", '"')
 _DASHES = dict.fromkeys("‐‑‒–—―−－﹣﹘", "-")
 _SAME = str.maketrans(_QUOTES | _DASHES)
-_EAST_ASIAN = "\u2e80"  # from here on scripts put no space between words
-
-
-class Span(NamedTuple):
-    """A place in a text: Python character offsets, end exclusive."""
-
-    start: int
-    end: int
 
 
 @dataclass(frozen=True)
@@ -35,11 +29,11 @@ class AlignedText:
         Returns:
             spans, empty if it is not found; and how they were found.
         """
-        if spans := _whole_words(self.text, _occurrences(self.text, mention)):
+        if spans := find_mention(mention, self.text):
             return spans, "exact"
         for form in (self._normalised, self._without_space):
-            if spans := _whole_words(self.text, form.find(mention)):
-                return spans, "normalised"
+            if spans := form.find(mention):
+                return [span for span in spans if not cuts_a_word(span, self.text)] or spans, "normalised"
         return [], "exact"
 
     @cached_property
@@ -88,7 +82,7 @@ class _Normalised:
     def find(self, mention: str) -> list[Span]:
         wanted = _Normalised.of(mention, self.space).text.strip()
         spans = []
-        for start, end in _occurrences(self.text, wanted):
+        for start, end in occurrences(wanted, self.text):
             first, last = self.starts[start], self.ends[end - 1]
             if first >= 0 and last >= 0:
                 spans.append(Span(first, last))
@@ -103,21 +97,3 @@ def _continues(character: str) -> bool:
 def _normalise(cluster: str) -> str:
     visible = "".join(c for c in cluster if unicodedata.category(c) != "Cf")
     return unicodedata.normalize("NFKC", visible).casefold().translate(_SAME).replace(" ", "")
-
-
-def _occurrences(text: str, mention: str) -> list[Span]:
-    spans = []
-    start = text.find(mention) if mention else -1
-    while start >= 0:
-        spans.append(Span(start, start + len(mention)))
-        start = text.find(mention, start + len(mention))
-    return spans
-
-
-def _whole_words(text: str, spans: list[Span]) -> list[Span]:
-    """The spans that cut no word, or all if every one does."""
-    return [span for span in spans if not _cuts(text, span.start) and not _cuts(text, span.end)] or spans
-
-
-def _cuts(text: str, place: int) -> bool:
-    return 0 < place < len(text) and all(c.isalnum() and c < _EAST_ASIAN for c in text[place - 1 : place + 1])

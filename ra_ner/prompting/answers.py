@@ -1,4 +1,4 @@
-"""Parsing of answers: a list of mentions, read strictly if possible, tolerantly otherwise.
+"""Reading answers: the mentions that they list, and where a mention stands in a text.
 
 Imports nothing of the library, because a copy of this file is published beside the metric on the Hub.
 """
@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 
 @dataclass(frozen=True)
@@ -84,3 +85,45 @@ def _unquote(literal: str) -> str:
 def _distinct(items: Sequence[str]) -> tuple[str, ...]:
     # A JSON escape can be half a surrogate pair, which UTF-8 files can't hold.
     return tuple(dict.fromkeys(item.encode("utf-8", "replace").decode() for item in items))
+
+
+_EAST_ASIAN = "\u2e80"  # from here on scripts put no space between words
+
+
+class Span(NamedTuple):
+    """A place in a text: Python character offsets, end exclusive."""
+
+    start: int
+    end: int
+
+
+def find_mention(mention: str, text: str) -> list[Span]:
+    """Where a mention stands in a text. Places inside a longer word count only if there are no others.
+
+    Example:
+        >>> find_mention("art", "Bart's art")
+        [Span(start=7, end=10)]
+    """
+    return occurrences(mention, text, whole_words=True) or occurrences(mention, text)
+
+
+def occurrences(mention: str, text: str, whole_words: bool = False) -> list[Span]:
+    """All places of a mention, or those that cut no word, from left to right without overlaps."""
+    spans = []
+    start = text.find(mention) if mention else -1
+    while start >= 0:
+        span = Span(start, start + len(mention))
+        if whole_words and cuts_a_word(span, text):
+            start = text.find(mention, start + 1)
+        else:
+            spans.append(span)
+            start = text.find(mention, span.end)
+    return spans
+
+
+def cuts_a_word(span: Span, text: str) -> bool:
+    """Whether a span starts or ends between two letters or digits of a script that separates words."""
+    return any(
+        0 < place < len(text) and all(c.isalnum() and c < _EAST_ASIAN for c in text[place - 1 : place + 1])
+        for place in span
+    )

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ra_ner.prompting.answers import parse_answer
+from ra_ner.prompting.answers import find_mention, parse_answer
 from ra_ner.prompting.conversation import WORDINGS
 
 STRICT = [("[]", []), ('["a", "b"]', ["a", "b"]), (' ["a","a"]\n', ["a"]), ('["C++ [x]", "“q”"]', ["C++ [x]", "“q”"])]
@@ -81,3 +81,19 @@ def test_no_answer_ever_raises(raw):
 @pytest.mark.parametrize("raw", ["[" * 200_000, '["' + "a" * 1_000_000, '["a",' * 100_000, "[" + "'\\" * 300_000])
 def test_huge_answers_are_read_in_linear_time(raw):
     parse_answer(raw)
+
+
+@pytest.mark.parametrize(
+    "mention, text, places",
+    [
+        ("art", "Bart's art", [(7, 10)]),  # whole words first
+        ("art", "Bart", [(1, 4)]),  # inside a word if there is no other place
+        ("a a", "xa a a", [(3, 6)]),  # a place inside a word does not hide the one that it overlaps
+        ("Öl", "Ölfarbe, Öl", [(9, 11)]),
+        ("北京", "在北京的北京人", [(1, 3), (4, 6)]),
+        ("AI", "新AI模型", [(1, 3)]),  # between scripts no word is cut
+        ("", "text", []),
+    ],
+)
+def test_a_mention_is_found_as_whole_words(mention, text, places):
+    assert find_mention(mention, text) == places
