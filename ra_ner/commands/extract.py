@@ -1,6 +1,5 @@
 """Find entities of given types in texts. Writes one JSON object for each text, in order."""
 
-import argparse
 import json
 import logging
 import os
@@ -9,20 +8,15 @@ from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
 from itertools import chain, islice
 from pathlib import Path
-from typing import NoReturn
 
 from ..errors import UserError
+from . import CommandParser
 
 logger = logging.getLogger(__name__)
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise UserError(f"{message} (see --help)")
-
-
-def make_parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="ra-ner extract", description=__doc__, allow_abbrev=False)
+def make_parser() -> CommandParser:
+    parser = CommandParser("extract", __doc__)
     parser.add_argument("input", help="text file, .jsonl file with a field `text`, or - for standard input")
     parser.add_argument("--model", required=True, help="adapter, merged model or instruct model: a folder or a Hub id")
     parser.add_argument("--types", help="entity types, separated by commas")
@@ -41,7 +35,6 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--batch_size", type=int, default=4, help="texts asked about at once (default: 4)")
     parser.add_argument("--dry_run", action="store_true", help="check the input and the types; load and write nothing")
-    parser.add_argument("--verbose", action="store_true", help="show the messages of the libraries too")
     return parser
 
 

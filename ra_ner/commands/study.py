@@ -1,29 +1,22 @@
 """Build, train and evaluate every cell of a grid of recipes, and report on all."""
 
-import argparse
 import signal
 import sys
-from typing import NoReturn
+from argparse import REMAINDER
 
-from ..errors import UserError
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise UserError(f"{message} (see --help)")
+from . import CommandParser
 
 
-def make_parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="ra-ner study", description=__doc__, allow_abbrev=False)
+def make_parser() -> CommandParser:
+    parser = CommandParser("study", __doc__)
     parser.add_argument("grid", help="grid file, or the name of a built-in one, such as strategies")
     parser.add_argument("--set", nargs="+", default=[], metavar="SECTION.KEY=VALUE", help="set a key of all cells")
     parser.add_argument(
         "--dry_run", action="store_true", help="show the cells and what they would cost on an H100; run nothing"
     )
-    parser.add_argument("--verbose", action="store_true", help="show the messages of the libraries too")
     parser.add_argument(
         "--launch",
-        nargs=argparse.REMAINDER,
+        nargs=REMAINDER,
         default=[],
         metavar="OPTION",
         help="options of `accelerate launch` for training; must come last, as it takes all words after it",
