@@ -312,10 +312,13 @@ class Recipe:
 
     @cached_property
     def dataset(self) -> DatasetConfig:
-        """Section `dataset`, for the commands that read it but do not have its flags."""
-        return RecipeParser("dataset", DatasetConfig, PushDatasetConfig, OutputConfig, CommandConfig).parse_section(
-            self
-        )[0]
+        """Section `dataset`, for commands that do not have its flags."""
+        return RecipeParser("dataset", DatasetConfig, PushDatasetConfig).parse_section(self)[0]
+
+    @cached_property
+    def evaluate(self) -> EvaluateConfig:
+        """Section `evaluate`, for commands that do not have its flags."""
+        return RecipeParser("evaluate", EvaluateConfig, PushScoresConfig).parse_section(self)[0]
 
 
 class _RecipeLoader(yaml.SafeLoader):

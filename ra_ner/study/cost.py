@@ -30,7 +30,7 @@ from ..markdown import table
 from ..passage import sample
 from ..prompting.chat_template import load_training_tokenizer, prompt_ids, training_length
 from ..prompting.conversation import find_wording, opening
-from ..recipe import TOKENIZER_KEYS, EvaluateConfig, OutputConfig, PushScoresConfig, Recipe, RecipeParser
+from ..recipe import TOKENIZER_KEYS, EvaluateConfig, Recipe
 from .grid import Grid
 
 if TYPE_CHECKING:
@@ -160,7 +160,6 @@ def _parameters(model: str, revision: str | None) -> int:
 
 
 def _train_cost(key: _CostKey) -> Cost:
-
     from ..training.defaults import train_parser
 
     recipe = key.recipe
@@ -201,8 +200,7 @@ def _validations(rows: int, args: "SFTConfig") -> float:
 def _evaluate_cost(key: _CostKey) -> tuple[Cost, dict[str, str]]:
     """The cost, and the benchmarks that can't be read with the reason."""
     recipe, unreadable, cost = key.recipe, {}, Cost()
-    config = RecipeParser("evaluate", EvaluateConfig, PushScoresConfig, OutputConfig).parse_section(recipe)[0]
-    config = replace(config, allow_overlap=True)  # tokens are counted, nothing is scored
+    config = replace(recipe.evaluate, allow_overlap=True)  # tokens are counted, nothing is scored
     pools, tokenizer = ExamplePools(recipe, config), _tokenizer(recipe)
     model, revision, _ = (recipe.sections["train"].get(key) for key in TOKENIZER_KEYS)
     parameters = _parameters(model, revision)
@@ -240,7 +238,7 @@ def _count_queries(
         questions = [{"role": "user", "content": wording.question.format(type=type_)} for type_ in types]
         prompts = [prompt_ids(tokenizer, [*messages, question]) for question in questions]
         shared = len(os.path.commonprefix(prompts))  # noqa: RUF071 - lists, not paths
-        prompt_tokens += shared + sum(len(prompt) - shared for prompt in prompts)
+        prompt_tokens += sum(map(len, prompts)) - shared * (len(prompts) - 1)
         answers = [wording.format_answer(passage.mentions(type_)) for type_ in types]
         answer_lengths.append([len(tokenizer(answer).input_ids) + 1 for answer in answers])  # 1 ends the turn
     batches = [answer_lengths[i : i + config.batch_size] for i in range(0, len(passages), config.batch_size)]

@@ -27,7 +27,7 @@ from tqdm.contrib.logging import tqdm_logging_redirect
 from .. import __version__, terminal
 from ..atomic_files import write_text
 from ..errors import UserError
-from ..recipe import TOKENIZER_KEYS, EvaluateConfig, OutputConfig, PushScoresConfig, Recipe, RecipeParser
+from ..recipe import TOKENIZER_KEYS, Recipe
 from .grid import Cell, Grid
 
 logger = logging.getLogger(__name__)
@@ -74,12 +74,11 @@ def check(recipes: Iterable[Recipe]) -> None:
     from ..corpora.benchmarks import load_benchmark
     from ..evaluation.example_pools import ExamplePools, check_settings
 
-    parser = RecipeParser("evaluate", EvaluateConfig, PushScoresConfig, OutputConfig)
     distinct: dict[tuple, ExamplePools] = {}  # cells that read the same benchmarks and pools need one check
     for recipe in recipes:
         if not recipe.dataset.corpus:
             raise UserError(f"{recipe.path}: section dataset has no `corpus`; name a file or a Hub id")
-        config = parser.parse_section(recipe)[0]
+        config = recipe.evaluate
         check_settings(config.settings)
         key = (recipe.language, tuple(config.benchmarks), tuple(config.settings), config.pool, config.allow_overlap)
         distinct.setdefault(key, ExamplePools(recipe, config))

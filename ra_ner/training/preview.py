@@ -37,9 +37,8 @@ def dummy_model(base_config: "PretrainedConfig", model_args: "ModelConfig") -> "
             eos_token_id=text.eos_token_id,
         )
     )
-    with suppress(
-        OSError
-    ):  # the base has none: the dummy model made it from its config, as transformers does for the base
+    # A base without one gets it from its config, as the dummy model just did.
+    with suppress(OSError):
         model.generation_config = GenerationConfig.from_pretrained(
             model_args.model_name_or_path, revision=model_args.model_revision
         )
