@@ -15,6 +15,12 @@ def write_text(path: Path, text: str) -> None:
     os.replace(temporary, path)
 
 
+def complete_lines(path: Path) -> bytes:
+    """The content of a file that lines are appended to, without a last line that a kill has torn."""
+    content = path.read_bytes()
+    return content[: content.rfind(b"\n") + 1]
+
+
 def replace_folder(new: Path, path: Path) -> None:
     """Move a complete folder to `path`, in place of what is there."""
     old = path.with_name(f".{path.name}.old")

@@ -7,14 +7,13 @@ Prompts, parsing and retrieval are those of evaluation.
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
-from typing import Literal, overload
+from typing import Literal, get_args, overload
 
 import torch
 from huggingface_hub.constants import HF_HOME
-from transformers import AutoTokenizer
 
 from . import passage
 from .corpora.sources import load_corpus
@@ -23,12 +22,11 @@ from .extraction.alignment import AlignedText, Alignment
 from .extraction.scores import mention_scores
 from .extraction.windows import Window, split_into_windows
 from .hub.repos import fetch_model
-from .inference.engine import Engine, Generation, Request, ServerOptions, answer_budget
-from .inference.models import Model, find_model, load_engine
+from .inference.engine import Engine, Generation, Request, ServerOptions
+from .inference.models import Model, find_model, load_engine, longest_question
 from .passage import Passage
 from .prompting.answers import parse_answer
-from .prompting.chat_template import prompt_ids
-from .prompting.length_limit import LengthLimit
+from .prompting.conversation import Message
 from .recipe import ENCODERS, WITHOUT_ENCODER, DatasetConfig, Strategy
 from .retrieval.encode import Encoder
 from .retrieval.retriever import Example, Retriever
@@ -37,6 +35,7 @@ Types = Sequence[str] | Mapping[str, str]
 
 OVERLAP = 64  # tokens that neighbouring windows of a long text share
 MAX_LENGTH = 2048  # tokens of a prompt and its answer, for models that do not say what they can read
+BORDERS = 8  # tokens that a text may have more between the other words of a prompt than alone
 
 
 @dataclass(frozen=True)
@@ -97,6 +96,7 @@ class _Question(Request):
 
     extraction: Extraction
     window: Window
+    aligned: AlignedText
     type: str
     examples: Sequence[Example]
 
@@ -105,9 +105,9 @@ class Extractor:
     """Finds entities of given types in texts.
 
     Example:
-        >>> ner = Extractor.from_pretrained("outputs/quickstart/adapter", examples="data/sample/en.jsonl")
-        >>> ner.extract("Ada Lovelace met Charles Babbage in London.", ["person", "city"])
-        [Entity(text='Ada Lovelace', type='person', start=0, end=12, score=0.97), ...]
+        >>> ner = Extractor.from_pretrained("outputs/quickstart/adapter", examples="sample_en", strategy="nn")
+        >>> ner.extract("The museum in Basel opened a show about the painter Paul Klee on 3 May 2019.", ["city"])
+        [Entity(text='Basel', type='city', start=14, end=19, score=0.8022)]
     """
 
     def __init__(
@@ -135,11 +135,11 @@ class Extractor:
             max_new_tokens: longest answer.
             batch_size: texts that are asked about at once.
         """
+        if k < 0 or max_new_tokens < 1 or batch_size < 1:
+            raise UserError("`max_new_tokens` and `batch_size` need at least 1, `k` at least 0")
         self.model, self.engine, self.encoder = model, engine, encoder
         self.strategy, self.k, self.max_new_tokens, self.batch_size = strategy, k, max_new_tokens, batch_size
-        self.tokenizer = AutoTokenizer.from_pretrained(model.local.path)
-        self.tokenizer.chat_template = model.template or self.tokenizer.chat_template
-        self.max_tokens = min([n for n in (model.positions, model.trained_length) if n], default=MAX_LENGTH)
+        self.max_length = model.max_length or MAX_LENGTH
         self.pool: list[Passage] = []
         self.add_examples(examples)
 
@@ -174,9 +174,12 @@ class Extractor:
             server_name: what the server calls the model.
 
         Raises:
-            UserError: the model, the pool or the encoder can't be loaded.
+            UserError: the model, the pool or the encoder can't be loaded, or an option is wrong.
         """
+        if strategy not in (known := (*get_args(Strategy), "on_demand")):
+            raise UserError(f"unknown strategy `{strategy}`; choose from {', '.join(known)}")
         model = find_model(name, revision, language=language, with_weights=server is None)
+        model = replace(model, server_name=server_name or name)
         if dtype == "auto":
             dtype = "bfloat16" if torch.accelerator.is_available() else "float32"
         passages = load_corpus(examples, model.language).passages if isinstance(examples, str) else list(examples)
@@ -185,11 +188,11 @@ class Extractor:
             found = Encoder(
                 fetch_model(encoder or model.local.facts.get("encoder") or ENCODERS[model.language]),
                 Path(HF_HOME) / "ra_ner",
+                cached_roles=("document",),  # the pool, but not the user's texts
             )
         engine = load_engine(
             model,
             server=server,
-            server_name=server_name or name,
             dtype=dtype,
             load_in_4bit=load_in_4bit,
             max_new_tokens=max_new_tokens,
@@ -212,8 +215,6 @@ class Extractor:
         self.pool += passages
         config = DatasetConfig(strategy="nn" if self.strategy == "on_demand" else self.strategy, k=self.k)
         self._retriever = Retriever(self.pool, config, self.model.language, self.encoder)
-        near = DatasetConfig(strategy="nn_bm25", k=1)
-        self._near = Retriever(self.pool, near, self.model.language, self.encoder)
 
     @overload
     def extract(self, texts: str, types: Types, **options) -> Extraction: ...
@@ -255,62 +256,58 @@ class Extractor:
         """As `extract`, one text after the other: holds only a batch of texts in memory."""
         if not types or any(not isinstance(entity_type, str) or not entity_type.strip() for entity_type in types):
             raise UserError("`types` needs at least one entity type, as words such as person or city")
-        texts = iter(texts)
+        asked = {t: f"{t} ({types[t]})" if isinstance(types, Mapping) else t for t in types}
+        questions = {entity_type: self.model.question(words) for entity_type, words in asked.items()}
+        room, texts = self._room(list(questions.values())), iter(texts)
         while batch := list(islice(texts, self.batch_size)):
             extractions = [Extraction(text) for text in batch]
-            questions = [question for extraction in extractions for question in self._questions(extraction, types)]
-            for question, answer in self.engine.answer(questions):
+            for question, answer in self.engine.answer(list(self._questions(extractions, questions, room))):
                 _read(question, answer)
             for extraction in extractions:
                 _finish(extraction, list(types), threshold, occurrences, flat)
                 yield extraction
 
-    def _questions(self, extraction: Extraction, types: Types) -> Iterator[_Question]:
-        """The questions for all types about all windows of a text."""
-        # Half a surrogate pair can't be encoded. Its replacement has the same length, so offsets stay right.
-        text = re.sub("[\ud800-\udfff]", "\ufffd", extraction.text)
-        asked = {t: f"{t} ({types[t]})" if isinstance(types, Mapping) else t for t in types}
-        windows = self._windows(text, [self.model.question(words) for words in asked.values()])
-        extraction.windows = len(windows)
-        for window, examples in zip(windows, self._examples(text, windows), strict=True):
-            piece = text[window.start : window.end]
-            if not piece.strip():
-                continue
-            examples = self._fitting(piece, examples, list(asked.values()))
-            extraction.examples_used += [{"id": e.passage.id, "score": round(e.score, 4)} for e in examples]
-            opening = self.model.opening(piece, [example.passage for example in examples])
-            for entity_type, words in asked.items():
-                messages = [*opening, self.model.question(words)]
-                yield _Question(piece, messages, extraction, window, entity_type, examples)
-
-    def _windows(self, text: str, questions: Sequence[dict]) -> list[Window]:
-        """One window if the text fits into a prompt, else several."""
-        offsets = self.tokenizer(text, return_offsets_mapping=True, add_special_tokens=False, verbose=False)
-        ends = [end for _, end in offsets["offset_mapping"]]
-        longest = max(questions, key=lambda question: len(question["content"]))
-        around = len(prompt_ids(self.tokenizer, [*self.model.opening("", []), longest]))
-        room = self.max_tokens - around - min(self.max_new_tokens, self.max_tokens // 4) - 8  # 8: tokens at the borders
+    def _room(self, questions: Sequence[Message]) -> int:
+        """The most tokens of a text in one prompt without examples."""
+        around = self.model.count_tokens([*self.model.opening("", []), longest_question(questions)])
+        room = self.max_length - around - min(self.max_new_tokens, self.max_length // 4) - BORDERS
         if room < 16:
             raise UserError(
-                f"the question takes {around} of the model's {self.max_tokens} tokens; shorten the definitions"
+                f"the question takes {around} of the model's {self.max_length} tokens; shorten the definitions"
             )
+        return room
+
+    def _questions(
+        self, extractions: Sequence[Extraction], questions: Mapping[str, Message], room: int
+    ) -> Iterator[_Question]:
+        """The questions for all types about all windows of several texts."""
+        windows: list[tuple[Extraction, Window]] = []
+        passages: list[Passage] = []
+        for extraction in extractions:
+            # Half a surrogate pair can't be encoded. Its replacement has the same length, so offsets stay right.
+            text = re.sub("[\ud800-\udfff]", "\ufffd", extraction.text)
+            cut = self._windows(text, room)
+            extraction.windows = len(cut)
+            for number, window in enumerate(cut):
+                if (piece := text[window.start : window.end]).strip():
+                    windows.append((extraction, window))
+                    passages.append(Passage(f"{number}", piece, ()))
+        find = self._retriever.examples_if_near if self.strategy == "on_demand" else self._retriever.examples
+        asked = list(questions.values())
+        for (extraction, window), piece, found in zip(windows, passages, find(passages), strict=True):
+            text = piece.text
+            examples = self.model.fitting_examples(text, found, asked, self.max_length, self.max_new_tokens)
+            extraction.examples_used += [{"id": e.passage.id, "score": round(e.score, 4)} for e in examples]
+            opening = self.model.opening(text, [example.passage for example in examples])
+            aligned = AlignedText(text)
+            for entity_type, question in questions.items():
+                yield _Question(text, [*opening, question], extraction, window, aligned, entity_type, examples)
+
+    def _windows(self, text: str, room: int) -> list[Window]:
+        """One window if the text fits into a prompt, else several."""
+        offsets = self.model.tokenizer(text, return_offsets_mapping=True, add_special_tokens=False, verbose=False)
+        ends = [end for _, end in offsets["offset_mapping"]]
         return split_into_windows(text, ends, room, min(OVERLAP, room // 4))
-
-    def _examples(self, text: str, windows: Sequence[Window]) -> list[list[Example]]:
-        pieces = [Passage(f"{i}", text[window.start : window.end], ()) for i, window in enumerate(windows)]
-        examples = self._retriever.examples(pieces)
-        if self.strategy == "on_demand":
-            near = self._near.examples(pieces)
-            examples = [shown if close else [] for shown, close in zip(examples, near, strict=True)]
-        return examples
-
-    def _fitting(self, text: str, examples: Sequence[Example], asked: Sequence[str]) -> Sequence[Example]:
-        budget = answer_budget(len(self.tokenizer(text).input_ids), self.max_new_tokens)
-        limit = LengthLimit(self.max_tokens - budget, lambda messages: len(prompt_ids(self.tokenizer, messages)))
-        question = self.model.question(max(asked, key=len))
-        return limit.fitting_examples(
-            examples, lambda shown: [*self.model.opening(text, [example.passage for example in shown]), question]
-        )
 
 
 def _read(question: _Question, generation: Generation) -> None:
@@ -319,17 +316,15 @@ def _read(question: _Question, generation: Generation) -> None:
     answer = parse_answer(generation.text)
     if answer.error:
         extraction.unparsed.append(question.type)
-    aligned = AlignedText(question.text)
     for mention, score in zip(answer.mentions, mention_scores(answer.mentions, generation.pieces), strict=True):
-        spans, alignment = aligned.find(mention)
+        spans, alignment = question.aligned.find(mention)
         for span in spans:
             start, end = window.start + span.start, window.start + span.end
             if window.first <= start < window.last:
                 text = extraction.text[start:end]
                 extraction.append(Entity(text, question.type, start, end, score, alignment))
         if not spans:
-            shown = [e.passage for e in question.examples]
-            is_copied = any(mention in p.text or mention in (e.text for e in p.entities) for p in shown)
+            is_copied = any(example.passage.holds(mention) for example in question.examples)
             (extraction.copied if is_copied else extraction.unaligned).append({"text": mention, "type": question.type})
 
 

@@ -35,6 +35,10 @@ class Passage:
         """Distinct (mention, type) pairs in order of first occurrence."""
         return list(dict.fromkeys((entity.text, entity.type) for entity in self.entities))
 
+    def holds(self, mention: str) -> bool:
+        """Whether the text or an entity contains a mention."""
+        return any(mention in text for text in (self.text, *(entity.text for entity in self.entities)))
+
     def mentions(self, entity_type: str) -> list[str]:
         """Distinct mentions of one type in order of first occurrence."""
         return [mention for mention, type_ in self.pairs if type_ == entity_type]

@@ -1,6 +1,7 @@
 """Slow checks on the real embedded models, after `make quickstart`; run by `make slow-test`."""
 
 import json
+from collections import defaultdict
 
 import pytest
 import torch
@@ -8,12 +9,13 @@ from conftest import REPO
 from datasets import load_dataset
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from ra_ner import Extractor
 from ra_ner.corpora.sources import read_corpus
 from ra_ner.inference.cpu import prepare_for_cpu
 from ra_ner.inference.engine import Request
 from ra_ner.inference.transformers import TransformersEngine
 from ra_ner.prompting.chat_template import prompt_ids
-from ra_ner.prompting.conversation import find_wording, opening, query
+from ra_ner.prompting.conversation import find_wording, query
 
 pytestmark = pytest.mark.slow
 
@@ -56,10 +58,32 @@ def test_shared_prefill_gives_the_answers_of_plain_generation():
     plain = AutoModelForCausalLM.from_pretrained(RUN / "adapter", dtype=torch.float32)
     examples = read_corpus(REPO / "data" / "sample" / "en.jsonl")[:2]
     for passage in read_corpus(REPO / "data" / "sample" / "en_test.jsonl")[:3]:
-        questions = [wording.question.format(type=entity_type) for entity_type in passage.types]
-        request = Request(passage.text, opening(passage.text, examples, wording), questions)
-        for (_, number, answer), messages in zip(engine.answer([request]), request.queries, strict=True):
-            assert messages == query(passage.text, passage.types[number], examples, wording)
-            ids = torch.tensor([prompt_ids(engine.tokenizer, messages)])
+        requests = [
+            Request(passage.text, query(passage.text, entity_type, examples, wording)) for entity_type in passage.types
+        ]
+        for request, answer in engine.answer(requests):
+            ids = torch.tensor([prompt_ids(engine.tokenizer, request.messages)])
             new = plain.generate(ids, attention_mask=torch.ones_like(ids), do_sample=False, max_new_tokens=32)
-            assert answer == engine.tokenizer.decode(new[0, ids.shape[1] :], skip_special_tokens=True)
+            assert answer.text == engine.tokenizer.decode(new[0, ids.shape[1] :], skip_special_tokens=True)
+
+
+@pytest.mark.parametrize("setting, options", [("zero_shot", {}), ("in_domain-nn", {"examples": "sample_en"})])
+def test_extraction_gives_the_predictions_of_evaluation(setting, options):
+    """Equal but for mentions that the text does not contain, and with the same examples."""
+    lines = (RUN / "evaluation" / "predictions.jsonl").read_text(encoding="utf-8").splitlines()
+    texts = json.loads((RUN / "evaluation" / "texts.json").read_text(encoding="utf-8"))["sample_en"]
+    passages = defaultdict(list)
+    for row in map(json.loads, lines):
+        if (row["model"], row["setting"]) == ("quickstart", setting):
+            passages[row["passage_id"]].append(row)
+    ner = Extractor.from_pretrained(str(RUN / "adapter"), strategy="nn", max_new_tokens=32, **options)
+    compared = 0
+    for id_, rows in passages.items():
+        found = ner.extract(texts[id_], [row["type"] for row in rows])
+        assert [example["id"] for example in found.examples_used] == rows[0]["example_ids"]
+        for row in rows:
+            ours = {entity.text for entity in found if entity.type == row["type"] and entity.alignment == "exact"}
+            predicted = {mention for mention in row["predicted"] if mention in texts[id_]}
+            assert ours == predicted
+            compared += len(predicted)
+    assert compared > 20

@@ -3,12 +3,14 @@
 import json
 import logging
 import os
+import re
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import nullcontext
-from itertools import chain, islice
+from itertools import chain, islice, tee
 from pathlib import Path
 
+from ..atomic_files import complete_lines
 from ..errors import UserError
 from . import CommandParser
 
@@ -61,32 +63,27 @@ def main(arguments: list[str]) -> None:
     )
     if done:
         logger.info("%s: continued after %d texts", options.output, done)
-    rows = islice(rows, done, None)
-    file = options.output.open("a", encoding="utf-8") if options.output else sys.stdout
-    occurrences = "first" if options.first else "all"
-    kept: list[dict] = []  # rows of the batch that the extractor has taken
-    found = extractor.stream(_texts(rows, kept), types, options.threshold, occurrences, options.flat)
-    for extraction in tqdm(found, unit="text", disable=file is sys.stdout):
-        # Half a surrogate pair can't be written as UTF-8, but as a JSON escape.
-        line = json.dumps({**kept.pop(0), **extraction.to_dict()}, ensure_ascii=False)
-        if any("\ud800" <= character <= "\udfff" for character in line):
-            line = json.dumps(json.loads(line))
-        file.write(line + "\n")
-        file.flush()
+    rows, asked = tee(islice(rows, done, None))
+    texts, occurrences = (row["text"] for row in asked), "first" if options.first else "all"
+    found = extractor.stream(texts, types, options.threshold, occurrences, options.flat)
+    with options.output.open("a", encoding="utf-8") if options.output else nullcontext(sys.stdout) as file:
+        for row, extraction in tqdm(zip(rows, found, strict=True), unit="text", disable=not options.output):
+            file.write(_line({**row, **extraction.to_dict()}) + "\n")
+            file.flush()
 
 
-def _texts(rows: Iterable[dict], kept: list[dict]) -> Iterator[str]:
-    for row in rows:
-        kept.append(row)
-        yield row["text"]
+def _line(row: dict) -> str:
+    """A row as JSON. Half a surrogate pair can't be written as UTF-8, but as an escape."""
+    line = json.dumps(row, ensure_ascii=False)
+    return json.dumps(row) if re.search("[\ud800-\udfff]", line) else line
 
 
 def _continue(output: Path) -> int:
     """Cut off a line that a kill has torn, and return the number of complete lines."""
+    output.parent.mkdir(parents=True, exist_ok=True)
     if not output.exists():
         return 0
-    content = output.read_bytes()
-    whole = content[: content.rfind(b"\n") + 1]
+    whole = complete_lines(output)
     os.truncate(output, len(whole))
     return whole.count(b"\n")
 

@@ -83,19 +83,13 @@ class ExamplePools:
             chosen: list[list[Example]] = [[] for _ in passages]
             for pool in [*pools, self.out_domain]:
                 left = [i for i, examples in enumerate(chosen) if not examples]
-                for i, examples in zip(
-                    left, self._on_demand(pool, benchmark, [passages[i] for i in left]), strict=True
-                ):
+                retriever = self._retriever(pool, benchmark, strategy="nn", threshold_scale="self")
+                for i, examples in zip(left, retriever.examples_if_near([passages[i] for i in left]), strict=True):
                     chosen[i] = examples
             return chosen
         domain, _, strategy = setting.partition("-")
         pool = self.in_domain(benchmark) if domain == "in_domain" else self.out_domain
         return self._retriever(pool, benchmark, strategy=strategy).examples(passages)
-
-    def _on_demand(self, pool: list[Passage], benchmark: Benchmark, passages: list[Passage]) -> list[list[Example]]:
-        nearest = self._retriever(pool, benchmark, strategy="nn").examples(passages)
-        passing = self._retriever(pool, benchmark, strategy="nn_bm25", k=1, threshold_scale="self").examples(passages)
-        return [examples if near_enough else [] for examples, near_enough in zip(nearest, passing, strict=True)]
 
     def _retriever(self, pool: list[Passage], benchmark: Benchmark, **keys: object) -> Retriever:
         """The builder's retriever, with the keys of section evaluate in place of its own."""

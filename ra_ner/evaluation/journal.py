@@ -4,6 +4,8 @@ import json
 import os
 from pathlib import Path
 
+from ..atomic_files import complete_lines
+
 
 class Journal:
     """Answers by key, in JSON Lines files that are only appended to. A line torn by a kill is dropped.
@@ -24,8 +26,7 @@ class Journal:
 
     def read(self) -> None:
         for path in sorted(self.folder.glob("answers*.jsonl")):
-            content = path.read_bytes()
-            whole = content[: content.rfind(b"\n") + 1]
+            whole = complete_lines(path)
             if path == self.path:
                 os.truncate(path, len(whole))
             for line in whole.splitlines():

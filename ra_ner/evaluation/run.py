@@ -16,7 +16,6 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from tqdm import tqdm
-from transformers import AutoTokenizer
 
 from .. import __version__
 from ..atomic_files import write_text
@@ -24,13 +23,11 @@ from ..corpora.benchmarks import Benchmark, load_benchmark
 from ..distributed import distributed_state
 from ..errors import UserError
 from ..hub.repos import LocalModel
-from ..inference.engine import Request, ServerOptions, answer_budget, by_text
-from ..inference.models import Model, find_model, load_engine
+from ..inference.engine import Request, ServerOptions, by_text
+from ..inference.models import Model, find_model, load_engine, longest_question
 from ..passage import Passage, sample
 from ..prompting.answers import parse_answer
-from ..prompting.chat_template import prompt_ids
 from ..prompting.conversation import NegativeTypes, transcript
-from ..prompting.length_limit import LengthLimit
 from ..recipe import EvaluateConfig, Recipe
 from ..retrieval.retriever import Example
 from .example_pools import ExamplePools, check_settings
@@ -39,13 +36,6 @@ from .report import report, report_html, scores_json
 from .scoring import score_all
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class EvaluatedModel(Model):
-    """A model of an evaluation. `server_name` is what a server calls it."""
-
-    server_name: str | None = None
 
 
 @dataclass(frozen=True)
@@ -70,7 +60,7 @@ class Query(Request):
         error: why it can't be asked; None if it can.
     """
 
-    model: EvaluatedModel
+    model: Model
     task: Task
     type: str
     key: str
@@ -132,7 +122,7 @@ def plan(recipe: Recipe, config: EvaluateConfig) -> str:
     return "\n".join([*lines, "", f"A prompt of setting {shown.task.setting}:", "", transcript(shown.messages)])
 
 
-def _models(recipe: Recipe, config: EvaluateConfig) -> list[EvaluatedModel]:
+def _models(recipe: Recipe, config: EvaluateConfig) -> list[Model]:
     """The models that are asked. Models whose runs share a name go by what the user wrote."""
     with distributed_state().main_process_first():  # the other processes find the models in the cache
         models = {name: resolve_model(name, recipe, config) for name in config.models}
@@ -140,7 +130,7 @@ def _models(recipe: Recipe, config: EvaluateConfig) -> list[EvaluatedModel]:
     return [replace(model, name=given) if count[model.name] > 1 else model for given, model in models.items()]
 
 
-def resolve_model(name: str, recipe: Recipe, config: EvaluateConfig) -> EvaluatedModel:
+def resolve_model(name: str, recipe: Recipe, config: EvaluateConfig) -> Model:
     """The model that an entry of `models` names: `base` and `adapter` of the recipe, a folder, or a Hub id.
 
     Raises:
@@ -152,7 +142,7 @@ def resolve_model(name: str, recipe: Recipe, config: EvaluateConfig) -> Evaluate
     wording, language = recipe.dataset.wording, recipe.language
     if config.engine == "server" and config.server_api == "chat":  # a vendor's model: nothing of it can be fetched
         local = LocalModel(Path(), f"{served} of {config.server_url}")
-        return EvaluatedModel(name, local, None, wording, language, server_name=served)
+        return Model(name, local, None, wording, language, server_name=served)
     path, revision = name, None
     if name == "base":
         path, revision = (recipe.sections["train"].get(key) for key in ("model_name_or_path", "model_revision"))
@@ -164,9 +154,7 @@ def resolve_model(name: str, recipe: Recipe, config: EvaluateConfig) -> Evaluate
             raise UserError(f"{path} does not exist; train it with `accelerate launch train_sft.py {recipe.path}`")
     with_weights = config.engine != "server"
     model = find_model(path, revision, wording=wording, language=language, with_weights=with_weights)
-    if name == "base":
-        model = replace(model, name="base")
-    return EvaluatedModel(**vars(model), server_name=served)
+    return replace(model, name="base" if name == "base" else model.name, server_name=served)
 
 
 def _tasks(recipe: Recipe, config: EvaluateConfig) -> list[Task]:
@@ -201,28 +189,18 @@ def types_asked(benchmark: Benchmark, passages: list[Passage], seed: int) -> lis
     ]
 
 
-def _queries(model: EvaluatedModel, tasks: Sequence[Task], config: EvaluateConfig) -> Iterator[Query]:
+def _queries(model: Model, tasks: Sequence[Task], config: EvaluateConfig) -> Iterator[Query]:
     """All queries to a model. Examples are dropped, the last one first, until a prompt and its answer fit."""
-    tokenizer = None
-    if config.engine == "transformers" or config.server_api == "completions":
-        tokenizer = AutoTokenizer.from_pretrained(model.local.path)
-        tokenizer.chat_template = model.template or tokenizer.chat_template
-    limits = [length for length in (model.positions, model.trained_length) if length]
+    renders = config.engine == "transformers" or config.server_api == "completions"  # else a vendor's server does
     for task in tasks:
         text, questions = task.passage.text, [model.question(entity_type) for entity_type in task.types]
         examples, error = task.examples, None
-        if tokenizer and tokenizer.chat_template and limits and questions:
-            budget = answer_budget(len(tokenizer(text).input_ids), config.max_new_tokens)
-            limit = LengthLimit(min(limits) - budget, lambda messages: len(prompt_ids(tokenizer, messages)))
-            longest = max(questions, key=lambda question: len(question["content"]))
-
-            def prompt(shown: Sequence[Example], text=text, longest=longest) -> list[dict]:
-                return [*model.opening(text, [example.passage for example in shown]), longest]
-
-            examples = limit.fitting_examples(examples, prompt)
-            tokens = limit.count(prompt(examples))
-            if model.positions and tokens > model.positions:
-                error = f"a prompt of {tokens} tokens is longer than the {model.positions} that the model reads"
+        if renders and questions:
+            examples = model.fitting_examples(text, examples, questions, model.max_length, config.max_new_tokens)
+            if model.positions and not examples:
+                tokens = model.count_tokens([*model.opening(text, []), longest_question(questions)])
+                if tokens > model.positions:
+                    error = f"a prompt of {tokens} tokens is longer than the {model.positions} that the model reads"
         opening = model.opening(text, [example.passage for example in examples])
         for number, (entity_type, question) in enumerate(zip(task.types, questions, strict=True)):
             earlier = [asked["content"] for asked in questions[:number] if config.mode == "conversation"]
@@ -231,7 +209,7 @@ def _queries(model: EvaluatedModel, tasks: Sequence[Task], config: EvaluateConfi
 
 
 def _key(
-    model: EvaluatedModel,
+    model: Model,
     task: Task,
     config: EvaluateConfig,
     opening: list[dict],
@@ -268,7 +246,6 @@ def _ask(queries: Sequence[Query], config: EvaluateConfig, journal: Journal) -> 
     engine = load_engine(
         model,
         server=server,
-        server_name=model.server_name,
         dtype=config.dtype,
         load_in_4bit=config.load_in_4bit,
         max_new_tokens=config.max_new_tokens,
@@ -314,9 +291,8 @@ def _row(query: Query, journal: Journal) -> dict:
 
 def _copied(mentions: Sequence[str], query: Query) -> list[str]:
     """The mentions that stand in a shown example, but not in the text."""
-    passages = [example.passage for example in query.examples]
-    shown = [text for passage in passages for text in (passage.text, *(entity.text for entity in passage.entities))]
-    return [m for m in mentions if m not in query.text and any(m in text for text in shown)]
+    shown = [example.passage for example in query.examples]
+    return [m for m in mentions if m not in query.text and any(passage.holds(m) for passage in shown)]
 
 
 def _counts(queries: Sequence[Query]) -> dict[str, int]:

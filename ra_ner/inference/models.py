@@ -3,23 +3,33 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..errors import UserError
 from ..hub import repos
 from ..hub.repos import LocalModel
 from ..passage import Passage
-from ..prompting.chat_template import TEMPLATES
+from ..prompting.chat_template import TEMPLATES, prompt_ids
 from ..prompting.conversation import Message, find_wording, opening
 from ..prompting.known_checkpoints import KNOWN_CHECKPOINTS
-from .engine import Engine, ServerOptions
+from ..prompting.length_limit import LengthLimit
+from ..retrieval.retriever import Example
+from .engine import Engine, ServerOptions, answer_budget
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 
 @dataclass(frozen=True)
 class Model:
-    """A model and how it is asked. `base` is the model below an adapter, None for a full model.
+    """A model and how it is asked.
 
-    `system` and `chat_template` are None where the tokenizer's own chat template says all.
+    Attributes:
+        base: the model below an adapter, None for a full model.
+        system, chat_template: None where the tokenizer's own chat template says all.
+        server_name: what a server calls the model; None is `name`.
     """
 
     name: str
@@ -29,6 +39,7 @@ class Model:
     language: str
     system: str | None = None
     chat_template: str | None = None
+    server_name: str | None = None
 
     def opening(self, text: str, examples: Sequence[Passage]) -> list[Message]:
         """The messages of a prompt before the question: system, examples and text, as far as there are any."""
@@ -39,12 +50,64 @@ class Model:
         wording = find_wording(self.wording, self.language)
         return {"role": "user", "content": wording.question.format(type=entity_type)}
 
-    @property
+    def fitting_examples(
+        self,
+        text: str,
+        examples: Sequence[Example],
+        questions: Sequence[Message],
+        max_length: int | None,
+        max_new_tokens: int,
+    ) -> Sequence[Example]:
+        """The most of a text's examples, best first, with which each question and its answer fit.
+
+        Args:
+            max_length: most tokens of a prompt and its answer; None drops no example.
+
+        Returns:
+            none if nothing fits; whether the text alone fits is not checked.
+        """
+        if not max_length:
+            return examples
+        budget = answer_budget(len(self.tokenizer(text).input_ids), max_new_tokens)
+        limit = LengthLimit(max_length - budget, self.count_tokens)
+        longest = longest_question(questions)
+        return limit.fitting_examples(
+            examples, lambda shown: [*self.opening(text, [example.passage for example in shown]), longest]
+        )
+
+    def count_tokens(self, messages: list[Message]) -> int:
+        """The tokens of a prompt."""
+        return len(prompt_ids(self.tokenizer, messages))
+
+    @cached_property
+    def tokenizer(self) -> "PreTrainedTokenizerBase":
+        """The tokenizer with the chat template that the model is asked with.
+
+        Raises:
+            UserError: it can't be loaded, or has no chat template.
+        """
+        from transformers import AutoTokenizer
+
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(self.local.path)
+        except (OSError, ValueError) as error:
+            raise UserError(f"tokenizer of {self.name} can't be loaded: {error}") from None
+        tokenizer.chat_template = self.template or tokenizer.chat_template
+        if not tokenizer.chat_template:
+            raise UserError(f"the tokenizer of {self.name} has no chat template, so it can't be asked in conversations")
+        return tokenizer
+
+    @cached_property
+    def max_length(self) -> int | None:
+        """The most tokens of a prompt and its answer: what the model reads and was trained on; None if unknown."""
+        return min([length for length in (self.positions, self.trained_length) if length], default=None)
+
+    @cached_property
     def template(self) -> str | None:
         """The chat template to use instead of the tokenizer's own."""
         return (TEMPLATES / self.chat_template).read_text(encoding="utf-8") if self.chat_template else None
 
-    @property
+    @cached_property
     def positions(self) -> int | None:
         """The most tokens that the model can read, None if its config does not say."""
         file = (self.base or self.local).path / "config.json"
@@ -59,11 +122,15 @@ class Model:
         return self.local.facts.get("config", {}).get("max_length")
 
 
+def longest_question(questions: Sequence[Message]) -> Message:
+    """The question that leaves the least room in a prompt."""
+    return max(questions, key=lambda question: len(question["content"]))
+
+
 def load_engine(
     model: Model,
     *,
     server: ServerOptions | None = None,
-    server_name: str | None = None,
     dtype: str = "bfloat16",
     load_in_4bit: bool = False,
     max_new_tokens: int = 256,
@@ -74,7 +141,6 @@ def load_engine(
 
     Args:
         server: None loads the model here.
-        server_name: what the server calls the model.
 
     Raises:
         UserError: the model can't be loaded, or an option is missing.
@@ -82,7 +148,8 @@ def load_engine(
     if server:
         from .server import ServerEngine
 
-        return ServerEngine(server_name, server, max_new_tokens, model.local.path, model.template, with_pieces)
+        name = model.server_name or model.name
+        return ServerEngine(name, server, max_new_tokens, model.local.path, model.template, with_pieces)
 
     from .cpu import prepare_for_cpu
     from .transformers import TransformersEngine

@@ -40,6 +40,7 @@ class Encoder:
     Args:
         model: the model's folder and revision.
         cache: folder of the cached vectors.
+        cached_roles: texts in other roles are encoded each time, and leave nothing on the disk.
 
     Example:
         >>> encoder = Encoder(fetch_model("thenlper/gte-large"))
@@ -47,8 +48,8 @@ class Encoder:
         torch.Size([1, 1024])
     """
 
-    def __init__(self, model: "LocalModel", cache: Path = CACHE):
-        self.model, self.cache = model, cache
+    def __init__(self, model: "LocalModel", cache: Path = CACHE, cached_roles: Sequence[Role] = ("query", "document")):
+        self.model, self.cache, self.cached_roles = model, cache, cached_roles
 
     def encode(self, texts: Sequence[str], role: Role) -> "torch.Tensor":
         """Encode texts.
@@ -64,7 +65,10 @@ class Encoder:
         """
         from accelerate.utils import broadcast_object_list
 
+        is_cached = role in self.cached_roles
         role = role if self._has_prompts else "document"
+        if not is_cached:
+            return self._encode_in_shares(list(texts), role)
         state, store, new, vectors = distributed_state(), None, [], None
         if state.is_main_process:
             store = _VectorStore(self.cache / f"{self.model.revision}-{role}.safetensors")

@@ -14,6 +14,8 @@ from .encode import Encoder
 from .search import nearest
 
 if TYPE_CHECKING:
+    import torch
+
     from ..recipe import DatasetConfig
 
 RECIPROCAL_RANK_CONSTANT = 60  # of reciprocal rank fusion (Cormack et al. 2009)
@@ -110,6 +112,11 @@ class Retriever:
         self._text = np.array([self._numbers.setdefault(p.text, len(self._numbers)) for p in self.pool], dtype=int)
 
     @cached_property
+    def vectors(self) -> "torch.Tensor":
+        """The pool's vectors, of shape (pool, dimension)."""
+        return self.encoder.encode(_texts(self.pool), "document")
+
+    @cached_property
     def bm25(self) -> BM25Index:
         return BM25Index(_texts(self.pool), self.language)
 
@@ -127,6 +134,19 @@ class Retriever:
                 rankings = scores = scores.take(_order(scores, self.config.k))
             if steps.filter:
                 rankings = rankings.keep((scores.scores >= self.config.bm25_threshold) & (scores.positions >= 0))
+        return self._chosen(rankings)
+
+    def examples_if_near(self, passages: Sequence[Passage]) -> list[list[Example]]:
+        """Nearest neighbours, only for passages whose nearest one passes the BM25 threshold (arXiv 2406.17305)."""
+        if not passages or not self.pool or self.config.k < 1:
+            return [[] for _ in passages]
+        rankings = self._dense_ranking(passages, self.config.k)
+        best = self._bm25_scores(passages, rankings.first(1))
+        is_near = (best.scores >= self.config.bm25_threshold) & (best.positions >= 0)
+        return self._chosen(rankings.keep(np.broadcast_to(is_near, rankings.positions.shape)))
+
+    def _chosen(self, rankings: Rankings) -> list[list[Example]]:
+        """At most k examples of each row, best first."""
         chosen = rankings.first(self.config.k)
         return [
             [Example(self.pool[i], score) for i, score in zip(row, scores, strict=True) if i >= 0]
@@ -186,9 +206,8 @@ class Retriever:
         return rankings.take(columns)
 
     def _dense_ranking(self, passages: Sequence[Passage], count: int) -> Rankings:
-        pool = self.encoder.encode(_texts(self.pool), "document")
         queries = self.encoder.encode(_texts(passages), "query")
-        return self._of_others(passages, count, lambda more: nearest(queries, pool, more))
+        return self._of_others(passages, count, lambda more: nearest(queries, self.vectors, more))
 
     def _bm25_ranking(self, passages: Sequence[Passage], count: int) -> Rankings:
         return self._of_others(passages, count, lambda more: self.bm25.top(_texts(passages), more))

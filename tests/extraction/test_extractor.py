@@ -1,9 +1,11 @@
 """The Extractor: offsets, windows, examples, and the same answers as evaluation."""
 
+import hashlib
 import json
 from dataclasses import dataclass, field
 
 import pytest
+import torch
 from conftest import passage, run_command
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -13,6 +15,7 @@ from ra_ner.commands import extract
 from ra_ner.errors import UserError
 from ra_ner.inference.engine import Generation
 from ra_ner.inference.models import find_model
+from ra_ner.retrieval import encode
 
 TEXT = "Ada Lovelace met Charles Babbage in London."
 
@@ -103,12 +106,12 @@ def test_a_long_text_is_read_in_windows_and_every_entity_is_found_once(make):
     names = [f"Zaphod{i:03}" for i in range(150)]
     text = "".join(f"{name} " + "word " * ((1000 - len(name)) // 5) for name in names)
     ner = make({"person": names})
-    ner.max_tokens = 1500  # a token of this model is a byte
+    ner.max_length = 1500  # a token of this model is a byte
     found = ner.extract(text, ["person"])
     assert [e.text for e in found] == names and found.windows > 100
     assert all(text[e.start : e.end] == e.text for e in found)
     across = make({"person": names})
-    across.max_tokens = 1500
+    across.max_length = 1500
     unbroken = "".join(f"{name}{'x' * 990}" for name in names[:40])  # nowhere to cut
     assert [e.text for e in across.extract(unbroken, ["person"])] == names[:40]
 
@@ -126,20 +129,46 @@ def test_offsets_slice_to_the_mention_for_any_text(make, text, data):
         assert text[entity.start : entity.end] == entity.text
 
 
-def test_extraction_gives_the_predictions_of_evaluation(here, tmp_path):
-    """The same engine, prompts and parsing: equal but for mentions that the text does not contain."""
+@pytest.mark.parametrize("setting, strategy", [("zero_shot", "none"), ("in_domain-bm25", "bm25")])
+def test_the_model_is_asked_and_answers_as_in_evaluation(here, tmp_path, setting, strategy):
+    """The same prompts and raw answers. This model finds nothing: `make slow-test` compares a trained one's entities."""
     adapter = here / "outputs" / "quickstart" / "adapter"
-    args = ["recipes/quickstart.yaml", "--models", "adapter", "--settings", "zero_shot", "--output_dir", tmp_path]
+    args = ["recipes/quickstart.yaml", "--models", "adapter", "--settings", setting, "--output_dir", tmp_path]
     run_command("evaluate", *args, "--dtype", "float32", "--max_new_tokens", 24)
     texts = json.loads((tmp_path / "texts.json").read_text())["sample_en"]
-    ner = Extractor.from_pretrained(str(adapter), dtype="float32", max_new_tokens=24)
     rows = [json.loads(line) for line in (tmp_path / "predictions.jsonl").read_text().splitlines()]
-    for id_, text in texts.items():
-        asked = [row for row in rows if row["passage_id"] == id_]
-        found = ner.extract(text, [row["type"] for row in asked])
-        for row in asked:
-            ours = {e.text for e in found if e.type == row["type"] and e.alignment == "exact"}
-            assert ours == {mention for mention in row["predicted"] if mention in text and mention}
+    ner = Extractor.from_pretrained(str(adapter), "sample_en", strategy=strategy, dtype="float32", max_new_tokens=24)
+    answers, answer = {}, ner.engine.answer
+
+    def recorded(requests):
+        for request, generation in answer(requests):
+            digest = hashlib.sha256(json.dumps([request.messages]).encode()).hexdigest()[:16]
+            answers[request.text, request.type] = digest, generation.text
+            yield request, generation
+
+    ner.engine.answer = recorded
+    ner.extract(texts.values(), list(dict.fromkeys(row["type"] for row in rows)))
+    assert rows and any(row["raw_answer"] for row in rows)
+    for row in rows:
+        asked = answers[texts[row["passage_id"]], row["type"]]
+        assert asked == (row["prompt_hash"], row["raw_answer"])
+
+
+def test_nothing_of_the_texts_is_kept_on_the_disk(here, models, monkeypatch):
+    """The vectors of the pool are cached, those of the texts are not: nobody asked to keep them."""
+    kept = []
+    monkeypatch.setattr(encode._VectorStore, "add", lambda store, texts, vectors: kept.extend(texts))
+    monkeypatch.setattr(encode._VectorStore, "vectors_of", lambda store, texts: torch.zeros(len(texts), 32))
+    pool = [passage("Carl left Rome.", ("Carl", "person"), id="1"), passage("Dora slept.", ("Dora", "person"), id="2")]
+    ner = Extractor.from_pretrained(str(models / "lm"), pool, strategy="nn", encoder=str(models / "encoder"))
+    ner.extract([TEXT, "Another text."], ["person"])
+    assert sorted(kept) == ["Carl left Rome.", "Dora slept."]
+
+
+@pytest.mark.parametrize("options", [{"batch_size": 0}, {"k": -1}, {"max_new_tokens": 0}, {"strategy": "nearest"}])
+def test_wrong_options_are_refused(models, options):
+    with pytest.raises(UserError, match="at least 1|unknown strategy `nearest`; choose from none, nn,"):
+        Extractor.from_pretrained(str(models / "lm"), **options)
 
 
 def test_types_are_needed(make):
@@ -152,8 +181,8 @@ def test_the_command_writes_json_lines_and_continues_where_it_stopped(here, tmp_
     rows = [{"n": i, "text": f"Ada met Bob in town {i}."} for i in range(5)]
     (tmp_path / "in.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     args = [str(tmp_path / "in.jsonl"), "--model", adapter, "--types", "person,city"]
-    extract.main([*args, "--output", str(tmp_path / "whole.jsonl")])
-    whole = (tmp_path / "whole.jsonl").read_bytes()
+    extract.main([*args, "--output", str(tmp_path / "new" / "whole.jsonl")])
+    whole = (tmp_path / "new" / "whole.jsonl").read_bytes()
     assert [json.loads(line)["n"] for line in whole.splitlines()] == [0, 1, 2, 3, 4]
     (tmp_path / "cut.jsonl").write_bytes(whole[: whole.index(b"\n", len(whole) // 2) + 9])  # a torn line
     extract.main([*args, "--output", str(tmp_path / "cut.jsonl")])
@@ -172,13 +201,15 @@ def test_the_command_writes_json_lines_and_continues_where_it_stopped(here, tmp_
     "args, message",
     [
         (["note.txt"], "name the entity types"),
+        (["note.txt", "--types", "a", "--model", "MODEL", "--batch_size", "0"], "at least 1"),
+        (["note.txt", "--types", "a", "--model", "MODEL", "--strategy", "near"], "unknown strategy `near`; choose"),
         (["gone.txt", "--types", "a", "--dry_run"], "gone.txt: can't be read"),
         (["bad.jsonl", "--types", "a", "--dry_run"], "line 1: each line needs a JSON object with a field `text`"),
     ],
 )
-def test_bad_input_of_the_command_is_one_line(tmp_path, monkeypatch, args, message):
+def test_bad_input_of_the_command_is_one_line(models, tmp_path, monkeypatch, args, message):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "note.txt").write_text("Ada")
     (tmp_path / "bad.jsonl").write_text('{"txt": "Ada"}\n')
     with pytest.raises(UserError, match=message):
-        extract.main([*args, "--model", "nowhere"])
+        extract.main(["--model", "nowhere", *(str(models / "lm") if arg == "MODEL" else arg for arg in args)])

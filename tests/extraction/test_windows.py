@@ -24,7 +24,7 @@ def test_a_text_that_fits_is_one_window():
 
 def test_windows_end_at_sentences_then_at_spaces_then_anywhere():
     assert cut("Ada left. Bob stayed. Cy came.", 24) == ["Ada left. Bob stayed. ", "Cy came."]
-    assert cut("one two three four five", 10) == ["one two ", "three four ", "five"][:1] + cut("three four five", 10)
+    assert cut("one two three four five", 10) == ["one two ", "three ", "four five"]
     assert cut("abcdefghij", 4) == ["abcd", "efgh", "ij"]
     assert cut("他来了。她走了。它睡了。", 9) == ["他来了。她走了。", "它睡了。"]
 
