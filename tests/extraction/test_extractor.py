@@ -131,7 +131,7 @@ def test_offsets_slice_to_the_mention_for_any_text(make, text, data):
 
 @pytest.mark.parametrize("setting, strategy", [("zero_shot", "none"), ("in_domain-bm25", "bm25")])
 def test_the_model_is_asked_and_answers_as_in_evaluation(here, tmp_path, setting, strategy):
-    """The same prompts and raw answers. This model finds nothing: `make slow-test` compares a trained one's entities."""
+    """The same prompts and raw answers. This model finds nothing; `make slow-test` compares a trained model."""
     adapter = here / "outputs" / "quickstart" / "adapter"
     args = ["recipes/quickstart.yaml", "--models", "adapter", "--settings", setting, "--output_dir", tmp_path]
     run_command("evaluate", *args, "--dtype", "float32", "--max_new_tokens", 24)
