@@ -3,10 +3,15 @@
 import logging
 from itertools import groupby
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..errors import UserError
 from . import CommandParser
 from .extractor_flags import add_flags, load_extractor
+
+if TYPE_CHECKING:
+    from ..extraction.entities import Entity
+    from ..passage import Passage
 
 logger = logging.getLogger(__name__)
 
@@ -41,23 +46,30 @@ def main(arguments: list[str]) -> None:
         print(f"{len(passages)} passages of {benchmark.name}\n\nA dry run: nothing was loaded or written")
         return
     extractor = load_extractor(options, calibrated=False)
-    scores, is_right, owners = [], [], []
+    scores, right, owners = [], [], []
+    pairs = sorted(zip(asked, passages, strict=True), key=lambda pair: pair[0])
     with tqdm(total=len(passages), unit="text") as progress:
-        pairs = sorted(zip(asked, passages, strict=True), key=lambda pair: pair[0])
         for types, group in groupby(pairs, key=lambda pair: pair[0]):
             members = [passage for _, passage in group]
             found = extractor.stream([passage.text for passage in members], types) if types else []
             for passage, extraction in zip(members, found, strict=False):
-                gold = {(e.text, e.type, e.start, e.end) for e in passage.entities}
-                for entity in extraction:
-                    places = {(entity.start, entity.end), (None, None)}  # gold may have no offsets
-                    if entity.score is not None:
-                        scores.append(entity.score)
-                        is_right.append(any((entity.text, entity.type, *place) in gold for place in places))
-                        owners.append(passage.id)
+                scored = [entity for entity in extraction if entity.score is not None]
+                scores += [entity.score for entity in scored]
+                right += [is_right(entity, passage) for entity in scored]
+                owners += [passage.id for _ in scored]
                 progress.update()
-    calibration, table = fit(scores, is_right, owners, benchmark=benchmark.name, strategy=options.strategy, k=options.k)
+    facts = {"benchmark": benchmark.name, "strategy": options.strategy, "k": options.k}
+    calibration, table = fit(scores, right, owners, **facts)
     file = options.output or folder / FILE
     calibration.save(file)
     print(table)
     logger.info(f"calibration: {file}")
+
+
+def is_right(entity: "Entity", passage: "Passage") -> bool:
+    """Whether the gold annotation has an entity, at its place or, where the gold has no offsets, anywhere."""
+    places = [(entity.start, entity.end), (None, None)]
+    return any(
+        (gold.text, gold.type) == (entity.text, entity.type) and (gold.start, gold.end) in places
+        for gold in passage.entities
+    )
