@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 # The quickstart's models come from PyPI packages; nothing asks the Hub. `accelerate launch` would train on one core.
 QUICKSTART := PATH="$(CURDIR)/$(BIN):$$PATH" HF_HUB_OFFLINE=1 OMP_NUM_THREADS=$$(nproc)
 
-.PHONY: help install quickstart quickstart-full chinese-encoder test slow-test lint clean
+.PHONY: help install quickstart quickstart-full chinese-encoder test browser slow-test lint clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 20
@@ -51,6 +51,11 @@ chinese-encoder: models/multilingual-e5-small ## an encoder that reads Chinese, 
 test: $(VENV)/.installed ## the test suite
 	$(BIN)/ruff check .
 	$(BIN)/python -m pytest -n 2 --dist loadfile -q
+
+browser: ## what the tests of pages need on Debian or Ubuntu, as root; they are skipped without it
+	apt-get update -q
+	apt-get install -qy --no-install-recommends chromium chromium-driver
+	npm install --no-save --no-audit --no-fund axe-core@4.14.1
 
 slow-test: quickstart ## tests on the real embedded models and on the quickstart's outputs
 	$(QUICKSTART) python -m pytest -m slow -q

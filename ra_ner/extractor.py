@@ -325,7 +325,7 @@ class Extractor:
             # Half a surrogate pair can't be encoded. Its replacement has the same length, so offsets stay right.
             text = re.sub("[\ud800-\udfff]", "\ufffd", extraction.text)
             cut = self._windows(text, room)
-            extraction.windows = len(cut)
+            extraction.windows = [(window.start, window.end) for window in cut]
             for number, window in enumerate(cut):
                 if (piece := text[window.start : window.end]).strip():
                     windows.append((extraction, window))
@@ -335,7 +335,9 @@ class Extractor:
             text = piece.text
             longest = partial(asked.longest, text)
             examples = self.model.fitting_examples(text, found, longest, self.max_length, self.max_new_tokens)
-            extraction.examples_used += [{"id": e.passage.id, "score": round(e.score, 4)} for e in examples]
+            extraction.examples_used += [
+                {"id": e.passage.id, "score": round(e.score, 4), "window": int(piece.id)} for e in examples
+            ]
             aligned = AlignedText(text)
             for entity_type, messages in asked.prompts(text, [example.passage for example in examples]):
                 yield _Question(text, messages, extraction, window, aligned, entity_type, examples)

@@ -62,7 +62,8 @@ def test_the_wheel_is_small_and_holds_all_that_ships(wheel):
     shipped = [f"resources/{path.relative_to(REPO)}" for path in (REPO / "recipes").rglob("*.yaml")]
     shipped += [f"resources/{path.relative_to(REPO)}" for path in (REPO / "accelerate_configs").glob("*.yaml")]
     shipped += [f"resources/{path.relative_to(REPO)}" for path in (REPO / "data" / "sample").iterdir()]
-    shipped += [str(path.relative_to(REPO / "ra_ner")) for path in (REPO / "ra_ner").rglob("*.jinja")]
+    for ending in ("jinja", "css", "js"):
+        shipped += [str(path.relative_to(REPO / "ra_ner")) for path in (REPO / "ra_ner").rglob(f"*.{ending}")]
     shipped += ["retrieval/stopwords_zh.txt"]
     assert not {f"ra_ner/{name}" for name in shipped} - names
     assert not [name for name in names if name.startswith(("tests/", "perf/"))]

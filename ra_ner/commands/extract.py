@@ -6,10 +6,15 @@ from argparse import Namespace
 from collections.abc import Callable, Iterable
 from itertools import chain, islice
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from .. import __version__
 from ..errors import UserError
 from . import CommandParser
 from .extractor_flags import add_flags, load_extractor, read_json
+
+if TYPE_CHECKING:
+    from ..extractor import Extractor, Types
 
 logger = logging.getLogger(__name__)
 
@@ -26,7 +31,7 @@ def make_parser() -> CommandParser:
     texts.add_argument("--split", default="train", help="split of a Hub dataset (default: train)")
     texts.add_argument("--config", help="config of a Hub dataset")
     output = parser.add_argument_group("output")
-    output.add_argument("--format", choices=["jsonl", "table", "conll", "brat", "spacy"], default="jsonl")
+    output.add_argument("--format", choices=["jsonl", "table", "conll", "brat", "spacy", "html"], default="jsonl")
     output.add_argument("--output", type=Path, help="file, or folder for brat; a second run continues it")
     output.add_argument("--threshold", type=float, default=0.0, help="leave out entities with a lower score")
     output.add_argument("--occurrences", choices=["all", "first"], default="all", help="places of a repeated mention")
@@ -60,7 +65,7 @@ def main(arguments: list[str]) -> None:
         settings = {key: getattr(options, key) for key in ("engine", "dtype", "load_in_4bit", "lines", "column")}
         file = extract_to_file(extractor, rows, types, _journal(options), settings, **found)
         if state.is_main_process:
-            _write(options, file, extractor.model.language)
+            _write(options, file, types, extractor)
         return
     render = _renderer(options.format)
     for row in results(extractor, rows, types, **found):
@@ -73,7 +78,7 @@ def _check_output(options: Namespace) -> None:
     Raises:
         UserError: the format needs a file, or there is one already.
     """
-    if options.format in ("brat", "spacy") and not options.output:
+    if options.format in ("brat", "spacy", "html") and not options.output:
         raise UserError(f"--format {options.format} needs --output")
     if options.format != "jsonl" and options.output and options.output.exists():
         raise UserError(
@@ -87,9 +92,9 @@ def _journal(options: Namespace) -> Path:
     return output if options.format == "jsonl" else output.with_name(f"{output.name}.jsonl")
 
 
-def _write(options: Namespace, results: Iterable[dict], language: str) -> None:
+def _write(options: Namespace, results: Iterable[dict], types: "Types | None", extractor: "Extractor") -> None:
     """Make the other forms of the output from the JSON Lines, and say how many texts failed."""
-    from ..extraction import outputs
+    from ..extraction import outputs, review
 
     texts, errors = 0, []
     for row in results:
@@ -99,11 +104,28 @@ def _write(options: Namespace, results: Iterable[dict], language: str) -> None:
         logger.warning(f"{len(errors)} of {texts} texts failed, see their field `error`; the first: {errors[0]}")
     if options.format in ("brat", "spacy"):
         write = {"brat": outputs.write_brat, "spacy": outputs.write_spacy}[options.format]
-        write(results, options.output, language)
+        write(results, options.output, extractor.model.language)
+    elif options.format == "html":
+        review.write_review(results, options.output, extractor.pool, _facts(options, types, extractor))
     elif options.format != "jsonl":
         with options.output.open("x", encoding="utf-8", errors="replace") as file:
             file.writelines(map(_renderer(options.format), results))
     logger.info(f"{texts} texts: {options.output}")
+
+
+def _facts(options: Namespace, types: "Types | None", extractor: "Extractor") -> dict[str, object]:
+    """What a reader of the results should know about the run."""
+    defined = [f"{name} ({types[name]})" for name in types] if isinstance(types, dict) else types
+    examples = f"{options.k} from {options.examples} ({options.strategy})" if options.examples else "none"
+    return {
+        "model": options.model,
+        "texts": options.input,
+        "types": ", ".join(defined or ["any"]),
+        "examples for each text": examples,
+        "scores": "calibrated" if extractor.calibration else "not calibrated",
+        "lowest score": options.threshold,
+        "ra_ner": __version__,
+    }
 
 
 def _renderer(form: str) -> Callable[[dict], str]:

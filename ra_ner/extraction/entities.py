@@ -33,8 +33,9 @@ class Extraction(list[Entity]):
     """The entities of one text, and how they were found.
 
     Attributes:
-        windows: number of windows that the text was read in.
-        examples_used: id and score of each in-context example.
+        windows: start and end of each window that the text was read in, in characters.
+        examples_used: id and score of each in-context example, and the window that it was shown for, as a place in
+            `windows`.
         unaligned: mentions that the model named but the text does not contain, with their types.
         copied: such mentions that are in a shown example.
         unparsed: types whose answer could not be parsed; `*` stands for an answer about all types.
@@ -46,7 +47,7 @@ class Extraction(list[Entity]):
         super().__init__()
         self.text = text
         self.calibrated = calibrated
-        self.windows = 0
+        self.windows: list[tuple[int, int]] = []
         self.examples_used: list[dict] = []
         self.unaligned: list[dict] = []
         self.copied: list[dict] = []

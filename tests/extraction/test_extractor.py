@@ -68,7 +68,7 @@ def test_entities_have_offsets_types_and_scores(make):
     assert all(e.score == pytest.approx(0.9048, abs=1e-4) and e.alignment == "exact" for e in found)
     assert found[2].to_dict() == {"text": "London", "label": "city", "score": found[2].score, "start": 36, "end": 42}
     assert repr(found[2]).startswith("Entity(text='London', type='city', start=36, end=42, score=0.9")
-    assert found.windows == 1 and isinstance(found[0], Entity)
+    assert found.windows == [(0, 43)] and isinstance(found[0], Entity)
 
 
 def test_several_texts_give_a_list_each(make):
@@ -94,7 +94,7 @@ def test_mentions_that_the_text_does_not_have_get_no_offsets(make):
     assert [(e.text, e.alignment) for e in found] == [("Ada Lovelace", "normalised")]
     assert found.copied == [{"text": "Carl", "type": "person"}]
     assert found.unaligned == [{"text": "Dora", "type": "person"}]
-    assert found.examples_used == [{"id": "shown", "score": 0.0}]
+    assert found.examples_used == [{"id": "shown", "score": 0.0, "window": 0}]
 
 
 def test_definitions_are_put_into_the_question(make):
@@ -119,7 +119,7 @@ def test_a_long_text_is_read_in_windows_and_every_entity_is_found_once(make):
     ner = make({"person": names})
     ner.max_length = 1500  # a token of this model is a byte
     found = ner.extract(text, ["person"])
-    assert [e.text for e in found] == names and found.windows > 100
+    assert [e.text for e in found] == names and len(found.windows) > 100
     assert all(text[e.start : e.end] == e.text for e in found)
     across = make({"person": names})
     across.max_length = 1500
