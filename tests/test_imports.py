@@ -21,7 +21,7 @@ ROOMS = [
     ["inference"],
     ["extraction"],
     ["extractor"],
-    ["bulk"],
+    ["bulk", "spacy_component"],
     ["training", "evaluation"],
     ["study"],
     ["embedded_models"],

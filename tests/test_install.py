@@ -81,6 +81,11 @@ def test_the_command_works_from_any_folder_with_built_in_recipes(installed, own_
     assert "unknown command" in subprocess.run([installed / "ra-ner", "biuld"], capture_output=True, text=True).stderr
 
 
+def test_spacy_finds_the_component(installed, tmp_path):
+    code = "import spacy; print(spacy.blank('en').get_factory_meta('ra_ner').default_config['style'])"
+    assert run([installed / "python", "-c", code], tmp_path) == "ent\n"
+
+
 def test_models_that_are_not_unpacked_are_named(installed, tmp_path):
     done = subprocess.run([installed / "ra-ner", "build", "quickstart", "--dry_run"], cwd=tmp_path, capture_output=True)
     assert done.returncode == 2 and not list(tmp_path.iterdir())

@@ -94,7 +94,9 @@ def _journal(options: Namespace) -> Path:
 
 def _write(options: Namespace, results: Iterable[dict], types: "Types | None", extractor: "Extractor") -> None:
     """Make the other forms of the output from the JSON Lines, and say how many texts failed."""
-    from ..extraction import outputs, review
+    from ..extraction.outputs import write_brat
+    from ..extraction.review import write_review
+    from ..extraction.spacy_docs import write_spacy
 
     texts, errors = 0, []
     for row in results:
@@ -102,11 +104,12 @@ def _write(options: Namespace, results: Iterable[dict], types: "Types | None", e
         errors += [row["error"]] if "error" in row else []
     if errors:
         logger.warning(f"{len(errors)} of {texts} texts failed, see their field `error`; the first: {errors[0]}")
-    if options.format in ("brat", "spacy"):
-        write = {"brat": outputs.write_brat, "spacy": outputs.write_spacy}[options.format]
-        write(results, options.output, extractor.model.language)
+    if options.format == "brat":
+        write_brat(results, options.output)
+    elif options.format == "spacy":
+        write_spacy(results, options.output, extractor.model.language)
     elif options.format == "html":
-        review.write_review(results, options.output, extractor.pool, _facts(options, types, extractor))
+        write_review(results, options.output, extractor.pool, _facts(options, types, extractor))
     elif options.format != "jsonl":
         with options.output.open("x", encoding="utf-8", errors="replace") as file:
             file.writelines(map(_renderer(options.format), results))

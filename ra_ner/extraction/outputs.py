@@ -1,4 +1,4 @@
-"""Results in other forms than JSON Lines: for a terminal, CoNLL, brat and spaCy.
+"""Results in other forms than JSON Lines: for a terminal, CoNLL and brat. See also `spacy_docs` and `review`.
 
 A result is a row of the command's JSON Lines: `{"text", "entities": [{"text", "type", "start", "end", "score"}], ...}`.
 """
@@ -11,7 +11,6 @@ from itertools import pairwise
 from pathlib import Path
 
 from ..atomic_files import new_folder
-from ..errors import UserError
 from .entities import Entity, without_overlaps
 from .texts import Row
 
@@ -61,7 +60,7 @@ def as_conll(row: Row) -> str:
     return "".join(lines) + "\n"
 
 
-def write_brat(rows: Iterable[Row], folder: Path, language: str) -> None:
+def write_brat(rows: Iterable[Row], folder: Path) -> None:
     """A `.txt` and an `.ann` file for each text, named by its `id` where that can be a file name. Scores are notes."""
     with new_folder(folder) as new:
         for number, row in enumerate(rows, 1):
@@ -82,34 +81,5 @@ def write_brat(rows: Iterable[Row], folder: Path, language: str) -> None:
             (new / f"{name}.ann").write_bytes("".join(lines).encode("utf-8", "replace"))
 
 
-def write_spacy(rows: Iterable[Row], file: Path, language: str) -> None:
-    """A DocBin: all entities in `doc.spans["ra_ner"]` with their scores, those without overlaps in `doc.ents`.
-
-    A span that cuts a token is widened to the whole token.
-
-    Raises:
-        UserError: spaCy is not installed.
-    """
-    try:
-        import spacy
-        from spacy.tokens import DocBin, SpanGroup
-    except ImportError:
-        raise UserError("spaCy is not installed: pip install 'ra-ner[spacy]'") from None
-    nlp, docs = spacy.blank(language), DocBin()
-    for row in rows:
-        doc = nlp.make_doc(row["text"])
-
-        def span(start: int, end: int, label: str, doc: object = doc) -> object:
-            return doc.char_span(start, end, label, alignment_mode="expand")
-
-        spans = [span(e["start"], e["end"], e["type"]) for e in row["entities"]]
-        scores = [e["score"] for e in row["entities"]]
-        doc.spans["ra_ner"] = SpanGroup(doc, name="ra_ner", spans=spans, attrs={"scores": scores})
-        doc.ents = spacy.util.filter_spans([span(e.start, e.end, e.type) for e in _flat(row)])
-        docs.add(doc)
-    docs.to_disk(file)
-
-
 def _flat(row: Row) -> list[Entity]:
-    keys = ("text", "type", "start", "end", "score")
-    return without_overlaps([Entity(**{key: entity[key] for key in keys}) for entity in row["entities"]])
+    return without_overlaps([Entity(**entity) for entity in row["entities"]])

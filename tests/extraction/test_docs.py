@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from test_recipes import hub_of_the_paper  # noqa: F401 - a fixture
 from test_server import server  # noqa: F401 - a fixture
 
+import ra_ner.spacy_component  # noqa: F401 - spaCy finds it by the entry point, see test_install
 from ra_ner import cli
 from ra_ner.inference.engine import Generation
 from ra_ner.inference.transformers import TransformersEngine
@@ -53,6 +54,7 @@ def test_the_page_runs(hub_of_the_paper, server, here, pdf, monkeypatch, capsys)
     assert set(names["on_page"]) == {("Ada", 1), ("Bob", 1), ("Rome", 1)}
     assert names["dataset"][0]["entities"] == names["table"]["entities"][0] != []
     assert [entity.text for entity in names["doc"].ents] == ["Ada", "Bob", "Rome"]
+    assert names["in_spacy"] == ["Ada", "Bob", "Rome", "No"]
     assert len(names["shown"]) == 2 and all(text for _, text in names["shown"])
     assert json.loads(Path("million.jsonl").read_text())["unaligned"], "the server's answer, not ours"
     assert Path("my_calibration.json").is_file() and "| calibrated |" in capsys.readouterr().out

@@ -2,13 +2,12 @@
 
 import re
 
-import pytest
 from conftest import passage
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ra_ner.corpora.sources import load_corpus
-from ra_ner.extraction.outputs import as_conll, as_table, write_brat, write_spacy
+from ra_ner.extraction.outputs import as_conll, as_table, write_brat
 
 
 def result(text: str, *entities: tuple[str, str], **further: object) -> dict:
@@ -43,7 +42,7 @@ def test_brat_has_offsets_of_the_text_file_and_fragments_at_line_ends(tmp_path):
         result("", id="../up"),
         {**result("Bob", ("Bob", "person")), "id": "letter-1"},
     ]
-    write_brat(rows, tmp_path / "brat", "en")
+    write_brat(rows, tmp_path / "brat")
     names = sorted(path.name for path in (tmp_path / "brat").iterdir())
     stems = ["000002", "000003", "letter-1"]
     assert names == [f"{stem}.{end}" for stem in stems for end in ("ann", "txt")]
@@ -52,18 +51,6 @@ def test_brat_has_offsets_of_the_text_file_and_fragments_at_line_ends(tmp_path):
     assert line == "T1\tfamous_person 0 3;4 12\tAda Lovelace" and note == "#1\tAnnotatorNotes T1\tscore 0.9"
     places = [tuple(map(int, part.split())) for part in re.search(r"_person (.*)\t", line)[1].split(";")]
     assert " ".join(text[start:end] for start, end in places) == "Ada Lovelace"
-
-
-def test_spacy_reads_the_doc_bin(tmp_path):
-    spacy = pytest.importorskip("spacy")
-    write_spacy([NESTED, result("No one.")], tmp_path / "a.spacy", "en")
-    first, second = spacy.tokens.DocBin().from_disk(tmp_path / "a.spacy").get_docs(spacy.blank("en").vocab)
-    assert [(span.text, span.label_) for span in first.spans["ra_ner"]] == [
-        ("New York Times", "paper"),
-        ("New York", "city"),
-    ]
-    assert [(span.text, span.label_) for span in first.ents] == [("New York Times", "paper")]
-    assert first.spans["ra_ner"].attrs == {"scores": [0.9, 0.9]} and second.text == "No one." and not second.ents
 
 
 def test_a_table_lists_entities_and_colors_a_terminal():
