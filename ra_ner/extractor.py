@@ -8,6 +8,7 @@ Prompts, parsing and retrieval are those of evaluation.
 import logging
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
@@ -31,6 +32,7 @@ from .inference.models import Model, find_model, load_engine, longest_question
 from .passage import Passage
 from .prompting.annotation import parse_annotation
 from .prompting.answers import parse_answer
+from .prompting.chat_template import prompt_ids
 from .prompting.conversation import Message
 from .recipe import ENCODERS, WITHOUT_ENCODER, DatasetConfig, Strategy
 from .retrieval.encode import Encoder
@@ -211,6 +213,13 @@ class Extractor:
         config = DatasetConfig(strategy="nn" if self.strategy == "on_demand" else self.strategy, k=self.k)
         self._retriever = Retriever(self.pool, config, self.model.language, self.encoder)
 
+    def with_examples(self, passages: Iterable[Passage], strategy: Strategy) -> "Extractor":
+        """An extractor with the same model and another pool of examples, which may be empty."""
+        other = copy(self)
+        other.strategy, other.pool = strategy, []
+        other.add_examples(passages)
+        return other
+
     def _words(self, label: str) -> str:
         return self.labels.get(label.lower(), label)
 
@@ -262,19 +271,22 @@ class Extractor:
         flat: bool = False,
     ) -> Iterator[Extraction]:
         """As `extract`, one text after the other: holds only a batch of texts in memory."""
-        if types is not None and (not types or any(not isinstance(t, str) or not t.strip() for t in types)):
-            raise UserError("`types` needs at least one entity type, as words such as person or city")
-        questions = {}
-        for entity_type in types or ():
-            words = self._words(entity_type)
-            words = f"{words} ({types[entity_type]})" if isinstance(types, Mapping) else words
-            questions[entity_type] = self.model.question(words)
-        asked = _Asked(self.model, questions)
+        asked = self._asked(types)
         room, texts = self._room(asked), iter(texts)
         while batch := list(islice(texts, self.batch_size)):
             for extraction in self._extract(batch, asked, room):
-                extraction.finish(list(questions), threshold, occurrences, flat)
+                extraction.finish(list(asked.questions), threshold, occurrences, flat)
                 yield extraction
+
+    def prompts(self, text: str, types: Types | None = None) -> list[str]:
+        """The prompts about a text as the model reads them: one for each type, or for each type and window.
+
+        Raises:
+            UserError: as `extract`.
+        """
+        asked, tokenizer = self._asked(types), self.model.tokenizer
+        questions = self._questions([Extraction(text)], asked, self._room(asked))
+        return [tokenizer.decode(prompt_ids(tokenizer, question.messages)) for question in questions]
 
     def as_pipeline(self, types: Types | None = None, **options) -> Callable[[str | list[str]], list]:
         """A function like a `token-classification` pipeline of transformers with aggregated entities.
@@ -292,6 +304,20 @@ class Extractor:
             return _groups(found) if isinstance(texts, str) else list(map(_groups, found))
 
         return pipeline
+
+    def _asked(self, types: Types | None) -> _Asked:
+        """
+        Raises:
+            UserError: a type is empty.
+        """
+        if types is not None and (not types or any(not isinstance(t, str) or not t.strip() for t in types)):
+            raise UserError("`types` needs at least one entity type, as words such as person or city")
+        questions = {}
+        for entity_type in types or ():
+            words = self._words(entity_type)
+            definition = types[entity_type] if isinstance(types, Mapping) else ""
+            questions[entity_type] = self.model.question(f"{words} ({definition})" if definition else words)
+        return _Asked(self.model, questions)
 
     def _room(self, asked: _Asked) -> int:
         """The most tokens of a text in one prompt without examples."""

@@ -21,7 +21,7 @@ ROOMS = [
     ["inference"],
     ["extraction"],
     ["extractor"],
-    ["bulk", "spacy_component"],
+    ["bulk", "spacy_component", "demo"],
     ["training", "evaluation"],
     ["study"],
     ["embedded_models"],

@@ -215,7 +215,8 @@ def prepare_push(repo_type: str, repo_id: str | None, private: bool, flag: str) 
     if not repo_id:
         raise UserError(f"`push_to_hub` needs to know where to: give `{flag}: namespace/name`")
     with hub_errors(f"{repo_type} repo {repo_id!r} can't be made"):
-        HfApi().create_repo(repo_id, repo_type=repo_type, private=private, exist_ok=True)
+        sdk = "gradio" if repo_type == "space" else None
+        HfApi().create_repo(repo_id, repo_type=repo_type, private=private, exist_ok=True, space_sdk=sdk)
 
 
 def push(

@@ -1,0 +1,45 @@
+"""Publish the demo of a model as a Space of the Hub. The Space is private unless you say --public."""
+
+import logging
+from pathlib import Path
+
+from ..errors import UserError
+from . import CommandParser
+
+logger = logging.getLogger(__name__)
+
+SETTINGS = ("language", "encoder", "strategy", "k")
+
+
+def make_parser() -> CommandParser:
+    parser = CommandParser("push_demo", __doc__)
+    parser.add_argument("space", help="id of the Space: me/space")
+    parser.add_argument("--model", required=True, help="adapter, merged model or instruct model: a Hub id")
+    parser.add_argument("--revision", help="of the model; default: its newest commit when the Space starts")
+    parser.add_argument("--language", choices=["en", "zh"], default="en", help="of models that do not know their own")
+    parser.add_argument("--examples", help="corpus that in-context examples are taken from: a file or a Hub dataset")
+    parser.add_argument("--strategy", default="on_demand", help="how they are chosen (default: on_demand)")
+    parser.add_argument("--k", type=int, default=2, help="examples for each text (default: 2)")
+    parser.add_argument("--encoder", help="sentence-transformers model that finds them; default: the adapter's")
+    parser.add_argument("--public", action="store_true", help="let everyone see it")
+    parser.add_argument("--dry_run", action="store_true", help="say what would be pushed, and push nothing")
+    return parser
+
+
+def main(arguments: list[str]) -> None:
+    options = make_parser().parse_args(arguments)
+    if Path(options.model).is_dir():
+        raise UserError(f"{options.model} is a folder on this machine: push it to the Hub, and name its id")
+    settings = {key: getattr(options, key) for key in SETTINGS}
+    settings |= {"name": options.model, "revision": options.revision, "examples": options.examples or ()}
+    file = Path(options.examples) if options.examples and Path(options.examples).is_file() else None
+    visible = "public" if options.public else "private"
+    if options.dry_run:
+        what = f", and {file}" if file else ""
+        print(f"a {visible} Space {options.space} with the package, a demo of {options.model}{what}")
+        print("\nA dry run: nothing was pushed")
+        return
+    from ..demo.space import push_space
+
+    push_space(options.space, settings, file, private=not options.public)
+    logger.info(f"pushed https://huggingface.co/spaces/{options.space}; choose its hardware (ZeroGPU or a GPU) there")
