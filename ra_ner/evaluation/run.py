@@ -25,6 +25,7 @@ from ..errors import UserError
 from ..hub.repos import LocalModel
 from ..inference.engine import Request, ServerOptions, by_text
 from ..inference.models import Model, find_model, load_engine, longest_question
+from ..output_folder import claim
 from ..passage import Passage, sample
 from ..prompting.answers import parse_answer
 from ..prompting.conversation import NegativeTypes, transcript
@@ -74,9 +75,12 @@ def evaluate(recipe: Recipe, config: EvaluateConfig, output_dir: Path) -> dict |
     Under `accelerate launch` each process asks its share; the main one writes, the others return None.
 
     Raises:
-        UserError: a setting, a benchmark or a model is unknown or can't be read.
+        UserError: a setting, a benchmark or a model is unknown or can't be read, or something else stands in the
+            folder.
     """
     state = distributed_state()
+    if state.is_main_process:
+        claim(output_dir, "evaluation")
     models, tasks = _models(recipe, config), _tasks(recipe, config)
     queries = [query for model in models for query in _queries(model, tasks, config)]
     journal = Journal(output_dir, state.process_index)

@@ -25,6 +25,7 @@ from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, rotate_checkpoints
 from ..atomic_files import write_text
 from ..errors import UserError
 from ..hub import repos
+from ..output_folder import check_place
 
 if TYPE_CHECKING:
     from transformers import Trainer
@@ -40,6 +41,7 @@ MUST_MATCH = {
 # Files that are fetched of a Hub checkpoint. Optimizer, schedule and random states are pickles of torch, which the
 # Trainer reads with `weights_only=True` (transformers 5.23): tensors and numbers, no code. Other pickles are left.
 CHECKPOINT_FILES = ["*.json", "*.safetensors", "*.jinja", "optimizer.pt", "scheduler.pt", "scaler.pt", "rng_state*.pth"]
+_OR_AFRESH = "start afresh without `resume_from_checkpoint`"
 ANSWER_SECONDS = 10  # batch systems and torchrun send SIGKILL 30 s after SIGTERM
 
 
@@ -53,7 +55,8 @@ def find(args: TrainingArguments, facts: dict) -> str | None:
         facts: facts about this run, which are compared with the checkpoint's.
 
     Raises:
-        UserError: there is no such checkpoint, it belongs to another run, or some process can't see it.
+        UserError: there is no such checkpoint, it lacks a state, it belongs to another run or to another recipe, or
+            some process can't see it.
     """
     wanted, folder = args.resume_from_checkpoint, Path(args.output_dir)
     if wanted is None or wanted.lower() == "false":
@@ -67,6 +70,23 @@ def find(args: TrainingArguments, facts: dict) -> str | None:
     if len(set(gather_object([str(checkpoint)]))) > 1:
         raise UserError(f"the processes see different checkpoints: put {folder} on a disk that all machines share")
     return checkpoint and str(checkpoint)
+
+
+def check_folder(folder: Path) -> None:
+    """Check that a run may write checkpoints to a folder, and remove older ones.
+
+    Raises:
+        UserError: something in it is neither a complete checkpoint of this project nor beside the file `last`.
+    """
+    check_place(folder)
+    if not folder.is_dir() or (folder / "last").is_file():
+        return
+    for path in folder.iterdir():
+        if not (path / "ra_it.json").is_file():
+            raise UserError(
+                f"{folder} holds {path.name}, which is no complete checkpoint of ra-ner: move it away, or name another "
+                "folder with --output_dir"
+            )
 
 
 def begin(args: TrainingArguments, checkpoint: str | None) -> None:
@@ -87,7 +107,7 @@ def _check(checkpoint: Path, facts: dict) -> None:
         if theirs.get(key, facts[key]) != facts[key]:
             raise UserError(
                 f"{checkpoint} was trained with {key} {theirs[key]} and this run has {facts[key]}, so it can't be "
-                f"resumed: {hint}, or start afresh without `resume_from_checkpoint`"
+                f"resumed: {hint}, or {_OR_AFRESH}"
             )
 
 

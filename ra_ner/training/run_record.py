@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from .defaults import DEFAULTS
+from ..recipe import Recipe
+from .defaults import DEFAULTS, train_parser
 
 if TYPE_CHECKING:
     from transformers import Trainer
@@ -39,6 +40,12 @@ def effective_settings(recipe_section: dict, *configs: object) -> dict:
                 # The configs turn words into enums and mappings into objects: what JSON can't hold becomes a word.
                 settings[key.name] = json.loads(json.dumps(value, default=str))
     return {key: settings[key] for key in [*recipe_section, *DEFAULTS, *settings] if key in settings}
+
+
+def settings_of(recipe: Recipe) -> dict:
+    """The settings that a training of a recipe records, without flags of the command line."""
+    config, model_args, args, _ = train_parser().parse_section(recipe)
+    return effective_settings(recipe.sections["train"], config, model_args, args)
 
 
 def measurements(trainer: "Trainer", trained_tokens: int) -> list[tuple[str, object]]:
