@@ -26,6 +26,7 @@ from ..atomic_files import write_text
 from ..errors import UserError
 from ..hub import repos
 from ..output_folder import check_place
+from .run_record import changed_settings
 
 if TYPE_CHECKING:
     from transformers import Trainer
@@ -41,6 +42,13 @@ MUST_MATCH = {
 # Files that are fetched of a Hub checkpoint. Optimizer, schedule and random states are pickles of torch, which the
 # Trainer reads with `weights_only=True` (transformers 5.23): tensors and numbers, no code. Other pickles are left.
 CHECKPOINT_FILES = ["*.json", "*.safetensors", "*.jinja", "optimizer.pt", "scheduler.pt", "scaler.pt", "rng_state*.pth"]
+# What a checkpoint holds besides weights, by file; DeepSpeed keeps the first two in a folder. The Trainer (transformers
+# 5.23) silently goes on without what is missing.
+STATES = {
+    "optimizer": ["optimizer.pt", "optimizer.bin", "optimizer_*", "global_step*"],
+    "learning rate": ["scheduler.pt", "global_step*"],
+    "random numbers": ["rng_state*.pth"],
+}
 _OR_AFRESH = "start afresh without `resume_from_checkpoint`"
 ANSWER_SECONDS = 10  # batch systems and torchrun send SIGKILL 30 s after SIGTERM
 
@@ -102,6 +110,12 @@ def _check(checkpoint: Path, facts: dict) -> None:
         raise UserError(
             f"{checkpoint} has no trainer_state.json, so it is not a checkpoint; name a folder checkpoint-N"
         )
+    for state, names in STATES.items():
+        if not any(path for name in names for path in checkpoint.glob(name)):
+            raise UserError(
+                f"{checkpoint} has no state of the {state} ({names[0]}), so a resumed run would differ: name another "
+                f"checkpoint, or {_OR_AFRESH}"
+            )
     theirs = _facts(checkpoint)
     for key, hint in MUST_MATCH.items():
         if theirs.get(key, facts[key]) != facts[key]:
@@ -109,6 +123,9 @@ def _check(checkpoint: Path, facts: dict) -> None:
                 f"{checkpoint} was trained with {key} {theirs[key]} and this run has {facts[key]}, so it can't be "
                 f"resumed: {hint}, or {_OR_AFRESH}"
             )
+    if changed := changed_settings(theirs["config"], facts["config"]) if "config" in theirs else {}:
+        listed = ", ".join(f"{key} {before} (this run: {now})" for key, (before, now) in changed.items())
+        raise UserError(f"{checkpoint} was trained with {listed}, so it can't be resumed: set it back, or {_OR_AFRESH}")
 
 
 def _step(name: str) -> int:

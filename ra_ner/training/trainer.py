@@ -41,6 +41,7 @@ class AdapterTrainer(SFTTrainer):
 
     def __init__(self, *args, facts: dict, **kwargs):
         self.facts, self.throughput = facts, throughput.Throughput()
+        kwargs["args"].logging_nan_inf_filter = False  # would show a loss that is not finite as 0; it ends the run here
         super().__init__(*args, callbacks=[self.throughput], **kwargs)
         throughput.log_in_lines(self)
         _keep_weights_trainable(self.model)
@@ -50,13 +51,46 @@ class AdapterTrainer(SFTTrainer):
         self.throughput.begin_step(trained_tokens)
         return batches, trained_tokens
 
+    def training_step(self, *args, **kwargs) -> torch.Tensor:
+        loss = super().training_step(*args, **kwargs)
+        self._check_finite("loss", loss)
+        return loss
+
+    def _get_grad_norm(self, *args, **kwargs):
+        norm = super()._get_grad_norm(*args, **kwargs)
+        if norm is not None and self.accelerator.scaler is None:  # a gradient scaler skips such a step
+            self._check_finite("gradient", norm)
+        return norm
+
+    def check_weights(self) -> None:
+        """Check that all trained weights are finite.
+
+        Raises:
+            UserError: one is not.
+        """
+        for name, weight in self.model.named_parameters():
+            if weight.requires_grad:
+                self._check_finite(f"weight {name}", weight.to_local() if hasattr(weight, "to_local") else weight)
+
+    def _check_finite(self, what: str, value: torch.Tensor | float) -> None:
+        if not torch.isfinite(torch.as_tensor(value)).all():
+            last = (Path(self.args.output_dir) / "last").read_text(encoding="utf-8").strip()
+            raise UserError(
+                f"training has diverged after step {self.state.global_step}: the {what} is not finite. The last good "
+                f"checkpoint in {self.args.output_dir} is {'none' if last.endswith('-0') else last}. Lower "
+                "`learning_rate`, or look at the rows and the base, and start afresh"
+            )
+
     def log(self, logs: dict[str, float], *args, **kwargs) -> None:
+        if "eval_loss" in logs:
+            self._check_finite("validation loss", logs["eval_loss"])
         if "loss" in logs:  # of training; evaluation logs `eval_loss`
             peak = torch.tensor(throughput.peak_memory(self.args.device), device=self.args.device)
             logs |= self.throughput.read() | {"peak_memory_gb": round(self.accelerator.gather(peak).max().item(), 3)}
         super().log(logs, *args, **kwargs)
 
     def _save_checkpoint(self, model, trial) -> None:
+        self.check_weights()
         limit, self.args.save_total_limit = self.args.save_total_limit, None  # keep older ones until this is complete
         super()._save_checkpoint(model, trial)
         self.args.save_total_limit = limit
@@ -264,6 +298,7 @@ def _fit(run: PreparedRun) -> None:
 def _save(run: PreparedRun) -> Path:
     """Write the adapter's folder, completely or not at all, and push it."""
     trainer, adapter = run.trainer, run.run_dir / "adapter"
+    trainer.check_weights()
     (new,) = broadcast_object_list([temporary_name(adapter)])
     trainer.save_model(str(new))  # a collective call under FSDP and ZeRO-3, so every process makes it
     if trainer.is_world_process_zero():

@@ -316,3 +316,50 @@ def test_the_terminal_shows_one_line_for_each_log_entry(here, tmp_path, capsys):
     assert re.search("\n".join([line.format(1), line.format(2), r"step 2/2  validation loss \d\.\d{4}"]), out)
     assert f"adapter: {tmp_path}/adapter" in out and "next: ra-ner evaluate recipes/quickstart.yaml" in out
     assert "{'" not in out
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (
+            ["--learning_rate", "1e30"],
+            "after step 1: the (loss|gradient) is not finite.* is checkpoint-1",
+        ),
+        (
+            ["--learning_rate", "1e39"],
+            "after step 1: the weight .*lora.* is not finite.* is none",
+        ),
+        (["--max_grad_norm", "0"], "after step 2: the gradient is not finite.* is checkpoint-2"),
+        (["--eval_strategy", "steps", "--eval_steps", "1"], "the validation loss is not finite"),
+    ],
+    ids=["loss", "weight", "gradient", "validation"],
+)
+def test_a_run_that_diverges_ends_in_one_line_and_keeps_the_last_good_checkpoint(
+    here, tmp_path, monkeypatch, change, message
+):
+    from safetensors.torch import load_file
+
+    import ra_ner.training.trainer as module
+
+    class Broken(module.AdapterTrainer):
+        """Its gradients are not finite from the third step on, where nothing else makes the run diverge."""
+
+        def training_step(self, *args, **kwargs):
+            loss = super().training_step(*args, **kwargs)
+            if "--max_grad_norm" in change and self.state.global_step == 2:
+                next(p for p in self.model.parameters() if p.requires_grad).grad.fill_(float("inf"))
+            return loss
+
+        def prediction_step(self, *args, **kwargs):
+            loss, *rest = super().prediction_step(*args, **kwargs)
+            return loss * float("nan"), *rest
+
+    monkeypatch.setattr(module, "AdapterTrainer", Broken)
+    steps = ["--max_steps", "4", "--save_steps", "1", "--logging_steps", "1", "--warmup_steps", "0"]
+    with pytest.raises(UserError, match=f"diverged {message}" if "step" in message else message):
+        run_command("train", RECIPE, "--output_dir", tmp_path, *steps, *change)
+    assert not (tmp_path / "adapter").exists()
+    for file in tmp_path.glob("checkpoints/*/adapter_model.safetensors"):
+        assert all(weight.isfinite().all() for weight in load_file(file).values())
+    for file in tmp_path.glob("checkpoints/*/trainer_state.json"):
+        assert "nan" not in file.read_text().lower()
