@@ -374,6 +374,7 @@ def _make_trainer(
         args.model_init_kwargs = {
             **(args.model_init_kwargs or {}),
             "revision": model_args.model_revision,
+            "use_safetensors": True,
             "attn_implementation": model_args.attn_implementation,
             "dtype": model_args.dtype,
         }
