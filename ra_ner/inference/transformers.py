@@ -9,7 +9,7 @@ from accelerate import PartialState
 from accelerate.utils.memory import clear_device_cache, should_reduce_batch_size
 from transformers import AutoTokenizer, BitsAndBytesConfig
 
-from ..errors import UserError
+from ..errors import RequestError, UserError
 from ..prompting.chat_template import prompt_ids
 from ..terminal import hide_loading_bars
 from .engine import Generation, Piece, R, answer_budget, by_text
@@ -86,7 +86,7 @@ class TransformersEngine:
         """Answer each question on its own.
 
         Raises:
-            UserError: a single question does not fit into memory.
+            RequestError: a single question does not fit into memory.
         """
         groups = by_text(requests)
         while groups:
@@ -112,7 +112,7 @@ class TransformersEngine:
         (group,) = groups
         half = len(group) // 2
         if not half:
-            raise UserError(f"one question about one text does not fit into memory ({reason}); lower `k`")
+            raise RequestError(f"one question about one text does not fit into memory ({reason}); lower `k`")
         parts = (group[:half], group[half:])
         return [[answer for part in parts for answer in self._answer_within_memory([part])[0]]]
 
