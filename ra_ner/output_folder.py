@@ -16,7 +16,7 @@ from typing import Literal, TextIO
 from .atomic_files import remove_leftovers, temporary_name, write_text
 from .errors import UserError, is_disk_full
 
-Kind = Literal["dataset", "adapter", "merged model", "evaluation", "study", "figures", "model"]
+Kind = Literal["dataset", "adapter", "merged model", "evaluation", "study", "figures", "model", "brat files"]
 MANIFEST = ".ra_ner.json"
 LOCK = ".lock"
 
@@ -48,7 +48,7 @@ def check(folder: Path, kind: Kind) -> None:
     if foreign := _foreign(folder, kind):
         raise UserError(
             f"{folder} holds {foreign}, which ra-ner did not write as its {kind}: nothing is replaced; move it away, "
-            "or name another folder with --output_dir"
+            "or name another folder"
         )
 
 

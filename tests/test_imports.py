@@ -11,6 +11,7 @@ from conftest import REPO
 PACKAGE = REPO / "ra_ner"
 # Each room may import from itself and from the rooms before it.
 ROOMS = [
+    ["redaction"],
     ["errors", "paths", "terminal", "atomic_files", "distributed", "markdown", "passage"],
     ["recipe", "output_folder"],
     ["prompting"],

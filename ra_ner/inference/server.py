@@ -12,6 +12,7 @@ from transformers import AutoTokenizer
 from ..errors import UserError
 from ..prompting.chat_template import prompt_ids
 from ..prompting.conversation import Message
+from ..redaction import redact
 from .engine import Generation, Piece, R, ServerOptions, answer_budget
 
 RETRIES = 6  # by the client: after 429, 5xx and cut connections, with growing pauses
@@ -139,7 +140,7 @@ class ServerEngine:
                 if isinstance(said, str):
                     return Generation(said, _pieces(choice.logprobs) if self.with_pieces else ())
         except openai.APIStatusError as error:
-            raise UserError(f"{self._where()} refused ({error.status_code}): {error.message[:300]}") from None
+            raise UserError(f"{self._where()} refused ({error.status_code}): {redact(error.message)[:300]}") from None
         except openai.OpenAIError as error:
             raise UserError(f"{self._where()} can't be reached or broke off ({error}): run this again") from None
         except (AttributeError, TypeError, ValueError):

@@ -134,7 +134,7 @@ def test_rows_over_max_length_are_refused_not_cut(here, tmp_path):
         (["--dataset_config", "other"], "no RA-IT dataset 'other'.*build_ra_dataset.py"),
         (["--model_name_or_path", "nowhere/at-all"], "can't be fetched: there is no such repo"),
         (["--hub_strategy", "end"], "delete `hub_strategy`"),
-        (["--hub_token", "hf_secret"], "`hub_token` is not accepted: log in"),
+        (["--hub_token", "hf_secret"], "`hub_token` is not accepted, because it holds a secret: log in"),
         (["--use_peft", "false"], "use_peft: true"),
         (["--resume_from_checkpoint", "nowhere"], "can't be fetched: there is no such repo"),
         (["--chat_template_path", "nowhere.jinja"], "can't be loaded"),
