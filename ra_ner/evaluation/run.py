@@ -128,11 +128,12 @@ def plan(recipe: Recipe, config: EvaluateConfig) -> str:
 
 
 def _models(recipe: Recipe, config: EvaluateConfig) -> list[Model]:
-    """The models that are asked. Models whose runs share a name go by what the user wrote."""
+    """The models that are asked. If two share a name, all go by what the user wrote."""
     with distributed_state().main_process_first():  # the other processes find the models in the cache
         models = {name: resolve_model(name, recipe, config) for name in config.models}
-    count = Counter(model.name for model in models.values())
-    return [replace(model, name=given) if count[model.name] > 1 else model for given, model in models.items()]
+    if len({model.name for model in models.values()}) == len(models):
+        return list(models.values())
+    return [replace(model, name=given) for given, model in models.items()]
 
 
 def resolve_model(name: str, recipe: Recipe, config: EvaluateConfig) -> Model:

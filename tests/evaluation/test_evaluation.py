@@ -246,3 +246,16 @@ def test_half_a_surrogate_pair_in_an_answer_costs_that_answer_alone(here, tmp_pa
     (changed,) = [row for row, old in zip(after, before, strict=True) if row != old]
     assert changed["raw_answer"] == answer
     assert all((tmp_path / name).read_text(encoding="utf-8") for name in ("scores.json", "report.md", "report.html"))
+
+
+def test_a_model_whose_recipe_is_called_like_another_entry_is_told_apart(here, tmp_path):
+    """The copies are other models, as their files differ."""
+    copies = [shutil.copytree(here / "outputs" / "quickstart" / "adapter", tmp_path / name) for name in "ab"]
+    for copy, recipe in zip(copies, ("quickstart", "adapter"), strict=True):
+        facts = json.loads((copy / "ra_it.json").read_text()) | {"recipe": recipe}
+        (copy / "ra_it.json").write_text(json.dumps(facts))
+    args = ["--models", "adapter", *copies, "--settings", "zero_shot", "--output_dir", tmp_path / "o"]
+    scores = run_command("evaluate", RECIPE, *args)
+    assert [r["model"] for r in scores["results"]] == ["adapter", *map(str, copies)]
+    assert len({r["revision"] for r in scores["results"]}) == 3
+    assert {r["passages"] for r in scores["results"]} == {3} and len(scores["comparisons"]) == 3
