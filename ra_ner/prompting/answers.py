@@ -27,6 +27,9 @@ class Answer:
     dropped: int = 0
 
 
+MAY_BE_SEVERAL = "quotes inside an item, which may be several items"
+CUT_OFF = "list cut off before its first item ended"
+
 # Marks around what a reasoning model thinks.
 _THOUGHTS = re.compile(r"(?i:</?(?:\w{1,9}:)?(?:think|thinking|thought|reasoning)>)|\[/?THINK\]")
 _OPENING, _CLOSING, _SEPARATORS = "[［【", "]］】", ",，、;；"
@@ -36,8 +39,9 @@ _FAMILIES = ('"', "＂", "'", "＇", "`", "“”„‟", "‘’‚‛", "「�
 _QUOTES = {mark: re.compile(rf"\\.|[{family}]", re.DOTALL) for family in _FAMILIES for mark in family}
 _ANY_QUOTE = f"[{''.join(_QUOTES)}]"
 _END = rf"\s*(?:[{re.escape(_CLOSING)}{_SEPARATORS}]|\Z)"
-_AFTER_STRING = re.compile(rf"{_END}|\s+{_ANY_QUOTE}|\s*(?:and|or|和|与|及|以及|或)\s*{_ANY_QUOTE}")
-_CONJUNCTION = re.compile(rf"(?:and|or|和|与|及|以及|或)(?=\s*{_ANY_QUOTE})")
+_AND = rf"(?:and|or|[/|&+]|和|与|及|以及|或)(?=\s*{_ANY_QUOTE})"
+_CONJUNCTION = re.compile(_AND)
+_AFTER_STRING = re.compile(rf"{_END}|\s+{_ANY_QUOTE}|\s*{_AND}")
 _NO_STRING = re.compile(
     rf"(?:(?P<nothing>null|none|n/a|无|没有)|-?\d+(?:\.\d+)?(?:e[-+]?\d+)?|true|false|nan|\.\.+|…+)(?={_END})",
     re.IGNORECASE,
@@ -49,10 +53,6 @@ _NOTHING = re.compile(
     r"|无|没有|暂无|未提及|(?:无|没有)(?:相关)?实体)[\W_]*",
     re.IGNORECASE,
 )
-
-
-MAY_BE_SEVERAL = "quotes inside an item, which may be several items"
-CUT_OFF = "list cut off before its first item ended"
 
 
 def parse_answer(raw: str) -> Answer:
@@ -211,7 +211,7 @@ def _answer(items: Sequence[str], strict: bool = False, dropped: int = 0) -> Ans
         return Answer((), error=MAY_BE_SEVERAL)
     if len(items) == 1 and (not items[0].strip() or _NOTHING.fullmatch(items[0])):
         return Answer((), strict and not dropped, dropped=dropped)
-    mentions = [item for item in items if item.strip(" \t\r\n.…") and not _HALF_CHARACTER.search(item)]
+    mentions = [item for item in items if item.strip().strip(".…") and not _HALF_CHARACTER.search(item)]
     dropped += len(items) - len(mentions)
     return Answer(tuple(dict.fromkeys(mentions)), strict and not dropped, dropped=dropped)
 
