@@ -15,7 +15,7 @@ bm25: `BM25Index` indexes passages and scores 128 random candidates of each. Bas
 rows: `build` and `write` on one core, from passages in memory to the written folder: duplicates, sample, split, choice
     of examples, negative types, rendering, Parquet and card. Rankings are given. Encoding, search, reading the corpus
     and the tokenizer of `max_length` are not included.
-exclude: decontamination of 50,000 passages of 25 words, about 150 characters, by 30,000 test texts, of which 500 leaked.
+exclude: decontamination of 50,000 passages of 25 words, about 150 characters, by 30,000 test texts. 500 are in both.
 """
 
 import argparse

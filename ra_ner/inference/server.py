@@ -25,6 +25,7 @@ RETRIES = 6  # by the client: after 429, 5xx and cut connections, with growing p
 ATTEMPTS = 3  # at getting a reply that holds an answer
 TOO_SLOW = 2  # requests without a reply within `timeout`, after which a question is given up
 ALL_EMPTY = 10  # first answers: if all are empty because the model thinks too long, no more are paid for
+ROOM = "A reasoning model needs room to think: raise `server_thinking_tokens`"
 MENTIONS = {"type": "array", "items": {"type": "string"}}
 OPTIONAL = ("temperature", "logprobs", "stop_token_ids")  # parameters that are left out where a server refuses them
 EXTENSIONS = ("structured_outputs", "stop_token_ids")  # parameters of vLLM, which the client does not know
@@ -176,17 +177,19 @@ class ServerEngine:
         budget = answer_budget(self._count(request.text), self.max_new_tokens) + self.options.thinking_tokens
         # Without the model's tokenizer an upper bound: a message has a few tokens for its role.
         prompt = len(ids) if ids else sum(self._count(message["content"]) + 16 for message in request.messages)
+        slow = 0
         try:
-            for attempt in range(ATTEMPTS):
+            for _ in range(ATTEMPTS):
                 try:
                     reply = await self._exchange(request.messages, ids, prompt, budget)
                 except _TooSlow:
-                    if attempt + 1 == TOO_SLOW:
-                        raise UserError(
-                            f"{self._where} gave no whole answer within `server_timeout: {self.options.timeout:g}` "
-                            "seconds, twice: raise it, or lower `server_concurrency`; answers so far are kept"
-                        ) from None
-                    continue
+                    slow += 1
+                    if slow < TOO_SLOW:
+                        continue
+                    raise UserError(
+                        f"{self._where} gave no whole answer within `server_timeout: {self.options.timeout:g}` "
+                        "seconds, twice: raise it, or lower `server_concurrency`; answers so far are kept"
+                    ) from None
                 choice = reply.choices[0] if reply.choices else None
                 said = choice and (choice.text if ids else choice.message and (choice.message.content or ""))
                 if isinstance(said, str):
@@ -293,9 +296,6 @@ class ServerEngine:
         return ", ".join(parts)
 
 
-ROOM = "A reasoning model needs room to think: raise `server_thinking_tokens`"
-
-
 class _HttpClient(openai.DefaultAsyncHttpxClient):
     """Counts what the engine sends, retries included, and limits the time of each reply as a whole."""
 
@@ -331,6 +331,7 @@ def _texts(reply: Any) -> Iterator[str]:
             getattr(choice, "text", None),
             getattr(message, "content", None),
             getattr(message, "reasoning_content", None),
+            getattr(message, "reasoning", None),
         ):
             if isinstance(text, str):
                 yield text
