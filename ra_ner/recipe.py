@@ -269,9 +269,13 @@ class EvaluateConfig:
     )
     server_json: bool = field(default=False, metadata={"help": "Make a vLLM server constrain answers to JSON lists."})
     server_concurrency: int = field(default=8, metadata={"help": "Number of requests at the same time."})
-    server_timeout: float = field(default=120.0, metadata={"help": "Seconds to wait for an answer."})
+    server_timeout: float = field(default=120.0, metadata={"help": "Seconds to wait for a whole answer."})
     server_max_requests: int = field(default=10_000, metadata={"help": "Most requests to send, retries included."})
     server_max_tokens: int = field(default=10_000_000, metadata={"help": "Most tokens to send and receive."})
+    server_thinking_tokens: int = field(
+        default=0,
+        metadata={"help": "Most tokens that a reasoning model may think, beside those of its answer."},
+    )
     server_prices: list[float] = field(
         default_factory=lambda: [0.0, 0.0],
         metadata={"help": "Prices of a million prompt tokens and of a million answer tokens."},
@@ -291,6 +295,10 @@ class EvaluateConfig:
     def __post_init__(self) -> None:
         server = ("server_concurrency", "server_max_requests", "server_max_tokens")
         _check_numbers(self, ("in_domain_pool", "limit", "max_new_tokens", "batch_size", *server))
+        if not 0 < self.server_timeout < float("inf"):
+            raise ValueError(f"`server_timeout: {self.server_timeout}`: a number of seconds above 0 is needed")
+        if self.server_thinking_tokens < 0:
+            raise ValueError(f"`server_thinking_tokens: {self.server_thinking_tokens}`: at least 0 is needed")
 
 
 @dataclass(frozen=True)

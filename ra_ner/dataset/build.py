@@ -27,7 +27,7 @@ from tqdm import tqdm
 from .. import __version__
 from ..atomic_files import new_folder
 from ..corpora.benchmarks import load_benchmark
-from ..corpora.decontamination import drop_contaminated
+from ..corpora.decontamination import RULES, find_contaminated
 from ..corpora.long_texts import split_at_sentence_end
 from ..corpora.sources import LoadedCorpus
 from ..errors import UserError
@@ -197,13 +197,15 @@ class PassageSplits:
         """Merge duplicates, and drop passages of benchmarks, with control tokens, and without entities."""
         distinct = merge_duplicates(passages)
         tested = [passage for name in self.config.exclude for passage in load_benchmark(name, language).test]
-        clean = drop_contaminated(distinct, tested, language)
+        contaminated = find_contaminated(distinct, tested, language)
+        clean = [passage for passage, rule in zip(distinct, contaminated, strict=True) if not rule]
         control = control_tokens(self.tokenizer) if self.tokenizer else []
         plain = [passage for passage in clean if not _contains(passage, control)]
         annotated = [passage for passage in plain if passage.entities]
         self.counts |= {
             "merged_duplicates": len(passages) - len(distinct),
             "dropped_contaminated": len(distinct) - len(clean),
+            **{rule: contaminated.count(rule) for rule in RULES if self.config.exclude},
             "dropped_control_tokens": len(clean) - len(plain),
             "dropped_without_entities": len(plain) - len(annotated),
         }
