@@ -47,8 +47,8 @@ def _read_conversation(row: Row, language: str, counts: Counter[str]) -> Row:
         match, answer = _QUESTION.fullmatch(question), parse_answer(raw)
         if match is None:
             raise ValueError(f"not a question about an entity type: {question[:60]!r}")
-        if answer.error:
-            raise ValueError(f"answer {raw[:60]!r} can't be read: {answer.error}")
+        if answer.error or answer.dropped:
+            raise ValueError(f"answer {raw[:60]!r} can't be read: {answer.error or 'an item is no mention'}")
         for mention in answer.mentions:
             entities += _locate(mention, match["en"] or match["zh"], text, counts)
     return {"text": text, "entities": entities}
@@ -56,8 +56,6 @@ def _read_conversation(row: Row, language: str, counts: Counter[str]) -> Row:
 
 def _locate(mention: str, type_: str, text: str, counts: Counter[str]) -> list[Row]:
     """An entity for each place of a mention."""
-    if not mention:
-        raise ValueError("an answer holds an empty mention")
     spans = find_mention(mention, text)
     if not spans:
         counts[NOT_FOUND] += 1
