@@ -4,6 +4,7 @@ A folder of results holds a manifest, `.ra_ner.json`, with its kind. A folder th
 files there, so that a file of the user's in it is noticed. A folder without a manifest belongs to the user.
 """
 
+import errno
 import fcntl
 import json
 import os
@@ -18,7 +19,7 @@ from .errors import UserError, is_disk_full
 
 Kind = Literal["dataset", "adapter", "merged model", "evaluation", "study", "figures", "model", "brat files"]
 MANIFEST = ".ra_ner.json"
-LOCK = ".lock"
+LOCK = ".ra_ner.lock"
 
 
 def check_place(folder: Path) -> None:
@@ -27,15 +28,23 @@ def check_place(folder: Path) -> None:
     Raises:
         UserError: it is the current folder or one above it, a file, a link, or read-only.
     """
+    try:
+        reason = _unusable(folder)
+    except (OSError, ValueError) as error:  # not readable, a name that is too long, a null character
+        reason = f"can't be used ({getattr(error, 'strerror', None) or error})"
+    if reason:
+        raise UserError(f"`--output_dir {folder}` {reason}: name another folder for the results")
+
+
+def _unusable(folder: Path) -> str | None:
     if Path.cwd().is_relative_to(folder.resolve()):
-        raise UserError(f"`--output_dir {folder}` is the current folder or one above it; name a folder for the results")
+        return "is the current folder or one above it"
     if folder.is_symlink():
-        raise UserError(f"{folder} is a link, which would be replaced; name the folder that it leads to")
+        return "is a link"
     existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     if not existing.is_dir():
-        raise UserError(f"{existing} is a file; name a folder with --output_dir")
-    if not os.access(existing, os.W_OK | os.X_OK):
-        raise UserError(f"{existing} is read-only; name another folder with --output_dir")
+        return f"can't be made, because {existing} is a file"
+    return None if os.access(existing, os.W_OK | os.X_OK) else f"can't be written to: {existing} is read-only"
 
 
 def check(folder: Path, kind: Kind) -> None:
@@ -91,11 +100,11 @@ def locked(lock: Path) -> Iterator[None]:
     folder, existed = lock.parent, lock.parent.exists()
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        file = lock.open("w")
+        file = lock.open("a")
     except OSError as error:
         if is_disk_full(error):
             raise
-        raise UserError(f"{folder} can't be written to ({error.strerror}); name another --output_dir") from None
+        raise UserError(f"{folder} can't be written to ({error.strerror}): name another --output_dir") from None
     with file:
         # The file may have been removed, by the process that held it, after it was opened here.
         if not lock_file(file) or not lock.exists() or not os.path.samestat(os.fstat(file.fileno()), lock.stat()):
@@ -117,6 +126,9 @@ def lock_file(file: TextIO) -> bool:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
+    except OSError as error:
+        if error.errno not in (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP):  # some disks of clusters have no locks
+            raise
     return True
 
 

@@ -27,7 +27,7 @@ _NOT_SETTINGS = {
 # trained. Batch sizes are compared as the effective one; dataset and base by their revisions.
 _MAY_CHANGE = {
     "activation_checkpointing", "attn_implementation", "dataset_config", "dataset_name", "dataset_revision",
-    "eval_accumulation_steps", "eval_delay", "eval_on_start", "eval_steps", "eval_strategy",
+    "do_eval", "eval_accumulation_steps", "eval_delay", "eval_on_start", "eval_steps", "eval_strategy",
     "gradient_accumulation_steps", "gradient_checkpointing", "gradient_checkpointing_kwargs", "greater_is_better",
     "load_best_model_at_end", "log_level", "log_level_replica", "log_on_each_node", "logging_first_step",
     "logging_steps", "logging_strategy", "merge", "metric_for_best_model", "model_name_or_path", "model_revision",

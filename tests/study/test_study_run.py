@@ -14,6 +14,7 @@ from conftest import run_command, write_recipe
 
 from ra_ner.commands.study import main
 from ra_ner.errors import UserError
+from ra_ner.output_folder import LOCK
 from ra_ner.study.grid import load_grid
 from ra_ner.study.run import STAGES, Study
 
@@ -168,7 +169,7 @@ def test_a_failed_cell_is_named_and_the_others_run(here, capsys):
 
 def test_two_processes_cannot_run_one_study(here):
     with (
-        Path("outputs/tiny/.lock").open("w") as file,
+        Path("outputs/tiny", LOCK).open("w") as file,
         pytest.raises(UserError, match="outputs/tiny: another process is writing there"),
     ):
         fcntl.flock(file, fcntl.LOCK_EX)  # as another process would
