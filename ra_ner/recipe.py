@@ -227,6 +227,13 @@ class EvaluateConfig:
         default_factory=list,
         metadata={"help": "Known names, NAME=PATH for files that you have, or a path; see docs/evaluation.md."},
     )
+    words: Literal["ra_ner", "uniner", "release", "file"] | None = field(
+        default=None,
+        metadata={
+            "help": "Words that labels are asked by: ra_ner, those of UniversalNER or of RA-IT's release, or the "
+            "file's own. Default: see docs/evaluation.md."
+        },
+    )
     settings: list[str] = field(
         default_factory=lambda: ["zero_shot"],
         metadata={
@@ -248,7 +255,9 @@ class EvaluateConfig:
         default=None,
         metadata={"help": "Out-of-domain pool: a file or a Hub id. Default: the passages that the recipe trains on."},
     )
-    allow_overlap: bool = field(default=False, metadata={"help": "Accept a pool that contains texts of the test part."})
+    allow_overlap: bool = field(
+        default=False, metadata={"help": "Keep texts of the test part in a pool. By default they are dropped from it."}
+    )
     limit: int | None = field(default=None, metadata={"help": "Passages of each benchmark, drawn by seed. null: all."})
     seed: int = field(default=42, metadata={"help": "Seed of the sample, of negative types and of the in-domain pool."})
     encoder: str | None = field(

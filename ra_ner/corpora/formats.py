@@ -18,6 +18,7 @@ NOT_FOUND = "mentions_not_in_text"
 WRONG_OFFSETS = "mentions_with_wrong_offsets"
 
 Row = dict  # one JSON object
+TEXTS = {"text", "sentence", "originalText"}  # columns that hold a text
 
 
 # A reader returns `text` and `entities` as in our own form, and counts faults.
@@ -42,16 +43,17 @@ def _read_conversation(row: Row, language: str, counts: Counter[str]) -> Row:
     questions, answers = turns[number + 2 :: 2], turns[number + 3 :: 2]
     if len(questions) != len(answers):
         raise ValueError("the last question has no answer")
-    entities = []
+    entities, asked = [], {}
     for question, raw in zip(questions, answers, strict=True):
         match, answer = _QUESTION.fullmatch(question), parse_answer(raw)
         if match is None:
             raise ValueError(f"not a question about an entity type: {question[:60]!r}")
         if answer.error:
             raise ValueError(f"answer {raw[:60]!r} can't be read: {answer.error}")
+        asked[match["en"] or match["zh"]] = None
         for mention in answer.mentions:
             entities += _locate(mention, match["en"] or match["zh"], text, counts)
-    return {"text": text, "entities": entities}
+    return {"text": text, "entities": entities, "asked": list(asked)}
 
 
 def _locate(mention: str, type_: str, text: str, counts: Counter[str]) -> list[Row]:
@@ -200,6 +202,11 @@ def _columns(line: str) -> list[str]:
     """The columns of a line. White space other than tabs and blanks may be a token."""
     line = line.rstrip(" \t")
     return line.split("\t" if "\t" in line else " ")
+
+
+def is_unlabelled(rows: list[object]) -> bool:
+    """Whether rows have a text and nothing that could label it."""
+    return all(isinstance(row, dict) and row.keys() <= {"id", *TEXTS} and row.keys() & TEXTS for row in rows)
 
 
 def recognise(rows: list[object], source: str) -> Format:

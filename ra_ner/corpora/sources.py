@@ -8,7 +8,7 @@ import logging
 import re
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pyarrow
@@ -21,7 +21,17 @@ from ..errors import UserError
 from ..hub.repos import hub_errors, load_dataset_at
 from ..passage import Passage, to_passage
 from ..paths import resource
-from .formats import CORPUS, SKIPPED, TAG_COLUMNS, Format, is_tagged, recognise, tagged_rows, unknown_form
+from .formats import (
+    CORPUS,
+    SKIPPED,
+    TAG_COLUMNS,
+    Format,
+    is_tagged,
+    is_unlabelled,
+    recognise,
+    tagged_rows,
+    unknown_form,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -42,12 +52,20 @@ class LoadedCorpus:
         commit: of a Hub dataset, None for a file.
         counts: how many rows or mentions had which fault.
         license: as the Hub names it, None if it is unknown.
+        words: label -> the words that took its place (label_words.py).
+        asked: of conversations, id of a passage -> the types that it is asked, in their order.
     """
 
     passages: list[Passage]
     commit: str | None
     counts: dict[str, int]
     license: str | None = None
+    asked: dict[str, list[str]] = field(default_factory=dict)
+    words: dict[str, str] = field(default_factory=dict)
+
+
+class Unlabelled(UserError):
+    """The source has texts, but no entities."""
 
 
 def load_corpus(
@@ -80,25 +98,36 @@ def load_corpus(
         rows, stem = _dataset_rows(dataset, source), f"{source.rpartition('/')[2]}-{split}"
     if not rows:
         raise UserError(f"{source} is empty; a corpus needs at least one passage")
+    if is_unlabelled(rows):
+        raise Unlabelled(f"{source} has texts without labels")
     form = recognise(rows, source)
     if form is CORPUS and commit is None and path.suffix == ".jsonl":
         return LoadedCorpus(read_corpus(path), None, {})
     counts: Counter[str] = Counter()
-    passages = list(_read_rows(rows, form, language, source, stem, counts))
+    asked: dict[str, list[str]] = {}
+    passages = list(_read_rows(rows, form, language, source, stem, counts, asked))
     if not passages:
         raise UserError(f"{source}: none of its {len(rows)} rows is a valid {form.name} row; see those shown above")
     if not any(passage.entities for passage in passages):
-        raise UserError(f"{source}: no passage has an entity, so there is nothing to learn or to score")
-    return LoadedCorpus(passages, commit, dict(counts), license)
+        raise Unlabelled(f"{source}: no passage has an entity, so there is nothing to learn or to score")
+    return LoadedCorpus(passages, commit, dict(counts), license, asked)
 
 
 def _read_rows(
-    rows: list[object], form: Format, language: str, source: str, stem: str, counts: Counter[str]
+    rows: list[object],
+    form: Format,
+    language: str,
+    source: str,
+    stem: str,
+    counts: Counter[str],
+    asked: dict[str, list[str]],
 ) -> Iterator[Passage]:
     for number, (row, id_) in enumerate(zip(rows, _ids(rows, stem), strict=True), 1):
         row_counts: Counter[str] = Counter()
         try:
-            passage = to_passage({"id": id_, **form.read(row, language, row_counts)})
+            fields = form.read(row, language, row_counts)
+            types = fields.pop("asked", None)
+            passage = to_passage({"id": id_, **fields})
         except UserError as error:
             raise UserError(f"{source}: row {number}: {error}") from None
         except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -109,6 +138,8 @@ def _read_rows(
                 logger.info(f"{source}: row {number} skipped: {reason}")
         else:
             counts.update(row_counts)
+            if types is not None:
+                asked[id_] = types
             yield passage
 
 

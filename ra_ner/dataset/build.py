@@ -120,6 +120,7 @@ def build(
             "commit": corpus.commit,
             "license": corpus.license,
             "fingerprint": fingerprint(corpus.passages),
+            "words": corpus.words,
         },
         "counts": splits.counts,
         "rows": {split: len(part) for split, part in rows.items()},
