@@ -21,7 +21,7 @@ def run(
     recipe: Recipe, config: DatasetConfig, push: PushDatasetConfig, output: OutputConfig, command: CommandConfig
 ) -> Path | None:
     """Build the dataset, push it if asked to, and return its folder; None after a dry run, and on other ranks."""
-    from ..corpora.label_words import load_worded_corpus
+    from ..corpora.sources import load_worded_corpus
     from ..dataset.build import build, push_to_hub, recipe_tokenizer, summary, write
     from ..distributed import distributed_state
     from ..hub import repos

@@ -1,7 +1,6 @@
 """Label words: the words that the labels of a corpus or a benchmark are asked by, such as `person` for `PER`."""
 
 import json
-import logging
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
@@ -9,11 +8,7 @@ from pathlib import Path
 
 from ..errors import UserError
 from ..passage import Passage
-from .sources import LoadedCorpus, load_corpus
 
-logger = logging.getLogger(__name__)
-
-SHOWN = 10  # labels without words
 LABELS_FILE = "labels.json"  # in the folder of a corpus or a benchmark
 
 
@@ -49,26 +44,3 @@ def apply_words(passages: Iterable[Passage], words: Mapping[str, str]) -> list[P
         )
         for passage in passages
     ]
-
-
-def load_worded_corpus(
-    source: str, language: str, revision: str | None = None, config: str | None = None
-) -> LoadedCorpus:
-    """Read a corpus, with the words of labels.json, if that is beside the file, in place of its labels.
-
-    Labels that labels.json does not have stay as they are written.
-
-    Raises:
-        UserError: as `load_corpus`, or labels.json does not map labels to words.
-    """
-    corpus = load_corpus(source, language, revision=revision, config=config)
-    file = Path(source).parent / LABELS_FILE
-    if not Path(source).is_file() or not file.is_file():
-        return corpus
-    words = read_words(file)
-    labels = dict.fromkeys(type_ for passage in corpus.passages for type_ in passage.types)
-    without = [label for label in labels if label_key(label) not in words]
-    stay = f"; without words, and asked as written: {', '.join(without[:SHOWN])}" if without else ""
-    logger.info(f"{source}: labels are asked by the words of {file}{stay}")
-    worded = {label: words[label_key(label)] for label in labels if label_key(label) in words}
-    return replace(corpus, passages=apply_words(corpus.passages, words), words=worded)

@@ -8,7 +8,7 @@ import logging
 import re
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pyarrow
@@ -32,10 +32,12 @@ from .formats import (
     tagged_rows,
     unknown_form,
 )
+from .label_words import LABELS_FILE, apply_words, label_key, read_words
 
 logger = logging.getLogger(__name__)
 
 SHOWN = 3  # malformed rows that are shown
+LABELS_SHOWN = 10  # labels without words
 PARQUET_COPY = "refs/convert/parquet"  # branch where the Hub keeps the output of a loading script
 _IN_PARQUET_COPY = re.compile(r"[^/]+/[^/]+/\d+\.parquet")
 
@@ -289,3 +291,26 @@ def read_corpus(path: str | Path) -> list[Passage]:
     if not any(passage.entities for passage in passages.values()):
         raise UserError(f"{path}: no passage has an entity, so there is nothing to learn or to score")
     return list(passages.values())
+
+
+def load_worded_corpus(
+    source: str, language: str, revision: str | None = None, config: str | None = None
+) -> LoadedCorpus:
+    """Read a corpus, with the words of labels.json, if that is beside the file, in place of its labels.
+
+    Labels that labels.json does not have stay as they are written.
+
+    Raises:
+        UserError: as `load_corpus`, or labels.json does not map labels to words.
+    """
+    corpus = load_corpus(source, language, revision=revision, config=config)
+    file = Path(source).parent / LABELS_FILE
+    if not Path(source).is_file() or not file.is_file():
+        return corpus
+    words = read_words(file)
+    labels = dict.fromkeys(type_ for passage in corpus.passages for type_ in passage.types)
+    without = [label for label in labels if label_key(label) not in words]
+    stay = f"; without words, and asked as written: {', '.join(without[:LABELS_SHOWN])}" if without else ""
+    logger.info(f"{source}: labels are asked by the words of {file}{stay}")
+    worded = {label: words[label_key(label)] for label in labels if label_key(label) in words}
+    return replace(corpus, passages=apply_words(corpus.passages, words), words=worded)

@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import get_args
 
 from ..corpora.benchmarks import Benchmark
-from ..corpora.label_words import load_worded_corpus
-from ..corpora.sources import BUILT_IN, LoadedCorpus
+from ..corpora.sources import BUILT_IN, LoadedCorpus, load_worded_corpus
 from ..dataset.build import recipe_tokenizer, training_passages
 from ..errors import UserError
 from ..hub import repos
@@ -100,8 +99,8 @@ class ExamplePools:
             self._pools(setting, benchmark)
         if dropped := self.dropped(benchmark):
             logger.info(
-                f"benchmark {benchmark.name}: {dropped} of {len(benchmark.train)} passages of its train part are in its "
-                "test part; they are no examples"
+                f"benchmark {benchmark.name}: {dropped} of {len(benchmark.train)} passages of its train part are in "
+                "its test part; they are no examples"
             )
 
     @cached_property

@@ -188,8 +188,8 @@ def untrained_words(benchmark: Benchmark, trained: Callable[[], Set[str]]) -> st
         return None
     shown = ", ".join(f"{word!r} for {label!r}" for label, word in sorted(pairs))
     return (
-        f"benchmark {benchmark.name} is asked by words that the recipe's corpus does not have, though it has the labels: "
-        f"{shown}. Put the same labels.json beside the corpus, or write `words: file`"
+        f"benchmark {benchmark.name} is asked by words that the recipe's corpus does not have, though it has the "
+        f"labels: {shown}. Put the same labels.json beside the corpus, or write `words: file`"
     )
 
 

@@ -20,7 +20,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from ..corpora.benchmarks import Benchmark, load_benchmark
-from ..corpora.label_words import load_worded_corpus
+from ..corpora.sources import load_worded_corpus
 from ..dataset.build import PassageSplits, build
 from ..errors import UserError
 from ..evaluation.example_pools import ExamplePools
