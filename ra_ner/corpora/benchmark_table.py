@@ -103,7 +103,15 @@ def _mit(words: Words, name: str, prefix: str, checked: str, **other: str) -> Be
 
 def _built_in(language: str) -> BenchmarkSpec:
     test, train = (resource(f"data/sample/{language}{part}.jsonl") for part in ("_test", ""))
-    return BenchmarkSpec(language, test=test, train=train, source="built in", license="CC0 1.0", files=test.name)
+    return BenchmarkSpec(
+        language,
+        test=test,
+        train=train,
+        source="built in",
+        license="CC0 1.0",
+        files=f"{test.name}, {train.name}",
+        checked="the test suite checks all offsets",
+    )
 
 
 # With the labels of the published files.

@@ -84,7 +84,9 @@ def load_benchmark(argument: str, language: str, words: str | None = None) -> Be
     labels_of = _labels_of(parts.values(), words_of)
     if words_of:
         _check_words(name, label_set, labels_of, words_of)
-    types, not_asked = _types(spec, label_set, words_of, labels_of, is_whole=len(parts) > 1)
+    types, not_asked = _types(
+        spec, label_set, words_of, labels_of, is_whole=len({part.name for part in parts.values()}) > 1
+    )
     if test.asked:
         types, not_asked = None, []
     if not_asked:
