@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import get_args
 
 from ..corpora.benchmarks import Benchmark
-from ..corpora.sources import load_corpus
+from ..corpora.sources import load_corpus, load_recipe_corpus
 from ..dataset.build import recipe_tokenizer, training_passages
 from ..errors import UserError
 from ..hub import repos
@@ -53,7 +53,7 @@ class ExamplePools:
             return load_corpus(self.config.pool, language).passages
         if not keys.corpus:
             raise UserError(f"{self.recipe.path}: out-of-domain settings need `pool`, or `corpus` of section dataset")
-        source = load_corpus(keys.corpus, language, revision=keys.revision, config=keys.corpus_config)
+        source = load_recipe_corpus(keys, language)
         return training_passages(source, language, keys, recipe_tokenizer(self.recipe, keys))
 
     def in_domain(self, benchmark: Benchmark) -> list[Passage]:
