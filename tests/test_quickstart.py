@@ -10,7 +10,7 @@ from datasets import load_dataset
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from ra_ner import Extractor
-from ra_ner.corpora.sources import read_corpus
+from ra_ner.corpora.sources import load_corpus
 from ra_ner.inference.cpu import prepare_for_cpu
 from ra_ner.inference.engine import Request
 from ra_ner.inference.transformers import TransformersEngine
@@ -56,8 +56,8 @@ def test_shared_prefill_gives_the_answers_of_plain_generation():
     engine = TransformersEngine(BASE, RUN / "adapter", dtype="float32", max_new_tokens=32)
     prepare_for_cpu(engine.model)
     plain = AutoModelForCausalLM.from_pretrained(RUN / "adapter", dtype=torch.float32)
-    examples = read_corpus(REPO / "data" / "sample" / "en.jsonl")[:2]
-    for passage in read_corpus(REPO / "data" / "sample" / "en_test.jsonl")[:3]:
+    examples = load_corpus(str(REPO / "data" / "sample" / "en.jsonl"), "en").passages[:2]
+    for passage in load_corpus(str(REPO / "data" / "sample" / "en_test.jsonl"), "en").passages[:3]:
         requests = [
             Request(passage.text, query(passage.text, entity_type, examples, wording)) for entity_type in passage.types
         ]

@@ -21,7 +21,7 @@ def run(
     recipe: Recipe, config: DatasetConfig, push: PushDatasetConfig, output: OutputConfig, command: CommandConfig
 ) -> Path | None:
     """Build the dataset, push it if asked to, and return its folder; None after a dry run, and on other ranks."""
-    from ..corpora.sources import load_worded_corpus
+    from ..corpora.sources import load_recipe_corpus
     from ..dataset.build import build, push_to_hub, recipe_tokenizer, summary, write
     from ..distributed import distributed_state
     from ..hub import repos
@@ -32,7 +32,7 @@ def run(
     is_main = distributed_state().is_main_process
     if push.push_to_hub and is_main and not command.dry_run:
         repos.prepare_push("dataset", push.hub_dataset_id, push.hub_private_repo, "hub_dataset_id")
-    corpus = load_worded_corpus(config.corpus, recipe.language, config.revision, config.corpus_config)
+    corpus = load_recipe_corpus(config, recipe.language)
     dataset = build(corpus, recipe.language, recipe.name, config, recipe_tokenizer(recipe, config))
     if not is_main:
         return None

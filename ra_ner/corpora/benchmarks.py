@@ -12,7 +12,7 @@ from ..passage import Passage
 from .benchmark_files import find_parts
 from .benchmark_table import BENCHMARKS, CATCH_ALL, BenchmarkSpec
 from .label_words import LABELS_FILE, apply_words, label_key, read_words
-from .sources import LoadedCorpus, Unlabelled, load_corpus
+from .sources import LoadedCorpus, UnlabelledError, load_corpus
 
 logger = logging.getLogger(__name__)
 
@@ -153,7 +153,7 @@ def _read(name: str, spec: BenchmarkSpec, path: Path | None) -> dict[str, _Part]
     for part, its_files in files.items():
         try:
             parts[part] = _from_files(its_files, spec.language)
-        except Unlabelled as error:
+        except UnlabelledError as error:
             if part != "test" or "dev" not in files:
                 raise _without_labels(error, its_files[0], spec) from None
             logger.info(f"benchmark {name}: {error}; {files['dev'][0].name} is asked instead")

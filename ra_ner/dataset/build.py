@@ -119,6 +119,7 @@ def build(
         "corpus": {
             "commit": corpus.commit,
             "license": corpus.license,
+            "form": corpus.form,
             "fingerprint": fingerprint(corpus.passages),
             "words": corpus.words,
         },

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import get_args
 
 from ..corpora.benchmarks import Benchmark
-from ..corpora.sources import BUILT_IN, LoadedCorpus, load_worded_corpus
+from ..corpora.sources import BUILT_IN, LoadedCorpus, load_corpus, load_recipe_corpus, with_label_words
 from ..dataset.build import recipe_tokenizer, training_passages
 from ..errors import UserError
 from ..hub import repos
@@ -55,14 +55,14 @@ class ExamplePools:
         keys = self.recipe.dataset
         if not keys.corpus:
             raise UserError(f"{self.recipe.path}: out-of-domain settings need `pool`, or `corpus` of section dataset")
-        return load_worded_corpus(keys.corpus, self.recipe.language, keys.revision, keys.corpus_config)
+        return load_recipe_corpus(keys, self.recipe.language)
 
     @cached_property
     def out_domain(self) -> list[Passage]:
         """The passages of `pool`, by default those of the recipe's train rows."""
         language, keys = self.recipe.language, self.recipe.dataset
         if self.config.pool:
-            return load_worded_corpus(self.config.pool, language).passages
+            return with_label_words(load_corpus(self.config.pool, language), self.config.pool).passages
         return training_passages(self.corpus, language, keys, recipe_tokenizer(self.recipe, keys))
 
     def in_domain(self, benchmark: Benchmark) -> list[Passage]:
@@ -155,7 +155,7 @@ class ExamplePools:
     def trained_types(self) -> Set[str]:
         """The types of the corpus that the recipe trains on, if it is here; none if it would have to be fetched."""
         corpus = self.recipe.dataset.corpus
-        if not corpus or not (Path(corpus).is_file() or corpus in BUILT_IN):
+        if not corpus or not (Path(corpus).exists() or corpus in BUILT_IN):
             return set()
         return {type_ for passage in self.corpus.passages for type_ in passage.types}
 

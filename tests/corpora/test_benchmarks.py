@@ -7,7 +7,7 @@ import pytest
 from conftest import HUB, run_command
 from datasets import ClassLabel, Dataset, Features, List, Value
 
-from ra_ner.cli import run
+from ra_ner.commands import benchmarks
 from ra_ner.corpora.benchmark_files import find_parts
 from ra_ner.corpora.benchmarks import BENCHMARKS, load_benchmark
 from ra_ner.corpora.label_words import label_key
@@ -88,14 +88,13 @@ def test_the_real_benchmarks_have_words_for_every_label(shared):
 
 
 def test_each_benchmark_is_listed_with_all_that_one_needs_to_use_it(capsys):
-    assert run("benchmarks", []) == 0
+    benchmarks.main([])
     blocks = {block.split()[0]: block for block in capsys.readouterr().out.split("\n\n")}
     for name, spec in BENCHMARKS.items():
         facts = ["where", "license", "files", "checked", *(f"words: {label_set}" for label_set in spec.label_sets())]
         assert all(re.search(rf"^  {fact} +\S", blocks[name], re.MULTILINE) for fact in facts), name
-    with pytest.raises(SystemExit):
-        run("benchmarks", ["bosson"])
-    assert "unknown benchmark bosson; did you mean boson?" in capsys.readouterr().err
+    with pytest.raises(UserError, match="unknown benchmark bosson; did you mean boson?"):
+        benchmarks.main(["bosson"])
 
 
 # Label sets
