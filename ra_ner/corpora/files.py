@@ -20,8 +20,8 @@ from .tagged import find_layout, tagged_rows
 # Lists of rows that a JSON file may hold under one key, as the NER Annotator for spaCy writes them.
 _ROWS_KEYS = ("annotations", "data", "examples", "rows", "train")
 _PUBTATOR_TEXT = re.compile(r"([^\t|]+)\|([ta])\|(.*)")
-# Half of a character, perhaps the rest of its line, and the other half.
-_HALVES = re.compile("([\ud800-\udbff])((?:[^\\S\n][^\n]*\n)?)([\udc00-\udfff])")
+# Half of a character and the other half, perhaps on the next line of tagged text.
+_HALVES = re.compile("([\ud800-\udbff])(?:([\udc00-\udfff])|([^\\S\n][^\n]*)\n([\udc00-\udfff])[^\n]*)")
 _BRAT_ENTITY = re.compile(r"T\d+\t(\S+) (\d+ \d+(?:;\d+ \d+)*)\t(.*)")
 
 
@@ -91,11 +91,13 @@ def _read_text(path: Path) -> str:
     except UnicodeDecodeError:
         if not _HALVES.search(halved := content.decode("utf-8-sig", "surrogatepass")):
             raise
-        return _HALVES.sub(lambda match: _whole(match[1] + match[3]) + match[2].removesuffix("\n"), halved)
+        return _HALVES.sub(_whole, halved)
 
 
-def _whole(halves: str) -> str:
-    return halves.encode("utf-16-le", "surrogatepass").decode("utf-16-le")
+def _whole(halves: re.Match) -> str:
+    """A character of two halves, with the tag of the first."""
+    units = (halves[1] + (halves[2] or halves[4])).encode("utf-16-le", "surrogatepass")
+    return units.decode("utf-16-le") + (halves[3] or "")
 
 
 def _read_lines(lines: list[str], path: Path) -> Table | None:
