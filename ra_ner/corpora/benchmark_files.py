@@ -33,9 +33,9 @@ def find_parts(folder: Path, names: Sequence[str] = ()) -> dict[str, list[Path]]
 
 
 def _choose(files: list[Path], part: str, names: Sequence[str]) -> list[Path]:
-    """The files of a part among those whose names fit: the plain name, a published one, or numbered files."""
-    choices = [[file for file in files if file.name.split(".")[0].lower() == part]]
-    choices += [[file for file in files if file.name.startswith(name)] for name in names]
+    """The files of a part among those whose names fit: a published name, the plain one, or numbered files."""
+    choices = [[file for file in files if file.name.startswith(name)] for name in names]
+    choices.append([file for file in files if file.name.split(".")[0].lower() == part])
     for chosen in [*choices, files]:
         if len({re.sub(r"\d+", "", file.name) for file in chosen}) == 1:  # train1.txt and train2.txt
             return chosen

@@ -7,11 +7,12 @@ from .annotations import Annotation, Context, Draft
 # Boson: 昨天，{{person_name:罗莎}}到了{{location:巴塞尔}}
 _OPENING = re.compile(r"\{\{\s*([A-Za-z_]+)\s*[:：]")
 # MSRA and People's Daily: 罗莎/nr 到/v 了/u [巴塞尔/ns 大学/n]/nt
-_WORD = re.compile(r"(\[(?=[^/]))?(.+)/([A-Za-z]+\d?)(?:\]/?([A-Za-z]+))?")
+_WORD = re.compile(r"(\[(?=[^/]))?(.+?)/([A-Za-z]+\d?)(?:\]/?([A-Za-z]+))?")
 _NAMES = ("nr", "ns", "nt")  # and their subclasses, such as nsf
 _ARTICLE = re.compile(r"\d{8}-\d+-\d+-\d+")  # People's Daily numbers its paragraphs
 # CHIP 2020: 患者发热。|||2    3    sym|||
-_BARRED = re.compile(r"(.*?)((?:\|\|\|\s*\d+\s+\d+\s+\S+?)*)\|\|\|\s*", re.DOTALL)
+_BARS = "|||"
+_BARRED = re.compile(r"\s*(\d+)\s+(\d+)\s+(\S+)\s*")
 
 
 def has_mention_types(row: object) -> bool:
@@ -87,16 +88,14 @@ def _named(tag: str, start: int, end: int, context: Context) -> list[Annotation]
 
 
 def is_barred(line: str) -> bool:
-    match = _BARRED.fullmatch(line)
-    return match is not None and bool(match[2])
+    return line.rstrip().endswith(_BARS)
 
 
 def read_barred(line: str, context: Context) -> Draft:
     """A text, then `start    last    type` of each entity between bars."""
-    match = _BARRED.fullmatch(line)
-    if match is None:
+    text, *entities, rest = line.split(_BARS)
+    fields = [_BARRED.fullmatch(entity) for entity in entities]
+    if rest.strip() or not all(fields):
         raise ValueError("after the text, each entity is `start    last    type|||`")
-    fields = [entity.split() for entity in match[2].split("|||")[1:]]
-    return Draft(
-        match[1], [Annotation(context.type_of(t), None, int(start), int(last) + 1) for start, last, t in fields]
-    )
+    spans = [(int(start), int(last) + 1, type_) for start, last, type_ in (match.groups() for match in fields)]
+    return Draft(text, [Annotation(context.type_of(type_), None, start, end) for start, end, type_ in spans])

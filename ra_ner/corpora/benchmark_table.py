@@ -282,6 +282,7 @@ BENCHMARKS = {
     "yidu": BenchmarkSpec(
         "zh",
         _same("疾病和诊断", "影像检查", "实验室检验", "手术", "药物", "解剖部位"),
+        names=("subtask1",),
         source="openkg.cn: Yidu-S4K; or github.com/GuocaiL/nlp_corpus, open_ner_data/yidu-s4k",
         license="terms of Yidu-S4K at openkg.cn",
         files="subtask1_test_set_with_answer.json, subtask1_training_part1.txt, subtask1_training_part2.txt: "

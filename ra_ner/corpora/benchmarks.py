@@ -244,7 +244,8 @@ def _check_words(
     if missing := [label for label in labels if label_key(label) not in words_of]:
         where = "" if label_set == LABELS_FILE else f" (label set {label_set})"
         raise UserError(
-            f"benchmark {name}: label {missing[0]!r} has no words; add it to labels.json beside the test file{where}"
+            f"benchmark {name}: label {missing[0]!r} has no words; add it to labels.json beside the test file, or "
+            f"write `words: file`{where}"
         )
 
 
