@@ -189,7 +189,8 @@ def untrained_words(benchmark: Benchmark, trained: Callable[[], Set[str]]) -> st
     shown = ", ".join(f"{word!r} for {label!r}" for label, word in sorted(pairs))
     return (
         f"benchmark {benchmark.name} is asked by words that the recipe's corpus does not have, though it has the "
-        f"labels: {shown}. Put the same labels.json beside the corpus, or write `words: file`"
+        f"labels: {shown}. Write these words into labels.json beside the corpus, or ask by its labels (`words: file`, "
+        "without a labels.json)"
     )
 
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import asdict
 
 import pytest
 from conftest import HUB, run_command
@@ -13,6 +14,7 @@ from ra_ner.corpora.benchmarks import BENCHMARKS, load_benchmark
 from ra_ner.corpora.label_words import label_key
 from ra_ner.errors import UserError
 from ra_ner.evaluation.run import types_asked, untrained_words
+from ra_ner.evaluation.scoring import score
 
 LABELS = Features(
     {"tokens": List(Value("string")), "ner_tags": List(ClassLabel(names=["O", "B-programlang", "B-misc"]))}
@@ -209,6 +211,12 @@ ROWS = [
 ]
 
 
+def turns_of(row):
+    """The text, the question and the answer of a row."""
+    text, _, question, answer = (turn["value"] for turn in row["conversations"])
+    return text, question, answer
+
+
 def gold_of(benchmark):
     """(text, type) -> gold mentions, for each query."""
     asked = zip(benchmark.test, types_asked(benchmark, benchmark.test, 42), strict=True)
@@ -226,6 +234,26 @@ def test_a_file_of_questions_is_merged_by_text_and_asked_its_own_questions(tmp_p
         ("Ann sang .", "City", []),
         ("Ann sang .", "person", ["Ann"]),
     ]
+
+
+def test_a_perfect_model_finds_all_that_a_file_of_questions_asks(tmp_path):
+    (tmp_path / "q.json").write_text(json.dumps(ROWS))
+    benchmark = load_benchmark(f"mine={tmp_path / 'q.json'}", "en")
+    answers = {(text, question): answer for text, question, answer in map(turns_of, ROWS)}
+    rows = [
+        {
+            "passage_id": passage.id,
+            "type": type_,
+            "gold": [asdict(entity) for entity in passage.entities if entity.type == type_],
+            "raw_answer": (answer := answers[f"Text: {passage.text}", f"What describes {type_} in the text?"]),
+            "parsed": True,
+            "predicted": json.loads(answer),
+        }
+        for passage in benchmark.test
+        for type_ in benchmark.asked[passage.id]
+    ]
+    figures = score(rows, {passage.id: passage.text for passage in benchmark.test}, samples=5).figures
+    assert figures["queries"] == 5 and figures["span"]["f1"] == figures["uniner"]["f1"] == 1
 
 
 def test_a_question_that_is_asked_again_is_another_passage(tmp_path):
