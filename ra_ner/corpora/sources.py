@@ -95,7 +95,7 @@ def load_corpus(
     if not table.rows:
         raise UserError(f"{read} is empty; a corpus needs at least one passage")
     form = table.form or recognise(table.rows, read)
-    description = table.description or form.name
+    description = (table.description or form.name) + (f", of {file}" if path.is_dir() and file != path else "")
     counts: Counter[str] = Counter()
     passages = _read_rows(table, form, replace(context, scheme=table.scheme), read, counts, check)
     if not any(passage.entities for passage in passages):
