@@ -106,6 +106,6 @@ def form_names() -> str:
 
 def unknown_form(source: str) -> UserError:
     return UserError(
-        f"{source}: unknown form. Known are: {form_names()}. docs/corpora.md shows a row of each; for tagged text that is "
-        "not recognised, write `columns: {token: 1, tag: 2}` in section dataset"
+        f"{source}: unknown form. Known are: {form_names()}. docs/corpora.md shows a row of each; for tagged text "
+        "that is not recognised, write `columns: {token: 1, tag: 2}` in section dataset"
     )

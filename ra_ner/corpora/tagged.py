@@ -21,7 +21,7 @@ _INDEX = re.compile(r"\d+(?:[-.]\d+)?")
 _RANGE = re.compile(r"\d+[-.]\d+")
 _CHARACTER_AT = re.compile(r"(.+)(\d)", re.DOTALL)  # Weibo writes 科0 技1: a character and its place in the word
 # Types of chunks, which stand in a column of their own before the entities (CoNLL-2003, English and German).
-_CHUNKS = set(["NP", "VP", "PP", "ADVP", "ADJP", "SBAR", "PRT", "INTJ", "CONJP", "LST", "UCP", "NC", "VC", "PC", "CLS"])
+_CHUNKS = {"NP", "VP", "PP", "ADVP", "ADJP", "SBAR", "PRT", "INTJ", "CONJP", "LST", "UCP", "NC", "VC", "PC", "CLS"}
 _SYNTAX = _CHUNKS | {"TOP", "S", "V"}  # of sentences and verbs in CoNLL-2012, in brackets like the entities'
 _HEADERS = {"token", "tokens", "word", "words", "form", "text"}
 
@@ -231,14 +231,12 @@ def _find_tag_columns(
     else:
         _refuse_unreadable_tags(rows, width, path)
         return []
-    best = max(share for share, _ in candidates)
-    columns = [column for share, column in candidates if share > best - 0.01 or not uneven]
-    if any(column < 0 for column in columns):  # in an uneven file, columns are counted from both ends
-        columns = [column for column in columns if column < 0]
+    # In an uneven file, columns are counted from the end that fits more lines.
+    from_end = max(candidates, key=lambda candidate: (candidate[0], candidate[1] < 0))[1] < 0
+    columns = [column for _, column in candidates if (column < 0) == from_end]
     if scheme == "none":
         return columns[-1:]
     if scheme == "brackets":  # the arguments of verbs stand in the columns after the entities
-        columns = [column for _, column in candidates if column >= 0]
         return [column for column in columns if not _types(rows, column, labels, scheme) & _SYNTAX][:1]
     entities = [column for column in columns if not _types(rows, column, labels, scheme) <= _CHUNKS] or columns[-1:]
     return _check_layers(rows, entities, labels, scheme, path)
