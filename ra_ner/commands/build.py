@@ -10,7 +10,11 @@ logger = logging.getLogger(__name__)
 
 
 def make_parser() -> RecipeParser:
-    return RecipeParser("dataset", DatasetConfig, PushDatasetConfig, OutputConfig, CommandConfig, description=__doc__)
+    from ..corpora.formats import form_names
+
+    forms = f"Forms of a corpus, see docs/corpora.md: {form_names()}."
+    configs = (DatasetConfig, PushDatasetConfig, OutputConfig, CommandConfig)
+    return RecipeParser("dataset", *configs, description=__doc__, epilog=forms)
 
 
 def main(arguments: list[str]) -> None:

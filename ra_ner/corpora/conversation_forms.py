@@ -28,7 +28,7 @@ _QUESTIONS = [
         r"(?:entit(?:y|ies) of (?:the )?type )?[\"'“]?(?P<type>[^\"'“”.:,\n]+?)[\"'”]?(?: entit(?:y|ies)| mentions?)? "
         r"(?:in|from) the (?:following |given )?(?:text|sentence|passage|input)\b[^\n]*",
         r"(?:请)?(?:从文本中|从句子中)?(?:抽取|提取|找出|列出)(?:文本|句子)?(?:中)?(?:的)?所有(?:的)?[\"“]?(?P<type>[^\"“”，。：\n]+?)[\"”]?"
-        r"(?:类型的)?(?:实体)?[，。：]?[^\n]*",
+        r"(?:类型)?(?:的)?(?:实体)?(?:[，。：？][^\n]*)?",
     )
 ]
 _FENCE = re.compile(r"```(?:json)?\s*(.*?)\s*```", re.DOTALL)

@@ -66,7 +66,7 @@ def read_file(path: Path, context: Context) -> Table:
         return Table([], [], path.stem)
     if (table := _read_json(text, path)) is not None:
         return table
-    lines = text.split("\n")
+    lines = re.split("\r\n?|\n", text)
     if _PUBTATOR_TEXT.match(text.lstrip()):
         return _read_pubtator(lines, path)
     if path.with_suffix(".ann").is_file():
@@ -83,15 +83,14 @@ def read_file(path: Path, context: Context) -> Table:
 def _read_text(path: Path) -> str:
     """The text of a file, with its own line ends: offsets count them.
 
-    A file of UTF-16 halves is read too: the first edition of Weibo has each half of an emoji on a line of its own.
+    The first edition of Weibo encodes the halves of an emoji each on its own, as Java does (CESU-8), and has each on a
+    line of its own.
     """
     content = path.read_bytes()
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError:
-        if not _HALVES.search(halved := content.decode("utf-8-sig", "surrogatepass")):
-            raise
-        return _HALVES.sub(_whole, halved)
+        return _HALVES.sub(_whole, content.decode("utf-8-sig", "surrogatepass"))
 
 
 def _whole(halves: re.Match) -> str:
@@ -196,7 +195,7 @@ def _read_pubtator(lines: list[str], path: Path) -> Table:
     block: list[str] = []
     for number, line in enumerate([*lines, ""], 1):
         if line.strip():
-            block.append(line.rstrip("\r"))
+            block.append(line)
         elif block:
             places.append(f"line {number - len(block)}")
             rows.append(_read_document(block))
@@ -252,6 +251,8 @@ def read_folder(folder: Path, split: str, context: Context) -> tuple[Table, Path
     Raises:
         UserError: it is not clear which file is meant.
     """
+    if (folder / split).is_dir():
+        return read_folder(folder / split, split, context)
     files = [file for file in sorted(folder.iterdir()) if file.is_file() and not file.name.startswith(".")]
     annotated = [file for file in files if file.suffix == ".ann"]
     if annotated:

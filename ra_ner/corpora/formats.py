@@ -69,7 +69,7 @@ ROW_FORMS = [
     Form("Label Studio", span_forms.is_label_studio, span_forms.read_label_studio),
     Form("CLUENER", span_forms.is_cluener, span_forms.read_cluener),
     Form("RA-IT {sentence, label}", benchmark_forms.has_mention_types, benchmark_forms.read_mention_types),
-    Form("MRC {context, label}", span_forms.is_mrc, span_forms.read_mrc),
+    Form("MRC {context, label}", token_forms.is_mrc, token_forms.read_mrc),
     OURS,
     Form("Prodigy", _has("answer", "_input_hash"), span_forms.read_spans),
     Form("CMeEE", _has("start_idx"), span_forms.read_spans),
@@ -112,4 +112,7 @@ def form_names() -> str:
 
 
 def unknown_form(source: str) -> UserError:
-    return UserError(f"{source}: unknown form. Known are: {form_names()}. docs/corpora.md shows a row of each")
+    return UserError(
+        f"{source}: unknown form. Known are: {form_names()}. docs/corpora.md shows a row of each; for tagged text "
+        "that is not recognised, write `columns: {token: 1, tag: 2}` in section dataset"
+    )

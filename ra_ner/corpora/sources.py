@@ -108,7 +108,7 @@ def load_corpus(
     if is_unlabelled(table.rows):
         raise UnlabelledError(f"{read} has texts without labels")
     form = table.form or recognise(table.rows, read)
-    description = table.description or form.name
+    description = (table.description or form.name) + (f", of {file}" if path.is_dir() and file != path else "")
     counts: Counter[str] = Counter()
     passages, asked = _read_rows(table, form, replace(context, scheme=table.scheme), read, counts, check)
     if not any(passage.entities for passage in passages):

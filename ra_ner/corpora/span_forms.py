@@ -1,6 +1,5 @@
 """Rows of a text and entities with character offsets or mentions: our own form, and what annotation tools export."""
 
-import re
 from collections.abc import Sequence
 
 from .annotations import Annotation, Context, Draft, NotAnnotatedError
@@ -9,14 +8,12 @@ Row = dict  # one JSON object
 
 # The names that tools and datasets give to the same things.
 _TEXT = ("text", "sentence", "originalText", "content", "context", "data")
-_LIST = ("entities", "spans", "entity_list", "label", "labels", "annotations")
+_LIST = ("entities", "spans", "ents", "entity_list", "label", "labels", "annotations")
 _MENTION = ("text", "entity", "name", "mention", "word", "entity_text", "entity_name")
 _TYPE = ("type", "label", "labels", "entity_type", "label_type", "category")
 _START = ("start", "start_idx", "start_offset", "start_pos", "begin")
 _END = ("end", "end_idx", "end_offset", "end_pos")
 _PAIR = ("pos", "span", "offset", "offsets", "position", "entity_index")
-
-_TOKEN_SPAN = re.compile(r"(\d+);(\d+)")
 
 
 def _first(row: Row, keys: tuple[str, ...], kind: type | tuple[type, ...] = object) -> object:
@@ -67,7 +64,7 @@ def read_spans(row: Row, context: Context) -> Draft:
 
 def _annotations(entity: object, context: Context) -> list[Annotation]:
     if isinstance(entity, list):
-        start, end, label = entity
+        start, end, label, *_ = entity  # spaCy may add an id
         return [Annotation(context.type_of(label), None, start, end)]
     if not isinstance(entity, dict):
         raise ValueError("an entity is [start, end, type] or {text, type, start, end}")
@@ -104,6 +101,9 @@ def read_spacy(row: list | Row, context: Context) -> Draft:
 
 
 def is_label_studio(row: object) -> bool:
+    """A task, or a row of the export JSON-MIN."""
+    if has_entities(row):
+        return all(isinstance(entity, dict) and isinstance(entity.get("labels"), list) for entity in _entities(row))
     return (
         isinstance(row, dict)
         and isinstance(row.get("data"), dict)
@@ -111,16 +111,24 @@ def is_label_studio(row: object) -> bool:
     )
 
 
+def _entities(row: Row) -> list:
+    return _first(row, _LIST, list)
+
+
 def read_label_studio(row: Row, context: Context) -> Draft:
     """A task of Label Studio, by its first annotation that was not canceled."""
-    texts = [value for value in row["data"].values() if isinstance(value, str)]
-    text = row["data"].get("text") or (texts[0] if len(texts) == 1 else None)
-    if not isinstance(text, str):
-        raise ValueError("it is not clear which value of `data` is the text; name it `text`")
+    if not isinstance(row.get("data"), dict):
+        return read_spans(row, context)
     done = [one for one in _first(row, ("annotations", "completions")) if not one.get("was_cancelled")]
     if not done:
         raise NotAnnotatedError
     values = [result["value"] for result in done[0]["result"] if (result.get("value") or {}).get("labels")]
+    texts = [text for text in row["data"].values() if isinstance(text, str)]
+    text = row["data"].get("text") or next(
+        (text for text in texts if all((value.get("text") or text) in text for value in values)), None
+    )
+    if text is None:
+        raise ValueError("no value of `data` is a text with these mentions")
     return read_spans({"text": text, "entities": values}, context)
 
 
@@ -142,24 +150,3 @@ def read_cluener(row: Row, context: Context) -> Draft:
         for start, last in spans or []
     ]
     return Draft(row["text"], annotations)
-
-
-def is_mrc(row: object) -> bool:
-    return (
-        isinstance(row, dict)
-        and isinstance(row.get("context"), str)
-        and isinstance(label := row.get("label"), dict)
-        and all(isinstance(spans, list) for spans in label.values())
-    )
-
-
-def read_mrc(row: Row, context: Context) -> Draft:
-    """`{type: ["first;last"]}` over the words of a context, or over its characters if it has no blanks."""
-    text = row["context"]
-    places = [match.span() for match in re.finditer(r"\S+" if " " in text.strip() else r"\S", text)]
-    annotations = []
-    for label, spans in row["label"].items():
-        for span in spans:
-            first, last = map(int, _TOKEN_SPAN.fullmatch(span).groups())
-            annotations.append(Annotation(context.type_of(label), None, places[first][0], places[last][1]))
-    return Draft(text, annotations)

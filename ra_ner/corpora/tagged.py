@@ -15,12 +15,14 @@ from .annotations import Malformed
 from .tags import ENOUGH, find_scheme, is_untyped, numbers_without_names, read_tag, scheme_name
 
 LOOKED_AT = 20_000  # lines by which the columns are found
+DOCUMENT = "-DOCSTART-"  # stands between documents, as if it were a token
 
 _INDEX = re.compile(r"\d+(?:[-.]\d+)?")
 _RANGE = re.compile(r"\d+[-.]\d+")
 _CHARACTER_AT = re.compile(r"(.+)(\d)", re.DOTALL)  # Weibo writes 科0 技1: a character and its place in the word
-# Types of chunks, which stand in a column of their own before the entities' (CoNLL-2003, English and German).
+# Types of chunks, which stand in a column of their own before the entities (CoNLL-2003, English and German).
 _CHUNKS = {"NP", "VP", "PP", "ADVP", "ADJP", "SBAR", "PRT", "INTJ", "CONJP", "LST", "UCP", "NC", "VC", "PC", "CLS"}
+_SYNTAX = _CHUNKS | {"TOP", "S", "V"}  # of sentences and verbs in CoNLL-2012, in brackets like the entities'
 _HEADERS = {"token", "tokens", "word", "words", "form", "text"}
 
 Cells = list[str]
@@ -137,11 +139,11 @@ def find_layout(
     width = Counter(map(len, rows)).most_common(1)[0][0]
     if columns and not all(isinstance(number, int) and number for number in columns.values()):
         raise UserError(f"{path}: `columns` of tagged text are numbers from 1, such as {{token: 1, tag: 3}}")
-    tag_columns = [_from_user(columns, "tag")] if columns else _find_tag_columns(rows, width, labels, path)
+    tag_columns = [_from_user(columns, "tag")] if columns else _find_tag_columns(sentences, width, labels, path)
     if not tag_columns:
         return None
     tags = Counter(tag for column in tag_columns for tag in _column(rows, column, labels))
-    scheme = find_scheme(tags) if tags else None
+    scheme = find_scheme(tags, are_tags=bool(columns)) if tags else None
     if scheme is None:
         raise UserError(
             f"{path}: {_ordinal(tag_columns[0])} holds no tags ({', '.join(map(repr, list(tags)[:3]))}, ...)"
@@ -152,7 +154,7 @@ def find_layout(
     if columns:
         token = _from_user(columns, "token")
     else:
-        token = next((c for c in others if c != index and not _is_constant(sentences, c)), None)
+        token = _find_tokens(sentences, [column for column in others if column != index])
     if token is None:
         raise UserError(
             f"{path}: tags stand in {_ordinal(tag_columns[0])}, but no other column holds words: say which one does, "
@@ -165,16 +167,20 @@ def find_layout(
 
 def _sentences(lines: Sequence[str]) -> list[list[Cells]]:
     """The cells of lines that are tokens. A line that begins with # is more often a comment."""
-    no_tokens = ("#", "-DOCSTART-")
-    if not any(line.strip() and not line.startswith(no_tokens) for line in lines):
-        no_tokens = ("-DOCSTART-",)
+    comments_only = not any(line.strip() and not line.startswith("#") for line in lines)
     sentences: list[list[Cells]] = [[]]
     for line in lines:
-        if not line.strip():
+        if not line.strip() or DOCUMENT in line:
             sentences.append([])
-        elif not line.startswith(no_tokens):
+        elif comments_only or not line.startswith("#"):
             sentences[-1].append(_cells(line))
+    if sentences[0] and _is_header(sentences[0][0]):
+        del sentences[0][0]
     return [sentence for sentence in sentences if sentence]
+
+
+def _is_header(cells: Cells) -> bool:
+    return any(cell.lower() in _HEADERS for cell in cells)
 
 
 def _from_user(columns: Mapping[str, int], key: str) -> int:
@@ -188,12 +194,30 @@ def _column(rows: Sequence[Cells], column: int, labels: Mapping[str, str] | None
     return [labels.get(cell, cell) for cell in cells] if labels else cells
 
 
-def _find_tag_columns(rows: Sequence[Cells], width: int, labels: Mapping[str, str], path: Path) -> list[int]:
+def _find_tokens(sentences: Sequence[Sequence[Cells]], columns: list[int]) -> int | None:
+    """The first column of words. A column with far fewer values than another is one of classes, such as parts of
+    speech."""
+    rows = [cells for sentence in sentences for cells in sentence]
+    values = {column: _column(rows, column) for column in columns if not _is_constant(sentences, column)}
+    words = [column for column, cells in values.items() if sum(map(_has_digit, cells)) < ENOUGH * len(cells)]
+    distinct = {column: len(set(values[column])) for column in words or values}
+    most = max(distinct.values(), default=0)
+    return next((column for column, number in distinct.items() if number > most / 2), None)
+
+
+def _has_digit(cell: str) -> bool:
+    return any(map(str.isdigit, cell))
+
+
+def _find_tag_columns(
+    sentences: Sequence[Sequence[Cells]], width: int, labels: Mapping[str, str], path: Path
+) -> list[int]:
+    rows = [cells for sentence in sentences for cells in sentence]
     uneven = any(len(row) != width for row in rows)
     found: dict[str, list[tuple[float, int]]] = {}
     for column in [*range(width), *(range(-width, 0) if uneven else ())]:
         cells = _column(rows, column)
-        if labels and sum(cell in labels for cell in cells) < ENOUGH * len(rows):
+        if labels and (_is_index(sentences, column) or not any(cell in labels for cell in cells)):
             continue
         tags = Counter(labels.get(cell, cell) for cell in cells)
         if tags.total() < ENOUGH * len(rows) or not (scheme := find_scheme(tags)):
@@ -207,21 +231,20 @@ def _find_tag_columns(rows: Sequence[Cells], width: int, labels: Mapping[str, st
     else:
         _refuse_unreadable_tags(rows, width, path)
         return []
-    best = max(share for share, _ in candidates)
-    columns = [column for share, column in candidates if share > best - 0.01 or not uneven]
-    if any(column < 0 for column in columns):  # in an uneven file, columns are counted from both ends
-        columns = [column for column in columns if column < 0]
-    if scheme == "brackets":
-        return columns[:1]  # CoNLL-2012 has the arguments of verbs in the columns after the entities
+    # In an uneven file, columns are counted from the end that fits more lines.
+    from_end = max(candidates, key=lambda candidate: (candidate[0], candidate[1] < 0))[1] < 0
+    columns = [column for _, column in candidates if (column < 0) == from_end]
     if scheme == "none":
         return columns[-1:]
-    entities = [column for column in columns if not _holds_chunks(rows, column, labels, scheme)] or columns[-1:]
+    if scheme == "brackets":  # the arguments of verbs stand in the columns after the entities
+        return [column for column in columns if not _types(rows, column, labels, scheme) & _SYNTAX][:1]
+    entities = [column for column in columns if not _types(rows, column, labels, scheme) <= _CHUNKS] or columns[-1:]
     return _check_layers(rows, entities, labels, scheme, path)
 
 
-def _holds_chunks(rows: Sequence[Cells], column: int, labels: Mapping[str, str], scheme: str) -> bool:
+def _types(rows: Sequence[Cells], column: int, labels: Mapping[str, str], scheme: str) -> set[str]:
     tags = set(_column(rows, column, labels))
-    return {type_ for tag in tags for _, type_ in read_tag(tag, scheme) or ()} <= _CHUNKS
+    return {type_ for tag in tags for _, type_ in read_tag(tag, scheme) or () if type_}
 
 
 def _check_layers(
@@ -252,7 +275,7 @@ def _refuse_unreadable_tags(rows: Sequence[Cells], width: int, path: Path) -> No
                 f"{path}: the tags in {_ordinal(column)} have no type ({', '.join(sorted(tags))}): name it with "
                 "`labels` in section dataset, such as `labels: {B: B-disease, I: I-disease}`"
             )
-        if column and all(tag.lstrip("-").isdecimal() for tag in tags) and len(tags) < max(3, len(rows) / 2):
+        if column and "0" in tags and all(tag.lstrip("-").isdecimal() for tag in tags):
             raise numbers_without_names(f"{path}: the tags in {_ordinal(column)}", map(int, tags))
 
 
@@ -295,7 +318,7 @@ def tagged_rows(lines: Sequence[str], layout: Layout) -> Iterator[tuple[str, dic
     tags: list[list[str]] = []
     first, fault, is_new_file = 0, None, True
     for number, line in enumerate([*lines, ""], 1):
-        if not line.strip() or line.startswith("-DOCSTART-"):
+        if not line.strip() or DOCUMENT in line:
             if tokens or fault:
                 yield f"line {first}", fault or {"tokens": tokens, "layers": list(map(list, zip(*tags, strict=True)))}
             tokens, tags, fault = [], [], None
@@ -303,7 +326,7 @@ def tagged_rows(lines: Sequence[str], layout: Layout) -> Iterator[tuple[str, dic
         cells = _cells(line)
         if layout.is_comment(line, cells) or layout.is_no_token(cells):
             continue
-        if is_new_file and cells[0].lower() in _HEADERS and not layout.holds_tag(cells):
+        if is_new_file and _is_header(cells) and not layout.holds_tag(cells):
             continue
         is_new_file = False
         first = first if tokens or fault else number

@@ -21,7 +21,7 @@ _SCHEMES = {"I": "IO", "BI": "BIO", "BEIS": "BIOES", "BILU": "BILOU", "BEMS": "B
 Piece = tuple[str, str]  # prefix and type
 
 
-def find_scheme(tags: Counter[str]) -> str | None:
+def find_scheme(tags: Counter[str], are_tags: bool = False) -> str | None:
     """The scheme that tags follow: `prefix`, `suffix`, `brackets` or `type`; None if there is no evidence for one.
 
     Tags that are types alone need more evidence than others, since any words could be: O is the most frequent of
@@ -29,6 +29,7 @@ def find_scheme(tags: Counter[str]) -> str | None:
 
     Args:
         tags: how often each tag occurs.
+        are_tags: they are known to be tags, so that types need no evidence.
     """
     total = tags.total()
     for scheme in ("prefix", "brackets", "suffix"):
@@ -36,14 +37,13 @@ def find_scheme(tags: Counter[str]) -> str | None:
         share = sum(count for tag, count in tags.items() if pieces[tag] is not None) / total
         if share >= ENOUGH and any(pieces.values()):
             return scheme
-    outside = max(tags["O"], tags["o"])
-    types = {tag: count for tag, count in tags.items() if tag not in OUTSIDE}
-    if not types and outside:
+    types = [tag for tag in tags if tag not in OUTSIDE]
+    if not types and (tags["O"] or tags["o"]):
         return "prefix"  # a file without entities
-    few = len(types) <= min(MOST_TYPES, max(2, total / 3))
-    if outside == max(tags.values()) and few and all(map(_TYPE.fullmatch, types)) and not is_untyped(tags):
-        return "type"
-    return None
+    if is_untyped(tags) or not all(map(_TYPE.fullmatch, types)) or sum(map(bool, map(_PREFIXED.fullmatch, types))) > 1:
+        return None
+    is_clear = tags["O"] == max(tags.values()) and len(types) <= min(MOST_TYPES, max(2, total / 2))
+    return "type" if are_tags or is_clear else None
 
 
 def is_untyped(tags: Iterable[str]) -> bool:

@@ -1,5 +1,6 @@
 """Rows of tokens: with a tag for each token, or with entities over token positions."""
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from itertools import accumulate
@@ -84,12 +85,26 @@ def read_tags(row: Row, context: Context) -> Draft:
     """Tokens and their tags. Several layers of tags hold nested entities."""
     row = _unwrap(row)
     tokens = row["tokens"] if "layers" in row else row[context.columns.get("token") or _token_key(row)]
-    spans = []
-    for tags in row.get("layers") or [_tags(row, context)]:
+    layers = row.get("layers") or [_tags(row, context)]
+    for tags in layers:
         if len(tokens) != len(tags):
             raise ValueError(f"{len(tokens)} tokens, but {len(tags)} tags")
-        spans += find_spans(tags, context.scheme)
-    return _draft(tokens, spans, context)
+    tokens, layers = _join_halves(tokens, layers)
+    return _draft(tokens, [span for tags in layers for span in find_spans(tags, context.scheme)], context)
+
+
+_TWO_HALVES = re.compile("[\ud800-\udbff][\udc00-\udfff]")
+
+
+def _join_halves(tokens: list[str], layers: list[list[str]]) -> tuple[list[str], list[list[str]]]:
+    """Make one token of an emoji whose two halves stand in two tokens, as in the first release of Weibo."""
+    second = [i for i in range(1, len(tokens)) if _TWO_HALVES.fullmatch(tokens[i - 1][-1:] + tokens[i][:1])]
+    if not second:
+        return tokens, layers
+    text = [token + tokens[i + 1] if i + 1 in second else token for i, token in enumerate(tokens)]
+    whole = [token.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass") for token in text]
+    kept = [i for i in range(len(tokens)) if i not in second]
+    return [whole[i] for i in kept], [[tags[i] for i in kept] for tags in layers]
 
 
 def read_token_spans(row: Row, context: Context) -> Draft:
@@ -112,6 +127,27 @@ def read_token_spans(row: Row, context: Context) -> Draft:
     draft = _draft(tokens, spans, context)
     draft.annotations += scattered
     return draft
+
+
+def is_mrc(row: object) -> bool:
+    return isinstance(row, dict) and isinstance(row.get("context"), str) and _mrc_spans(row) is not None
+
+
+def _mrc_spans(row: Row) -> Row | None:
+    """The spans of each type; some releases have a row for each type."""
+    spans = {row["entity_label"]: row.get("span_position")} if "entity_label" in row else row.get("label")
+    return spans if isinstance(spans, dict) and all(isinstance(one, list) for one in spans.values()) else None
+
+
+def read_mrc(row: Row, context: Context) -> Draft:
+    """`{type: ["first;last"]}` over the words of a context, or over its characters if it has no blanks."""
+    text = row["context"].strip()
+    tokens = text.split() if " " in text or context.space else list(text)
+    spans = []
+    for label, places in _mrc_spans(row).items():
+        for first, last in (map(int, place.split(";")) for place in places):
+            spans.append((first, last + 1, context.type_of(label)))
+    return _draft(tokens, spans, context)
 
 
 def _draft(tokens: Sequence[str], spans: Sequence[tuple[int, int, str]], context: Context) -> Draft:

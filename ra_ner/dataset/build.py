@@ -198,6 +198,8 @@ class PassageSplits:
     def _usable(self, passages: Sequence[Passage], language: str) -> list[Passage]:
         """Merge duplicates, and drop passages of benchmarks, with control tokens, and without entities."""
         distinct = merge_duplicates(passages)
+        if self.config.check_corpus:
+            _check_repeats(passages)
         tested = [passage for name in self.config.exclude for passage in load_benchmark(name, language).test]
         clean = drop_contaminated(distinct, tested, language)
         control = control_tokens(self.tokenizer) if self.tokenizer else []
@@ -264,6 +266,28 @@ class PassageSplits:
             # The last digits of a vector depend on the batch that it was encoded in: rounded, equal builds stay equal.
             "example_scores": [round(example.score, 4) for example in examples],
         }
+
+
+def _check_repeats(passages: Sequence[Passage]) -> None:
+    """Refuse a corpus where most texts come again with the same types, which is what a misread one looks like.
+
+    A corpus with a row for each type of a text repeats its texts too, but with other types or none.
+
+    Raises:
+        UserError: more than half of the annotated passages are such repeats.
+    """
+    annotated = [passage for passage in passages if passage.entities]
+    seen: dict[str, set[str]] = {}
+    repeats = []
+    for passage in annotated:
+        if passage.text in seen and seen[passage.text].issuperset(passage.types):
+            repeats.append(passage)
+        seen.setdefault(passage.text, set()).update(passage.types)
+    if len(repeats) > len(annotated) / 2:
+        raise UserError(
+            f"section dataset: {len(repeats)} of {len(annotated)} passages repeat the text of another one, such as "
+            f"{repeats[0].text[:40]!r}: look at how the corpus was read; if it is right, write `check_corpus: false`"
+        )
 
 
 def _contains(passage: Passage, tokens: Sequence[str]) -> bool:
