@@ -16,6 +16,7 @@ from .sources import LoadedCorpus, UnlabelledError, load_corpus
 
 logger = logging.getLogger(__name__)
 
+TAG_NAMES = "label.json"  # beside files of the tner datasets, whose tags are numbers
 Asked = dict[str, list[str]]  # id of a passage -> the types that its file asks
 
 
@@ -54,7 +55,7 @@ class _Part:
     name: str
 
 
-def load_benchmark(argument: str, language: str, words: str | None = None) -> Benchmark:
+def load_benchmark(argument: str, language: str, words: str | None = None, check: bool = True) -> Benchmark:
     """Load a benchmark.
 
     Args:
@@ -65,6 +66,7 @@ def load_benchmark(argument: str, language: str, words: str | None = None) -> Be
         words: the label set: `ra_ner`, `uniner`, `release`, or `file` (the words of labels.json, else the types as the
             files write them). None: labels.json if there is one; the questions of a file of questions; `ra_ner` for a
             name of the table; else types are open: they are asked as written.
+        check: refuse files that look misread, as `load_corpus` does.
 
     Raises:
         UserError: there is no such benchmark, it is in another language, it has no such label set, or a label has no
@@ -78,7 +80,7 @@ def load_benchmark(argument: str, language: str, words: str | None = None) -> Be
     spec = BENCHMARKS.get(name, BenchmarkSpec(language))
     if spec.language != language:
         raise UserError(f"benchmark {name} is in {spec.language}, the recipe's language is {language}")
-    parts = _read(name, spec, path)
+    parts = _read(name, spec, path, check)
     test, train = parts["test"], parts.get("train")
     label_set, words_of = _label_words(name, spec, path, words, is_questions=bool(test.asked))
     labels_of = _labels_of(parts.values(), words_of)
@@ -132,7 +134,7 @@ def _unknown(name: str) -> UserError:
 # Reading the parts
 
 
-def _read(name: str, spec: BenchmarkSpec, path: Path | None) -> dict[str, _Part]:
+def _read(name: str, spec: BenchmarkSpec, path: Path | None, check: bool) -> dict[str, _Part]:
     """The parts test, dev and train, as far as they are there. Without a labelled test part, dev takes its place."""
     if path is None and spec.test:
         files = {"test": [spec.test], "train": [spec.train]}
@@ -142,7 +144,7 @@ def _read(name: str, spec: BenchmarkSpec, path: Path | None) -> dict[str, _Part]
                 f"benchmark {name} is not on the Hub: get its files and write {name}=PATH (`ra-ner benchmarks {name}` "
                 "says where)"
             )
-        return {split: _from_hub(spec, split) for split in ("test", "train")}
+        return {split: _from_hub(spec, split, check) for split in ("test", "train")}
     elif path.is_file():
         files = {"test": [path]}
     else:
@@ -152,7 +154,7 @@ def _read(name: str, spec: BenchmarkSpec, path: Path | None) -> dict[str, _Part]
     parts = {}
     for part, its_files in files.items():
         try:
-            parts[part] = _from_files(its_files, spec.language)
+            parts[part] = _from_files(its_files, spec.language, check)
         except UnlabelledError as error:
             if part != "test" or "dev" not in files:
                 raise _without_labels(error, its_files[0], spec) from None
@@ -166,12 +168,15 @@ def _without_labels(error: UserError, file: Path, spec: BenchmarkSpec) -> UserEr
     return UserError(f"{error}: " + (f"name {other[0]}" if other else "name a file that has them"))
 
 
-def _from_hub(spec: BenchmarkSpec, split: str) -> _Part:
-    return _part([load_corpus(spec.hub_id, spec.language, split=split, config=spec.hub_config)], split)
+def _from_hub(spec: BenchmarkSpec, split: str, check: bool) -> _Part:
+    return _part([load_corpus(spec.hub_id, spec.language, split=split, config=spec.hub_config, check=check)], split)
 
 
-def _from_files(files: list[Path], language: str) -> _Part:
-    return _part([load_corpus(str(file), language) for file in files], " and ".join(file.name for file in files))
+def _from_files(files: list[Path], language: str, check: bool) -> _Part:
+    tags = files[0].with_name(TAG_NAMES)
+    labels = str(tags) if tags.is_file() else None
+    corpora = [load_corpus(str(file), language, labels=labels, check=check) for file in files]
+    return _part(corpora, " and ".join(file.name for file in files))
 
 
 def _part(corpora: list[LoadedCorpus], name: str) -> _Part:

@@ -45,7 +45,7 @@ class LoadedCorpus:
         license: as the Hub names it, None if it is unknown.
         form: what the source was read as: the form, and the columns of tagged text.
         asked: of questions about texts, id of a passage -> the types that are asked, in their order.
-        words: label -> the words that took its place, see `with_label_words`.
+        words: label -> other words that took its place, see `with_label_words`.
     """
 
     passages: list[Passage]
@@ -154,7 +154,7 @@ def with_label_words(corpus: LoadedCorpus, source: str) -> LoadedCorpus:
     without = [label for label in labels if label_key(label) not in words]
     stay = f"; without words, and asked as written: {', '.join(without[:LABELS_SHOWN])}" if without else ""
     logger.info(f"{source}: labels are asked by the words of {file}{stay}")
-    worded = {label: words[label_key(label)] for label in labels if label_key(label) in words}
+    worded = {label: word for label in labels if (word := words.get(label_key(label), label)) != label}
     return replace(corpus, passages=apply_words(corpus.passages, words), words=worded)
 
 

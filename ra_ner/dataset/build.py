@@ -200,7 +200,8 @@ class PassageSplits:
         distinct = merge_duplicates(passages)
         if self.config.check_corpus:
             _check_repeats(passages)
-        tested = [passage for name in self.config.exclude for passage in load_benchmark(name, language).test]
+        benchmarks = [load_benchmark(name, language, check=self.config.check_corpus) for name in self.config.exclude]
+        tested = [passage for benchmark in benchmarks for passage in benchmark.test]
         clean = drop_contaminated(distinct, tested, language)
         control = control_tokens(self.tokenizer) if self.tokenizer else []
         plain = [passage for passage in clean if not _contains(passage, control)]

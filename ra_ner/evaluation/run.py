@@ -166,7 +166,8 @@ def _benchmarks(recipe: Recipe, config: EvaluateConfig) -> tuple[list[Benchmark]
     if not config.benchmarks:
         raise UserError(f"{recipe.path}: section evaluate names no `benchmarks`")
     check_settings(config.settings)
-    benchmarks = [load_benchmark(name, recipe.language, config.words) for name in config.benchmarks]
+    check = recipe.dataset.check_corpus
+    benchmarks = [load_benchmark(name, recipe.language, config.words, check) for name in config.benchmarks]
     for name, count in Counter(benchmark.name for benchmark in benchmarks).items():
         if count > 1:
             raise UserError(f"benchmark {name} is given twice; scores are kept by its name")

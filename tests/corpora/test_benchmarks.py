@@ -337,6 +337,13 @@ def test_a_test_part_without_labels_is_named_and_dev_is_asked(tmp_path, capsys):
         load_benchmark(f"cluener={tmp_path}", "zh")
 
 
+def test_tags_that_are_numbers_are_named_by_label_json_beside_them(tmp_path):
+    """As the datasets of tner have it."""
+    (tmp_path / "test.json").write_text('{"tokens": ["bar", "in", "Bonn"], "tags": [0, 1, 2]}')
+    (tmp_path / "label.json").write_text('{"B-Amenity": 0, "O": 1, "B-Location": 2}')
+    assert load_benchmark(f"mit_restaurant={tmp_path}", "en", "uniner").test[0].types == ["Amenity", "Location"]
+
+
 def test_a_part_in_several_files_is_read_whole(tmp_path):
     rows = [{"id": "1", "text": f"Bern {n}", "entities": [{"text": "Bern", "type": "city"}]} for n in range(3)]
     for name, row in zip(("test.jsonl", "train_part1.jsonl", "train_part2.jsonl"), rows, strict=True):
