@@ -80,9 +80,9 @@ ROW_FORMS = [
 ]
 # One passage on each line of a text file.
 LINE_FORMS = [
-    Form("Boson {{type:mention}}", benchmark_forms.is_marked_up, benchmark_forms.read_marked_up),
-    Form("CHIP 2020 text|||start    last    type|||", benchmark_forms.is_barred, benchmark_forms.read_barred),
-    Form("MSRA word/tag", benchmark_forms.is_words_with_tags, benchmark_forms.read_words_with_tags),
+    Form("Boson", benchmark_forms.is_marked_up, benchmark_forms.read_marked_up),
+    Form("CHIP 2020", benchmark_forms.is_barred, benchmark_forms.read_barred),
+    Form("MSRA words with tags", benchmark_forms.is_words_with_tags, benchmark_forms.read_words_with_tags),
 ]
 FILE_FORMS = [TAGGED, *LINE_FORMS, BRAT, PUBTATOR, DOCBIN]
 FORMS = [OURS, *FILE_FORMS, *(form for form in ROW_FORMS if form is not OURS)]
