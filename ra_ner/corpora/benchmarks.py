@@ -156,16 +156,17 @@ def _read(name: str, spec: BenchmarkSpec, path: Path | None, check: bool) -> dic
         try:
             parts[part] = _from_files(its_files, spec.language, check)
         except UnlabelledError as error:
-            if part != "test" or "dev" not in files:
+            if (part == "test" and "dev" not in files) or (part == "dev" and "test" not in parts):
                 raise _without_labels(error, its_files[0], spec) from None
-            logger.info(f"benchmark {name}: {error}; {files['dev'][0].name} is asked instead")
+            instead = f"{files['dev'][0].name} is asked instead" if part == "test" else "it is left out"
+            logger.info(f"benchmark {name}: {error}; {instead}")
     parts["test"] = parts.get("test") or parts["dev"]
     return parts
 
 
 def _without_labels(error: UserError, file: Path, spec: BenchmarkSpec) -> UserError:
-    other = find_parts(file.parent, spec.names).get("dev")
-    return UserError(f"{error}: " + (f"name {other[0]}" if other else "name a file that has them"))
+    dev = find_parts(file.parent, spec.names).get("dev", [file])[0]
+    return UserError(f"{error}: " + (f"name {dev}" if dev != file else "name a file that has them"))
 
 
 def _from_hub(spec: BenchmarkSpec, split: str, check: bool) -> _Part:
@@ -204,13 +205,14 @@ def merge_questions(passages: Iterable[Passage], asked: Asked) -> tuple[list[Pas
     merged: dict[str, Passage] = {}
     types: Asked = {}
     for row in passages:
-        fitting = (p for p in by_text[row.text] if not set(types[p]) & set(asked[row.id]))
+        its_types = asked.get(row.id) or row.types
+        fitting = (id_ for id_ in by_text[row.text] if not set(types[id_]) & set(its_types))
         if (id_ := next(fitting, None)) is None:
             by_text[row.text].append(row.id)
-            merged[row.id], types[row.id] = row, list(asked[row.id])
+            merged[row.id], types[row.id] = row, list(its_types)
         else:
             merged[id_] = replace(merged[id_], entities=merged[id_].entities + row.entities)
-            types[id_] += asked[row.id]
+            types[id_] += its_types
     return list(merged.values()), types
 
 

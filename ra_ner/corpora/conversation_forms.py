@@ -105,7 +105,7 @@ def _read_answer(instruction: str, text: str, answer: str, context: Context) -> 
     type_ = _asked_type(instruction, _QUESTIONS)
     if type_ is None:
         raise ValueError(f"neither the question nor the answer names a type: {instruction[:60]!r}")
-    return Draft(text, [Annotation(type_, mention) for mention in _mentions(answer, text)])
+    return Draft(text, [Annotation(type_, mention) for mention in _mentions(answer, text)], asked=[type_])
 
 
 def _asked_type(question: str, patterns: list[re.Pattern]) -> str | None:

@@ -29,7 +29,11 @@ def read_words(file: Path) -> dict[str, str]:
         words = None
     if not isinstance(words, dict) or not all(isinstance(word, str) and word.strip() for word in words.values()):
         raise UserError(f'{file}: it must map each label to the words it is asked by, such as {{"PER": "person"}}')
-    return {label_key(label): word for label, word in words.items()}
+    by_key: dict[str, str] = {}
+    for label, word in words.items():
+        if by_key.setdefault(label_key(label), word) != word:
+            raise UserError(f"{file}: {label!r} stands there twice, in other spellings and with other words; keep one")
+    return by_key
 
 
 def apply_words(passages: Iterable[Passage], words: Mapping[str, str]) -> list[Passage]:

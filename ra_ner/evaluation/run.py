@@ -96,7 +96,7 @@ def evaluate(recipe: Recipe, config: EvaluateConfig, output_dir: Path) -> dict |
         "recipe": recipe.name,
         "ra_ner": __version__,
         "config": vars(config),
-        "labels": {benchmark.name: benchmark.labels for benchmark in benchmarks},
+        "labels": {task.benchmark: task.labels for task in tasks},
         "benchmarks": {benchmark.name: _facts(benchmark, pools) for benchmark in benchmarks},
         "counts": _counts(queries),
         **score_all(rows, texts, config.seed),

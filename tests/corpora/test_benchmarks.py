@@ -2,19 +2,23 @@
 
 import json
 import re
+from collections import Counter
 from dataclasses import asdict
 
 import pytest
 from conftest import HUB, run_command
 from datasets import ClassLabel, Dataset, Features, List, Value
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ra_ner.commands import benchmarks
 from ra_ner.corpora.benchmark_files import find_parts
-from ra_ner.corpora.benchmarks import BENCHMARKS, load_benchmark
+from ra_ner.corpora.benchmarks import BENCHMARKS, load_benchmark, merge_questions
 from ra_ner.corpora.label_words import label_key
 from ra_ner.errors import UserError
 from ra_ner.evaluation.run import types_asked, untrained_words
 from ra_ner.evaluation.scoring import score
+from ra_ner.passage import Entity, Passage
 
 LABELS = Features(
     {"tokens": List(Value("string")), "ner_tags": List(ClassLabel(names=["O", "B-programlang", "B-misc"]))}
@@ -71,6 +75,13 @@ def test_labels_that_give_no_words(tmp_path, labels):
     (tmp_path / "test.txt").write_text("Ada B-PER\n", encoding="utf-8")
     (tmp_path / "labels.json").write_bytes(labels)
     with pytest.raises(UserError, match=r'labels.json: it must map each label to the words .* \{"PER": "person"\}'):
+        load_benchmark(str(tmp_path), "en")
+
+
+def test_two_spellings_of_a_label_with_other_words(tmp_path):
+    write_tagged(tmp_path / "test.txt", "PER")
+    (tmp_path / "labels.json").write_text('{"PER": "person", "Per": "human"}')
+    with pytest.raises(UserError, match=r"labels.json: 'Per' stands there twice, in other spellings"):
         load_benchmark(str(tmp_path), "en")
 
 
@@ -265,6 +276,32 @@ def test_a_question_that_is_asked_again_is_another_passage(tmp_path):
     assert gold_of(benchmark)[-2:] == [("Ann sang .", "person", []), ("Ann sang .", "City", [])]
 
 
+QUESTIONS = st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from("xyz"), st.booleans()), min_size=1)
+
+
+@given(QUESTIONS)
+def test_the_queries_are_those_of_the_rows_one_by_one(rows):
+    entity = {type_: Entity("b", type_) for type_ in "xyz"}
+    passages = [Passage(str(n), text, (entity[t],) if found else ()) for n, (text, t, found) in enumerate(rows)]
+    merged, asked = merge_questions(passages, {str(n): [type_] for n, (_, type_, _) in enumerate(rows)})
+    queries = [(p.text, type_, entity[type_] in p.entities) for p in merged for type_ in asked[p.id]]
+    assert sorted(queries) == sorted(rows)
+    most_repeats = max(Counter((text, type_) for text, type_, _ in rows).values())
+    assert max(Counter(p.text for p in merged).values()) == most_repeats, "as few passages as possible"
+
+
+def test_alpaca_rows_are_questions_too(tmp_path):
+    rows = [
+        {"instruction": "List every city in the text.", "input": "Ada left Bern.", "output": '["Bern"]'},
+        {"instruction": "List every person in the text.", "input": "Ada left Bern.", "output": '["Ada"]'},
+        {"instruction": "List every ship in the text.", "input": "Ada left Bern.", "output": "[]"},
+    ]
+    (tmp_path / "q.json").write_text(json.dumps(rows))
+    benchmark = load_benchmark(f"mine={tmp_path / 'q.json'}", "en")
+    text = "Ada left Bern."
+    assert gold_of(benchmark) == [(text, "city", ["Bern"]), (text, "person", ["Ada"]), (text, "ship", [])]
+
+
 def test_questions_of_a_known_benchmark_can_be_asked_in_another_label_set(tmp_path):
     rows = [ask("tacos at Lou's", "Restaurant Name", "Lou's"), ask("tacos at Lou's", "Dish", "tacos")]
     (tmp_path / "q.json").write_text(json.dumps(rows))
@@ -332,6 +369,8 @@ def test_a_test_part_without_labels_is_named_and_dev_is_asked(tmp_path, capsys):
     assert "test.json has texts without labels; dev.json is asked instead" in said(capsys)
     with pytest.raises(UserError, match=r"test.json has texts without labels: name .*dev.json"):
         load_benchmark(f"cluener={tmp_path / 'test.json'}", "zh")
+    (tmp_path / "train.json").write_text('{"text": "今天下雨。"}')
+    assert load_benchmark(f"cluener={tmp_path}", "zh").train == [], "a train part without labels has no examples"
     (tmp_path / "dev.json").unlink()
     with pytest.raises(UserError, match="test.json has texts without labels: name a file that has them"):
         load_benchmark(f"cluener={tmp_path}", "zh")
