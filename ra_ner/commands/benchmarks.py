@@ -33,5 +33,5 @@ def describe(name: str, spec: BenchmarkSpec) -> str:
     for label_set, words in sets.items():
         asked = [f"{word} ({label})" if word != label else word for label, word in words.items() if word != CATCH_ALL]
         facts[f"words: {label_set}"] = ", ".join(asked)
-    facts["words: file"] = "labels.json of the folder, else the types as the files write them"
+    facts["words: file"] = "labels.json beside the files, else the types as the files write them"
     return "\n".join([f"{name} ({spec.language})", *(f"  {key:16} {value}" for key, value in facts.items() if value)])

@@ -28,7 +28,7 @@ class Benchmark:
         train: passages for in-domain examples; may be empty.
         types: the label set that every passage is asked for, None for open types.
         labels: name of the label set, since its wording changes scores by points: `ra_ner`, `uniner` or `release`
-            (benchmark_table.py), `labels.json` (of the user's folder), `file` (as the files write them), or `open`.
+            (benchmark_table.py), `labels.json` (beside the user's files), `file` (as the files write them), or `open`.
         asked: the questions of a file of questions, by id of the passage; they take the place of `types`.
         labels_of: words -> the labels that the files have for them.
         not_asked: words of the label set that no passage has an entity of.
@@ -61,8 +61,8 @@ def load_benchmark(argument: str, language: str, words: str | None = None, check
     Args:
         argument: a name of the table; NAME=PATH for files that you have, where NAME may be new; or a path. A path is
             one test file, or a folder of files named as they are published: a test part, or else a dev part; perhaps a
-            train part for in-domain examples; and perhaps `labels.json`, which maps labels to the words they are asked
-            by. Files are in any form that `load_corpus` reads. A file of questions is asked its own questions.
+            train part for in-domain examples. `labels.json` in the folder maps labels to the words they are asked by.
+            Files are in any form that `load_corpus` reads. A file of questions is asked its own questions.
         words: the label set: `ra_ner`, `uniner`, `release`, or `file` (the words of labels.json, else the types as the
             files write them). None: labels.json if there is one; the questions of a file of questions; `ra_ner` for a
             name of the table; else types are open: they are asked as written.
@@ -227,8 +227,8 @@ def _label_words(
         if words not in spec.label_sets():
             raise UserError(f"benchmark {name} has no label set {words}; choose from {', '.join(spec.label_sets())}")
         return words, spec.words_of(words)
-    if path and path.is_dir() and (path / LABELS_FILE).exists():
-        return LABELS_FILE, read_words(path / LABELS_FILE)
+    if path and (file := (path if path.is_dir() else path.parent) / LABELS_FILE).is_file():
+        return LABELS_FILE, read_words(file)
     if words == "file" or is_questions:
         return "file", {}
     return ("ra_ner", spec.words_of("ra_ner")) if spec.words else ("open", {})
@@ -249,10 +249,9 @@ def _check_words(
 ) -> None:
     labels = sorted(label for labels in labels_of.values() for label in labels)
     if missing := [label for label in labels if label_key(label) not in words_of]:
-        where = "" if label_set == LABELS_FILE else f" (label set {label_set})"
+        other = "" if label_set == LABELS_FILE else f", or write `words: file` (the label set is {label_set})"
         raise UserError(
-            f"benchmark {name}: label {missing[0]!r} has no words; add it to labels.json beside the test file, or "
-            f"write `words: file`{where}"
+            f"benchmark {name}: label {missing[0]!r} has no words; add it to labels.json beside the test file{other}"
         )
 
 

@@ -122,6 +122,7 @@ def plan(recipe: Recipe, config: EvaluateConfig) -> str:
     counts = Counter((query.model.name, query.task.benchmark, query.task.setting) for query in queries)
     lines = [f"{model} {benchmark} {setting}: {count} queries" for (model, benchmark, setting), count in counts.items()]
     lines += [f"{key}: {count}" for key, count in _counts(queries).items()]
+    lines += [f"labels of {benchmark.name}: {benchmark.labels} ({benchmark.tested})" for benchmark in benchmarks]
     shown = next((query for query in queries if query.examples), queries[0])
     return "\n".join([*lines, "", f"A prompt of setting {shown.task.setting}:", "", transcript(shown.messages)])
 

@@ -167,6 +167,7 @@ def test_labels_json_is_the_files_own_set_unless_another_is_chosen(tmp_path):
     (tmp_path / "labels.json").write_text('{"per": "human"}')
     benchmark = load_benchmark(f"msra={tmp_path}", "zh", "file")
     assert (benchmark.types, benchmark.labels) == (["human"], "labels.json")
+    assert load_benchmark(str(tmp_path / "test.txt"), "zh").types == ["human"], "of a single file too"
     assert load_benchmark(f"msra={tmp_path}", "zh", "ra_ner").test[0].types == ["人名"]
 
 
