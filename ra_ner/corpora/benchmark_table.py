@@ -8,7 +8,6 @@ from ..paths import resource
 from .label_words import label_key
 
 CATCH_ALL = "misc"  # never asked
-LABEL_SETS = ("ra_ner", "uniner", "release", "file")
 
 Words = dict[str, str]  # label -> the words it is asked by
 
@@ -272,11 +271,12 @@ BENCHMARKS = {
             "pro": "医疗程序",
             "sym": "临床症状",
         },
+        names=("CMeEE",),
         source="CBLUE: tianchi.aliyun.com/dataset/95414 (after registration)",
         license="terms of CBLUE, for research",
         files="CMeEE_dev.json, CMeEE_train.json: {text, entities with start_idx}; CMeEE_test.json has no labels; or "
         "CHIP 2020: val_data.txt, train_data.txt: text|||start    end    type|||",
-        checked="val_data.txt: 5,000 passages, 20,300 entities, all equal to a second reader's",
+        checked="CMeEE_dev.json and val_data.txt: 5,000 passages, 20,300 entities each, all equal to a second reader's",
     ),
     "renminribao": BenchmarkSpec(
         "zh",

@@ -329,7 +329,7 @@ def test_questions_of_a_known_benchmark_can_be_asked_in_another_label_set(tmp_pa
             "weiboNER_2nd_conll.test|weiboNER_2nd_conll.dev|weiboNER_2nd_conll.train",
         ),
         ("cluener", "README.md cluener_predict.json dev.json test.json train.json", "test.json|dev.json|train.json"),
-        ("cmeee", "CMeEE_dev.json CMeEE_test.json CMeEE_train.json example_gold.json example_pred.json", None),
+        ("cmeee", "CMeEE_dev.json CMeEE_test.json dev.json example_gold.json example_pred.json test.json", None),
         ("cmeee", "train_data.txt val_data.txt", "|val_data.txt|train_data.txt"),
         ("renminribao", "example.dev example.test example.train", "example.test|example.dev|example.train"),
         (
@@ -349,7 +349,7 @@ def test_parts_are_found_by_the_names_of_published_files(tmp_path, name, files, 
         (tmp_path / file).touch()
     names = BENCHMARKS[name].names if name in BENCHMARKS else ()
     found = {part: " ".join(file.name for file in chosen) for part, chosen in find_parts(tmp_path, names).items()}
-    expected = parts or "CMeEE_test.json|CMeEE_dev.json|CMeEE_train.json"
+    expected = parts or "CMeEE_test.json|CMeEE_dev.json|"
     assert [found.get(part, "") for part in ("test", "dev", "train")] == expected.split("|")
 
 
