@@ -142,6 +142,10 @@ class DatasetConfig:
         metadata={"help": "How in-context examples are chosen; none is vanilla tuning. See docs/retrieval.md."},
     )
     k: int = field(default=2, metadata={"help": "In-context examples for each passage."})
+    examples_probability: float = field(
+        default=1.0,
+        metadata={"help": "Share of train rows that show their examples; below 1 the model learns to do without, too."},
+    )
     candidates: int = field(
         default=128, metadata={"help": "Number of nearest neighbours that diverse strategies and hybrid choose from."}
     )
@@ -174,7 +178,7 @@ class DatasetConfig:
         self.columns, self.labels = (_mapping(key, getattr(self, key)) for key in ("columns", "labels"))
         if self.columns is not None and (not isinstance(self.columns, dict) or set(self.columns) != {"token", "tag"}):
             raise ValueError(f"`columns: {self.columns}`: {{token: 1, tag: 3}} is needed")
-        shares = ("negative_probability", "mixed_nn_probability", "validation_fraction")
+        shares = ("negative_probability", "examples_probability", "mixed_nn_probability", "validation_fraction")
         _check_numbers(self, ("size", "candidates", "max_length"), shares)
 
     def encoder_for(self, language: str) -> str | None:
@@ -305,9 +309,13 @@ class EvaluateConfig:
     )
     server_json: bool = field(default=False, metadata={"help": "Make a vLLM server constrain answers to JSON lists."})
     server_concurrency: int = field(default=8, metadata={"help": "Number of requests at the same time."})
-    server_timeout: float = field(default=120.0, metadata={"help": "Seconds to wait for an answer."})
+    server_timeout: float = field(default=120.0, metadata={"help": "Seconds to wait for a whole answer."})
     server_max_requests: int = field(default=10_000, metadata={"help": "Most requests to send, retries included."})
     server_max_tokens: int = field(default=10_000_000, metadata={"help": "Most tokens to send and receive."})
+    server_thinking_tokens: int = field(
+        default=0,
+        metadata={"help": "Most tokens that a reasoning model may think, beside those of its answer."},
+    )
     server_prices: list[float] = field(
         default_factory=lambda: [0.0, 0.0],
         metadata={"help": "Prices of a million prompt tokens and of a million answer tokens."},
@@ -327,6 +335,10 @@ class EvaluateConfig:
     def __post_init__(self) -> None:
         server = ("server_concurrency", "server_max_requests", "server_max_tokens")
         _check_numbers(self, ("in_domain_pool", "limit", "max_new_tokens", "batch_size", *server))
+        if not 0 < self.server_timeout < float("inf"):
+            raise ValueError(f"`server_timeout: {self.server_timeout}`: a number of seconds above 0 is needed")
+        if self.server_thinking_tokens < 0:
+            raise ValueError(f"`server_thinking_tokens: {self.server_thinking_tokens}`: at least 0 is needed")
 
 
 @dataclass(frozen=True)

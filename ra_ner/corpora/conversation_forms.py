@@ -122,8 +122,9 @@ def _mentions(answer: str, text: str) -> list[str]:
     parsed = parse_answer(answer)
     if parsed.strict:
         mentions = list(parsed.mentions)
-    elif not answer.startswith("[") or not answer.endswith("]") or parsed.error:
-        raise ValueError(f"answer {answer[:60]!r} can't be read: {parsed.error or 'not a list of strings'}")
+    elif not answer.startswith("[") or not answer.endswith("]") or parsed.error or parsed.dropped:
+        reason = parsed.error or ("an item is no mention" if parsed.dropped else "not a list of strings")
+        raise ValueError(f"answer {answer[:60]!r} can't be read: {reason}")
     elif missing := [mention for mention in parsed.mentions if mention not in text]:
         raise ValueError(f"answer {answer[:60]!r} is not a list of strings, and {missing[0]!r} is not in the text")
     else:

@@ -3,6 +3,7 @@
 import yaml
 
 from .. import markdown
+from ..corpora import decontamination
 from ..hub.card import CITATION, new_card
 from ..prompting.conversation import transcript
 
@@ -39,6 +40,10 @@ Tokens of a row, by the tokenizer of the model that the recipe trains (at most {
 """
     asked = ", ".join(f"{label} as {word}" for label, word in corpus.get("words", {}).items())
     words = f"Its labels are asked in words: {markdown.cell(asked)}. " if asked else ""
+    excluded = f"""
+Decontamination by the test parts of {", ".join(map(markdown.cell, config["exclude"]))}.
+{decontamination.describe(facts["language"])}
+"""
     recipe = {"language": facts["language"], "dataset": config}
     shown = "\n\n".join(markdown.fence(transcript(row["prompt"] + row["completion"])) for row in rows)
     body = f"""## {markdown.cell(name)}
@@ -54,7 +59,7 @@ Source: {markdown.cell(config["corpus"])}, {f"commit {corpus['commit']}" if corp
 license: {markdown.cell(corpus["license"] or "unknown, ask its authors")}. {words}What happened to its passages:
 
 {markdown.table(["count", "number"], counts)}
-
+{excluded if config["exclude"] else ""}
 The most frequent of its {facts["types"]} entity types:
 
 {markdown.table(["type", "passages"], facts["passages_of_type"].items())}

@@ -10,11 +10,15 @@ import hashlib
 import json
 import logging
 import random
+import signal
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence, Set
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
@@ -35,6 +39,9 @@ from .example_pools import ExamplePools, check_settings
 from .journal import Journal
 from .report import report, report_html, scores_json
 from .scoring import score_all
+
+if TYPE_CHECKING:
+    from ..inference.server import ServerEngine
 
 logger = logging.getLogger(__name__)
 
@@ -234,7 +241,8 @@ def _queries(model: Model, tasks: Sequence[Task], config: EvaluateConfig) -> Ite
         examples, error = task.examples, None
         if renders and questions:
             longest = partial(_prompt, model, text, longest_question(questions))
-            examples = model.fitting_examples(text, examples, longest, model.max_length, config.max_new_tokens)
+            room = model.max_length and max(1, model.max_length - config.server_thinking_tokens)
+            examples = model.fitting_examples(text, examples, longest, room, config.max_new_tokens)
             if model.positions and not examples:
                 tokens = model.count_tokens(longest([]))
                 if tokens > model.positions:
@@ -262,6 +270,7 @@ def _key(
     weights = [model.local.revision, model.base and model.base.revision, model.template]
     if config.engine == "server":
         generation = [config.server_url, model.server_name, config.server_api, config.server_json]
+        generation += [config.server_thinking_tokens] if config.server_thinking_tokens else []
     else:
         generation = [config.dtype, config.load_in_4bit]
     generation += [config.mode, config.max_new_tokens]
@@ -282,7 +291,7 @@ def _ask(queries: Sequence[Query], config: EvaluateConfig, journal: Journal) -> 
     model = missing[0][0].model
     server = None
     if config.engine == "server":
-        keys = ("url", "api", "json", "concurrency", "timeout", "max_requests", "max_tokens")
+        keys = ("url", "api", "json", "concurrency", "timeout", "max_requests", "max_tokens", "thinking_tokens")
         options = {key: getattr(config, f"server_{key}") for key in keys}
         server = ServerOptions(**options, prices=tuple(config.server_prices))
     engine = load_engine(
@@ -294,11 +303,13 @@ def _ask(queries: Sequence[Query], config: EvaluateConfig, journal: Journal) -> 
         batch_size=config.batch_size,
     )
     count = sum(map(len, missing))
-    with tqdm(total=count, desc=model.name, unit="query", disable=not state.is_main_process) as progress:
+    bar = tqdm(total=count, desc=model.name, unit="query", disable=not state.is_main_process)
+    with bar as progress, _first_interrupt_stops(engine) if server else nullcontext():
         if config.mode == "query":
-            for query, answer in engine.answer([query for group in missing for query in group]):
-                journal.add(query.key, answer.text)
-                progress.update()
+            with closing(engine.answer([query for group in missing for query in group])) as answers:
+                for query, answer in answers:
+                    journal.add(query.key, answer.text)
+                    progress.update()
         else:
             for group in missing:
                 for query, answer in zip(group, engine.converse(group), strict=True):
@@ -306,6 +317,24 @@ def _ask(queries: Sequence[Query], config: EvaluateConfig, journal: Journal) -> 
                     progress.update()
     if server:
         logger.info(f"{model.name}: {engine.cost}")
+
+
+@contextmanager
+def _first_interrupt_stops(engine: "ServerEngine") -> Iterator[None]:
+    """Have the first Ctrl-C send nothing more and await the answers that were paid for; the second ends at once."""
+    if threading.current_thread() is not threading.main_thread():  # it gets no signals
+        yield
+        return
+
+    def stop(*_: object) -> None:
+        signal.signal(signal.SIGINT, before)
+        engine.stop(KeyboardInterrupt())
+
+    before = signal.signal(signal.SIGINT, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _row(query: Query, journal: Journal) -> dict:

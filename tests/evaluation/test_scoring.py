@@ -209,7 +209,7 @@ def test_span_counts_every_occurrence_and_nesting(gold, answer, counts):
     "persons, places, wrong, not_found",
     [
         ('["Bob"]', '["Bonn"]', ["hallucinated"], ["missed"]),
-        ('[""]', '["Bonn"]', ["hallucinated"], ["missed"]),
+        ('[""]', '["Bonn"]', [], ["missed"]),
         ('["met"]', '["Bonn"]', ["spurious"], ["missed"]),
         ('["Ada"]', '["Bonn"]', ["boundary"], ["boundary"]),
         ('["Lovelace met"]', '["Bonn"]', ["boundary"], ["boundary"]),
@@ -235,7 +235,7 @@ def test_a_nested_entity_that_was_found_explains_no_error():
     assert [(v.mention, v.outcome) for v in verdicts] == [("University of Bonn", "missed"), ("Bonn", "found")]
 
 
-mentions = st.lists(st.text(alphabet="ab +A", min_size=1, max_size=4), max_size=5)
+mentions = st.lists(st.text(alphabet="ab +A", min_size=1, max_size=4).filter(str.strip), max_size=5)
 passages = st.lists(st.tuples(mentions, mentions, st.booleans()), min_size=1, max_size=4)  # gold, predicted, readable
 
 
