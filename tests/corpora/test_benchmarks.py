@@ -19,6 +19,7 @@ from ra_ner.errors import UserError
 from ra_ner.evaluation.run import types_asked, untrained_words
 from ra_ner.evaluation.scoring import score
 from ra_ner.passage import Entity, Passage
+from ra_ner.prompting.conversation import find_wording, query
 
 LABELS = Features(
     {"tokens": List(Value("string")), "ner_tags": List(ClassLabel(names=["O", "B-programlang", "B-misc"]))}
@@ -160,6 +161,27 @@ def test_files_that_are_published_in_the_words_of_one_set_are_asked_in_another(t
         file = write_tagged(tmp_path / "test.txt", *types)
         assert load_benchmark(f"boson={file}", "zh", "ra_ner").test[0].types == ["地名", "公司名"]
         assert load_benchmark(f"boson={file}", "zh", "release").test[0].types == ["地点名称", "公司名称"]
+
+
+def test_boson_is_asked_as_the_release_asks_it(tmp_path):
+    """In its words, in its wording, with texts and examples as its files have them."""
+    rows = {
+        "test": {"id": 0, "sentence": "昨天罗莎到了。\n", "label": {"昨天": "时间", "罗莎": "人名"}},
+        "train": {"id": 0, "sentence": "蓝河公司说：“好”。\n", "label": {"蓝河公司": "公司名称"}},
+    }
+    for part, row in rows.items():
+        (tmp_path / f"{part}.jsonl").write_text(json.dumps(row, ensure_ascii=False), encoding="utf-8")
+    benchmark = load_benchmark(f"boson={tmp_path / 'test.jsonl'}", "zh", "release")
+    assert benchmark.types == ["公司名称", "地点名称", "组织名称", "人名", "产品名称", "时间"]
+    examples = load_benchmark(f"boson={tmp_path}", "zh", "release").train
+    asked = query(benchmark.test[0].text, "人名", examples, find_wording("released_zh", "zh"))
+    assert [turn["content"] for turn in asked] == [
+        "以下是一些命名实体识别的例子：\n文本：蓝河公司说：“好”。\n\n实体：[{'蓝河公司': '公司名称'}]",
+        "我已读完这些例子。",
+        "文本： 昨天罗莎到了。\n",
+        "我已读完这段文本。",
+        '文本中属于"人名"的实体有哪些？',
+    ]
 
 
 def test_labels_json_is_the_files_own_set_unless_another_is_chosen(tmp_path):
