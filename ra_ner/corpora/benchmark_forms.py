@@ -19,10 +19,10 @@ def has_mention_types(row: object) -> bool:
     """Whether a row is as in RA-IT's benchmarks: `{sentence, label: {mention: type}}`."""
     return (
         isinstance(row, dict)
-        and isinstance(row.get("sentence", row.get("text")), str)
+        and isinstance(text := row.get("sentence", row.get("text")), str)
         and isinstance(label := row.get("label"), dict)
-        and bool(label)
         and all(type_ is None or isinstance(type_, str) for type_ in label.values())
+        and any(mention in text for mention, type_ in label.items() if type_)
     )
 
 

@@ -42,6 +42,11 @@ def test_boson_as_the_release_of_ra_it_has_it(tmp_path):
     ]
 
 
+def test_a_label_whose_keys_are_not_in_the_text_has_no_mentions(tmp_path):
+    with pytest.raises(UserError, match="unknown form"):
+        read(tmp_path, '{"text": "罗莎到了。", "label": {"mood": "good"}}', "test.jsonl")
+
+
 def test_msra_tags_words_and_peoples_daily_brackets_names(tmp_path):
     content = (
         "罗莎/nr 到/o 巴塞尔/ns ，/o 见/o 蓝河学会/nt 的人/o \n昨天无事/o \n"
