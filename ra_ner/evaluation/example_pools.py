@@ -62,7 +62,8 @@ class ExamplePools:
         """The passages of `pool`, by default those of the recipe's train rows."""
         language, keys = self.recipe.language, self.recipe.dataset
         if self.config.pool:
-            return with_label_words(load_corpus(self.config.pool, language), self.config.pool).passages
+            pool = load_corpus(self.config.pool, language, check=keys.check_corpus)
+            return with_label_words(pool, self.config.pool).passages
         return training_passages(self.corpus, language, keys, recipe_tokenizer(self.recipe, keys))
 
     def in_domain(self, benchmark: Benchmark) -> list[Passage]:
