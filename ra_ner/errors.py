@@ -10,6 +10,10 @@ class UserError(Exception):
     """An error that the user can correct. The message is one line: what, why, and what to do."""
 
 
+class RequestError(UserError):
+    """One request to a model failed because of its content; others may succeed."""
+
+
 def is_disk_full(error: BaseException) -> bool:
     """Whether the cause is a full disk, which safetensors and torch report in their own words."""
     chain: BaseException | None = error

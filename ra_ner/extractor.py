@@ -5,9 +5,11 @@
 Prompts, parsing and retrieval are those of evaluation.
 """
 
+import logging
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Literal, get_args, overload
@@ -15,94 +17,71 @@ from typing import Literal, get_args, overload
 import torch
 from huggingface_hub.constants import HF_HOME
 
-from . import passage
 from .corpora.sources import load_corpus
-from .errors import UserError
-from .extraction.alignment import AlignedText, Alignment
+from .errors import RequestError, UserError
+from .extraction import calibration
+from .extraction.alignment import AlignedText
+from .extraction.calibration import Calibration
+from .extraction.entities import Entity, Extraction, Occurrences
 from .extraction.scores import mention_scores
 from .extraction.windows import Window, split_into_windows
 from .hub.repos import fetch_model
 from .inference.engine import Engine, Generation, Request, ServerOptions
 from .inference.models import Model, find_model, load_engine, longest_question
 from .passage import Passage
+from .prompting.annotation import parse_annotation
 from .prompting.answers import parse_answer
 from .prompting.conversation import Message
 from .recipe import ENCODERS, WITHOUT_ENCODER, DatasetConfig, Strategy
 from .retrieval.encode import Encoder
 from .retrieval.retriever import Example, Retriever
 
+logger = logging.getLogger(__name__)
+
 Types = Sequence[str] | Mapping[str, str]
 
 OVERLAP = 64  # tokens that neighbouring windows of a long text share
 MAX_LENGTH = 2048  # tokens of a prompt and its answer, for models that do not say what they can read
 BORDERS = 8  # tokens that a text may have more between the other words of a prompt than alone
+BATCH = {"transformers": 4, "server": 64}  # texts that are asked about at once
 
 
 @dataclass(frozen=True)
-class Entity(passage.Entity):
-    """An entity of a text: `text[start:end] == entity.text`, in Python characters, end exclusive.
+class _Asked:
+    """What is asked about each text: one question for each type, or, without types, one for all entities."""
 
-    Attributes:
-        score: the model's probability of the mention, from 0 to 1 (`extraction.scores`); None if the engine gives none.
-        alignment: `exact` if the model wrote the mention as it stands in the text; `normalised` if it differs in case,
-            width, Unicode form, white space, quotes or dashes.
-    """
+    model: Model
+    questions: Mapping[str, Message]
 
-    score: float | None = None
-    alignment: Alignment = field(default="exact", repr=False)
+    def prompts(self, text: str, examples: Sequence[Passage]) -> Iterator[tuple[str | None, list[Message]]]:
+        """The type and the prompt of each question."""
+        if not self.questions:
+            yield None, self.model.discovery(text, examples)
+            return
+        opening = self.model.opening(text, examples)
+        for entity_type, question in self.questions.items():
+            yield entity_type, [*opening, question]
 
-    def to_dict(self) -> dict:
-        """The entity with GLiNER's keys."""
-        return {"text": self.text, "label": self.type, "score": self.score, "start": self.start, "end": self.end}
-
-
-class Extraction(list[Entity]):
-    """The entities of one text, and how they were found.
-
-    Attributes:
-        windows: number of windows that the text was read in.
-        examples_used: id and score of each in-context example.
-        unaligned: mentions that the model named but the text does not contain, with their types.
-        copied: such mentions that are in a shown example.
-        unparsed: types whose answer could not be parsed.
-    """
-
-    def __init__(self, text: str):
-        super().__init__()
-        self.text = text
-        self.windows = 0
-        self.examples_used: list[dict] = []
-        self.unaligned: list[dict] = []
-        self.copied: list[dict] = []
-        self.unparsed: list[str] = []
-
-    def to_dict(self) -> dict:
-        """The extraction as JSON: one line of the command's output."""
-        keys = ("text", "type", "start", "end", "score", "alignment")
-        return {
-            "text": self.text,
-            "entities": [{key: getattr(entity, key) for key in keys} for entity in self],
-            "examples_used": self.examples_used,
-            "windows": self.windows,
-            "unaligned": self.unaligned,
-            "copied": self.copied,
-            "unparsed": self.unparsed,
-        }
+    def longest(self, text: str, examples: Sequence[Passage]) -> list[Message]:
+        """The longest of the prompts."""
+        if not self.questions:
+            return self.model.discovery(text, examples)
+        return [*self.model.opening(text, examples), longest_question(list(self.questions.values()))]
 
 
 @dataclass(frozen=True)
 class _Question(Request):
-    """The question for one type about one window of a text."""
+    """A question about one window of a text. `type` is None if it asks for all entities."""
 
     extraction: Extraction
     window: Window
     aligned: AlignedText
-    type: str
+    type: str | None
     examples: Sequence[Example]
 
 
 class Extractor:
-    """Finds entities of given types in texts.
+    """Finds entities in texts: of types that you name, or, with an instruct model, of any type.
 
     Example:
         >>> ner = Extractor.from_pretrained("outputs/quickstart/adapter", examples="sample_en", strategy="nn")
@@ -119,6 +98,8 @@ class Extractor:
         encoder: Encoder | None = None,
         strategy: Strategy | Literal["on_demand"] = "on_demand",
         k: int = 2,
+        labels: Mapping[str, str] | None = None,
+        calibration: Calibration | None = None,
         max_new_tokens: int = 256,
         batch_size: int = 4,
     ):
@@ -132,13 +113,16 @@ class Extractor:
             strategy: how examples are chosen, see docs/retrieval.md. `on_demand` shows nearest neighbours only if the
                 nearest one is near enough, as in evaluation.
             k: examples for each text.
+            labels: the words that raw labels are asked by and shown as, such as `{"PER": "person"}`.
+            calibration: maps scores, see docs/extraction.md.
             max_new_tokens: longest answer.
             batch_size: texts that are asked about at once.
         """
         if k < 0 or max_new_tokens < 1 or batch_size < 1:
             raise UserError("`max_new_tokens` and `batch_size` need at least 1, `k` at least 0")
-        self.model, self.engine, self.encoder = model, engine, encoder
+        self.model, self.engine, self.encoder, self.calibration = model, engine, encoder, calibration
         self.strategy, self.k, self.max_new_tokens, self.batch_size = strategy, k, max_new_tokens, batch_size
+        self.labels = {label.lower(): words for label, words in (labels or {}).items()}
         self.max_length = model.max_length or MAX_LENGTH
         self.pool: list[Passage] = []
         self.add_examples(examples)
@@ -154,10 +138,12 @@ class Extractor:
         encoder: str | None = None,
         strategy: Strategy | Literal["on_demand"] = "on_demand",
         k: int = 2,
+        labels: Mapping[str, str] | None = None,
+        calibrated: bool = True,
         dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto",
         load_in_4bit: bool = False,
         max_new_tokens: int = 256,
-        batch_size: int = 4,
+        batch_size: int | None = None,
         server: ServerOptions | None = None,
         server_name: str | None = None,
     ) -> "Extractor":
@@ -169,7 +155,10 @@ class Extractor:
             language: of models that were not trained by this project; others know their own.
             encoder: sentence-transformers model that finds examples. Default: the one that an adapter was trained with,
                 else the paper's.
+            labels: the words that raw labels are asked by and shown as, such as `{"PER": "person"}`.
+            calibrated: calibrate scores if `ra-ner calibrate` has left its file beside the model.
             dtype: number format; `auto` is float32 on a CPU and bfloat16 elsewhere.
+            batch_size: texts that are asked about at once; by default 4, and 64 of a server.
             server: ask an OpenAI-compatible server instead of loading the model.
             server_name: what the server calls the model.
 
@@ -182,6 +171,7 @@ class Extractor:
         model = replace(model, server_name=server_name or name)
         if dtype == "auto":
             dtype = "bfloat16" if torch.accelerator.is_available() else "float32"
+        batch_size = BATCH["server" if server else "transformers"] if batch_size is None else batch_size
         passages = load_corpus(examples, model.language).passages if isinstance(examples, str) else list(examples)
         found = None
         if passages and strategy not in WITHOUT_ENCODER:
@@ -199,6 +189,7 @@ class Extractor:
             batch_size=batch_size,
             with_pieces=True,
         )
+        beside = model.local.path / calibration.FILE
         return cls(
             model,
             engine,
@@ -206,70 +197,105 @@ class Extractor:
             encoder=found,
             strategy=strategy,
             k=k,
+            labels=labels,
+            calibration=Calibration.load(beside) if calibrated and beside.is_file() else None,
             max_new_tokens=max_new_tokens,
             batch_size=batch_size,
         )
 
     def add_examples(self, passages: Iterable[Passage]) -> None:
         """Extend the pool. Only new passages are encoded."""
-        self.pool += passages
+        for passage in passages:
+            entities = tuple(replace(entity, type=self._words(entity.type)) for entity in passage.entities)
+            self.pool.append(replace(passage, entities=entities))
         config = DatasetConfig(strategy="nn" if self.strategy == "on_demand" else self.strategy, k=self.k)
         self._retriever = Retriever(self.pool, config, self.model.language, self.encoder)
 
-    @overload
-    def extract(self, texts: str, types: Types, **options) -> Extraction: ...
+    def _words(self, label: str) -> str:
+        return self.labels.get(label.lower(), label)
 
     @overload
-    def extract(self, texts: Iterable[str], types: Types, **options) -> list[Extraction]: ...
+    def extract(self, texts: str, types: Types | None = None, **options) -> Extraction: ...
+
+    @overload
+    def extract(self, texts: Iterable[str], types: Types | None = None, **options) -> list[Extraction]: ...
 
     def extract(
         self,
         texts: str | Iterable[str],
-        types: Types,
+        types: Types | None = None,
         *,
         threshold: float = 0.0,
-        occurrences: Literal["all", "first"] = "all",
+        occurrences: Occurrences = "all",
         flat: bool = False,
     ) -> Extraction | list[Extraction]:
         """Find the entities of a text, or of each of several texts.
 
         Args:
-            types: entity types as words, or a mapping from types to definitions, which are put into the question.
+            types: entity types as words, or a mapping from types to definitions, which are put into the question. None
+                asks an instruct model for all entities, with types of its choice.
             threshold: entities with a lower score are left out.
             occurrences: `first` keeps only the first place of each mention.
             flat: leave out entities that overlap one with a higher score (then a longer one, then an earlier type).
 
         Returns:
             a list of entities with more facts as attributes; for several texts a list of these.
+
+        Raises:
+            RequestError: a single text can't be asked about. Of several texts those say so in `error`.
+            UserError: a type is empty, or the model was not trained to find entities without types.
         """
         found = self.stream([texts] if isinstance(texts, str) else texts, types, threshold, occurrences, flat)
-        return next(found) if isinstance(texts, str) else list(found)
+        if not isinstance(texts, str):
+            return list(found)
+        (extraction,) = found
+        if extraction.error:
+            raise RequestError(extraction.error)
+        return extraction
 
     def stream(
         self,
         texts: Iterable[str],
-        types: Types,
+        types: Types | None = None,
         threshold: float = 0.0,
-        occurrences: Literal["all", "first"] = "all",
+        occurrences: Occurrences = "all",
         flat: bool = False,
     ) -> Iterator[Extraction]:
         """As `extract`, one text after the other: holds only a batch of texts in memory."""
-        if not types or any(not isinstance(entity_type, str) or not entity_type.strip() for entity_type in types):
+        if types is not None and (not types or any(not isinstance(t, str) or not t.strip() for t in types)):
             raise UserError("`types` needs at least one entity type, as words such as person or city")
-        asked = {t: f"{t} ({types[t]})" if isinstance(types, Mapping) else t for t in types}
-        questions = {entity_type: self.model.question(words) for entity_type, words in asked.items()}
-        room, texts = self._room(list(questions.values())), iter(texts)
+        questions = {}
+        for entity_type in types or ():
+            words = self._words(entity_type)
+            words = f"{words} ({types[entity_type]})" if isinstance(types, Mapping) else words
+            questions[entity_type] = self.model.question(words)
+        asked = _Asked(self.model, questions)
+        room, texts = self._room(asked), iter(texts)
         while batch := list(islice(texts, self.batch_size)):
-            extractions = [Extraction(text) for text in batch]
-            for question, answer in self.engine.answer(list(self._questions(extractions, questions, room))):
-                _read(question, answer)
-            for extraction in extractions:
-                _finish(extraction, list(types), threshold, occurrences, flat)
+            for extraction in self._extract(batch, asked, room):
+                extraction.finish(list(questions), threshold, occurrences, flat)
                 yield extraction
 
-    def _room(self, questions: Sequence[Message]) -> int:
+    def as_pipeline(self, types: Types | None = None, **options) -> Callable[[str | list[str]], list]:
+        """A function like a `token-classification` pipeline of transformers with aggregated entities.
+
+        Args:
+            types, options: as for `extract`.
+
+        Example:
+            >>> ner.as_pipeline(["city"])("Basel is on the Rhine.")
+            [{'entity_group': 'city', 'score': 0.9, 'word': 'Basel', 'start': 0, 'end': 5}]
+        """
+
+        def pipeline(texts: str | list[str]) -> list:
+            found = self.extract(texts, types, **options)
+            return _groups(found) if isinstance(texts, str) else list(map(_groups, found))
+
+        return pipeline
+
+    def _room(self, asked: _Asked) -> int:
         """The most tokens of a text in one prompt without examples."""
-        around = self.model.count_tokens([*self.model.opening("", []), longest_question(questions)])
+        around = self.model.count_tokens(asked.longest("", []))
         room = self.max_length - around - min(self.max_new_tokens, self.max_length // 4) - BORDERS
         if room < 16:
             raise UserError(
@@ -277,10 +303,22 @@ class Extractor:
             )
         return room
 
-    def _questions(
-        self, extractions: Sequence[Extraction], questions: Mapping[str, Message], room: int
-    ) -> Iterator[_Question]:
-        """The questions for all types about all windows of several texts."""
+    def _extract(self, texts: Sequence[str], asked: _Asked, room: int) -> list[Extraction]:
+        """Ask about several texts at once. Where one of them fails, each is asked about alone."""
+        extractions = [Extraction(text, calibrated=self.calibration is not None) for text in texts]
+        try:
+            for question, answer in self.engine.answer(list(self._questions(extractions, asked, room))):
+                _read(question, answer, self.calibration)
+        except RequestError as error:
+            if len(texts) > 1:
+                return [extraction for text in texts for extraction in self._extract([text], asked, room)]
+            logger.warning(f"a text was left out: {error}")
+            extractions = [Extraction(texts[0], calibrated=self.calibration is not None)]
+            extractions[0].error = str(error)
+        return extractions
+
+    def _questions(self, extractions: Sequence[Extraction], asked: _Asked, room: int) -> Iterator[_Question]:
+        """The questions about all windows of several texts."""
         windows: list[tuple[Extraction, Window]] = []
         passages: list[Passage] = []
         for extraction in extractions:
@@ -293,15 +331,14 @@ class Extractor:
                     windows.append((extraction, window))
                     passages.append(Passage(f"{number}", piece, ()))
         find = self._retriever.examples_if_near if self.strategy == "on_demand" else self._retriever.examples
-        asked = list(questions.values())
         for (extraction, window), piece, found in zip(windows, passages, find(passages), strict=True):
             text = piece.text
-            examples = self.model.fitting_examples(text, found, asked, self.max_length, self.max_new_tokens)
+            longest = partial(asked.longest, text)
+            examples = self.model.fitting_examples(text, found, longest, self.max_length, self.max_new_tokens)
             extraction.examples_used += [{"id": e.passage.id, "score": round(e.score, 4)} for e in examples]
-            opening = self.model.opening(text, [example.passage for example in examples])
             aligned = AlignedText(text)
-            for entity_type, question in questions.items():
-                yield _Question(text, [*opening, question], extraction, window, aligned, entity_type, examples)
+            for entity_type, messages in asked.prompts(text, [example.passage for example in examples]):
+                yield _Question(text, messages, extraction, window, aligned, entity_type, examples)
 
     def _windows(self, text: str, room: int) -> list[Window]:
         """One window if the text fits into a prompt, else several."""
@@ -310,42 +347,34 @@ class Extractor:
         return split_into_windows(text, ends, room, min(OVERLAP, room // 4))
 
 
-def _read(question: _Question, generation: Generation) -> None:
+def _read(question: _Question, generation: Generation, calibration: Calibration | None) -> None:
     """Place the mentions of an answer in the text, and note those that are not there."""
     extraction, window = question.extraction, question.window
-    answer = parse_answer(generation.text)
-    if answer.error:
-        extraction.unparsed.append(question.type)
-    for mention, score in zip(answer.mentions, mention_scores(answer.mentions, generation.pieces), strict=True):
+    if question.type is None:
+        annotation = parse_annotation(generation.text)
+        pairs, error = annotation.pairs, annotation.error
+    else:
+        answer = parse_answer(generation.text)
+        pairs, error = [(mention, question.type) for mention in answer.mentions], answer.error
+    if error:
+        extraction.unparsed.append(question.type or "*")
+    scores = mention_scores([mention for mention, _ in pairs], generation.pieces)
+    for (mention, entity_type), score in zip(pairs, scores, strict=True):
+        if score is not None and calibration:
+            score = calibration(score)
         spans, alignment = question.aligned.find(mention)
         for span in spans:
             start, end = window.start + span.start, window.start + span.end
             if window.first <= start < window.last:
                 text = extraction.text[start:end]
-                extraction.append(Entity(text, question.type, start, end, score, alignment))
+                extraction.append(Entity(text, entity_type, start, end, score, alignment))
         if not spans:
             is_copied = any(example.passage.holds(mention) for example in question.examples)
-            (extraction.copied if is_copied else extraction.unaligned).append({"text": mention, "type": question.type})
+            (extraction.copied if is_copied else extraction.unaligned).append({"text": mention, "type": entity_type})
 
 
-def _finish(extraction: Extraction, types: list[str], threshold: float, occurrences: str, flat: bool) -> None:
-    """Merge equal entities, apply the options, and sort by place."""
-    best: dict[tuple, Entity] = {}
-    for entity in extraction:
-        key = (entity.start, entity.end, entity.type)
-        if key not in best or (entity.score or 0) > (best[key].score or 0):
-            best[key] = entity
-    entities = [e for e in best.values() if e.score is None or e.score >= threshold]
-    entities.sort(key=lambda e: (e.start, -e.end, types.index(e.type)))
-    if occurrences == "first":
-        seen: dict[tuple, Entity] = {}
-        for entity in entities:
-            seen.setdefault((entity.text, entity.type), entity)
-        entities = list(seen.values())
-    if flat:
-        kept: list[Entity] = []
-        for entity in sorted(entities, key=lambda e: (-(e.score or 0), e.start - e.end, types.index(e.type))):
-            if all(entity.end <= other.start or other.end <= entity.start for other in kept):
-                kept.append(entity)
-        entities = [entity for entity in entities if entity in kept]
-    extraction[:] = entities
+def _groups(extraction: Extraction) -> list[dict]:
+    """Entities with the keys of transformers' pipeline."""
+    return [
+        {"entity_group": e.type, "score": e.score, "word": e.text, "start": e.start, "end": e.end} for e in extraction
+    ]

@@ -21,6 +21,7 @@ ROOMS = [
     ["inference"],
     ["extraction"],
     ["extractor"],
+    ["bulk"],
     ["training", "evaluation"],
     ["study"],
     ["embedded_models"],

@@ -122,7 +122,14 @@ def test_the_versions_of_the_tests_are_within_the_ranges():
 
 def test_every_library_that_is_imported_is_a_dependency():
     names = {Requirement(line).name.lower().replace("-", "_") for line in PROJECT["dependencies"]}
-    names |= {"yaml", "pyarrow", "gguf", "tokenizers"}  # PyYAML; of datasets; of `ra-ner models`; of transformers
+    names |= {Requirement(line).name for extra in PROJECT["optional-dependencies"].values() for line in extra}
+    names |= {
+        "yaml",
+        "sklearn",
+        "pyarrow",
+        "gguf",
+        "tokenizers",
+    }  # PyYAML; scikit-learn; of datasets; of `ra-ner models`; of transformers
     for path in (REPO / "ra_ner").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             roots = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []

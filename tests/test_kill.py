@@ -98,6 +98,33 @@ def test_a_killed_evaluation_ends_in_the_same_scores(start, tmp_path):
     assert len(resumed_from) > 2, "kills came in the middle of the work"
 
 
+def test_a_killed_extraction_ends_in_the_same_bytes(start, tmp_path):
+    texts, output = tmp_path / "texts.jsonl", tmp_path / "entities.jsonl"
+    texts.write_text(
+        "".join(json.dumps({"text": f"Ada met Bob in town {i}. " * (1 + i % 3)}) + "\n" for i in range(40))
+    )
+    adapter = ["--model", "outputs/quickstart/adapter", "--types", "person,city", "--max_new_tokens", 8]
+    args = [texts, *adapter, "--examples", "data/sample/en.jsonl", "--strategy", "nn", "--output", output]
+    process = start("extract", *args)
+    process.join()
+    whole = output.read_bytes()
+    output.unlink()
+    resumed_from: set[int] = set()
+
+    def check(finished: bool) -> None:
+        written = output.read_bytes() if output.exists() else b""
+        assert whole.startswith(written) and (written == whole or not finished)
+        resumed_from.add(written.count(b"\n"))
+        if written == whole:
+            output.unlink()
+
+    kill_many_times(start, check, "extract", *args)
+    process = start("extract", *args)
+    process.join()
+    assert output.read_bytes() == whole and len(whole.splitlines()) == 40
+    assert len(resumed_from) > 2, "kills came in the middle of the work"
+
+
 def without_card(adapter: Path) -> dict[str, bytes]:
     """Files of an adapter but for its card, which tells how long the run took."""
     return {name: data for name, data in content(adapter).items() if name != "README.md"}

@@ -1,13 +1,16 @@
 """One module for each command of `ra-ner`: its flags, and what it does in order. The root scripts run the same."""
 
 import argparse
+import re
+import sys
+from collections.abc import Sequence
 from typing import NoReturn
 
 from ..errors import UserError
 
 
 class CommandParser(argparse.ArgumentParser):
-    """The parser of a command without a recipe. Bad arguments are a `UserError`."""
+    """The parser of a command without a recipe. Hyphens in flags are underscores; bad arguments are a `UserError`."""
 
     def __init__(self, command: str, description: str):
         super().__init__(prog=f"ra-ner {command}", description=description, allow_abbrev=False)
@@ -15,3 +18,11 @@ class CommandParser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         raise UserError(f"{message} (see --help)")
+
+    def parse_args(self, arguments: Sequence[str] | None = None, namespace: None = None) -> argparse.Namespace:
+        given = sys.argv[1:] if arguments is None else arguments
+        return super().parse_args([re.sub(r"^--[\w-]+", _with_underscores, argument) for argument in given], namespace)
+
+
+def _with_underscores(flag: re.Match) -> str:
+    return f"--{flag[0][2:].replace('-', '_')}"

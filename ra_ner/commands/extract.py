@@ -1,41 +1,36 @@
-"""Find entities of given types in texts. Writes one JSON object for each text, in order."""
+"""Find entities in texts: of types that you name, or, with an instruct model, of any type."""
 
-import json
 import logging
-import os
-import re
 import sys
-from collections.abc import Iterator
-from contextlib import nullcontext
-from itertools import chain, islice, tee
+from argparse import Namespace
+from collections.abc import Callable, Iterable
+from itertools import chain, islice
 from pathlib import Path
 
-from ..atomic_files import complete_lines
 from ..errors import UserError
 from . import CommandParser
+from .extractor_flags import add_flags, load_extractor, read_json
 
 logger = logging.getLogger(__name__)
 
 
 def make_parser() -> CommandParser:
     parser = CommandParser("extract", __doc__)
-    parser.add_argument("input", help="text file, .jsonl file with a field `text`, or - for standard input")
-    parser.add_argument("--model", required=True, help="adapter, merged model or instruct model: a folder or a Hub id")
-    parser.add_argument("--types", help="entity types, separated by commas")
+    parser.add_argument("input", help="text file, .jsonl or .parquet file, id of a Hub dataset, or - (standard input)")
+    parser.add_argument("--types", help="entity types, separated by commas; default: any, for instruct models only")
     parser.add_argument("--types_file", type=Path, help="JSON file: a list of types, or a mapping to definitions")
-    parser.add_argument("--examples", help="corpus that in-context examples are taken from")
-    parser.add_argument("--encoder", help="sentence-transformers model that finds examples; default: the adapter's")
-    parser.add_argument("--strategy", default="on_demand", help="how examples are chosen (default: on_demand)")
-    parser.add_argument("--k", type=int, default=2, help="examples for each text (default: 2)")
-    parser.add_argument("--language", choices=["en", "zh"], default="en", help="of models that do not know their own")
-    parser.add_argument("--lines", action="store_true", help="each line of the input is a text")
-    parser.add_argument("--threshold", type=float, default=0.0, help="leave out entities with a lower score")
-    parser.add_argument("--first", action="store_true", help="only the first place of each mention")
-    parser.add_argument("--flat", action="store_true", help="leave out entities that overlap one with a higher score")
-    parser.add_argument(
-        "--output", type=Path, help="file to write; a second run continues it (default: standard output)"
-    )
-    parser.add_argument("--batch_size", type=int, default=4, help="texts asked about at once (default: 4)")
+    add_flags(parser)
+    texts = parser.add_argument_group("input")
+    texts.add_argument("--lines", action="store_true", help="each line of a text file is a text")
+    texts.add_argument("--column", default="text", help="field with the text (default: text)")
+    texts.add_argument("--split", default="train", help="split of a Hub dataset (default: train)")
+    texts.add_argument("--config", help="config of a Hub dataset")
+    output = parser.add_argument_group("output")
+    output.add_argument("--format", choices=["jsonl", "table", "conll", "brat", "spacy"], default="jsonl")
+    output.add_argument("--output", type=Path, help="file, or folder for brat; a second run continues it")
+    output.add_argument("--threshold", type=float, default=0.0, help="leave out entities with a lower score")
+    output.add_argument("--occurrences", choices=["all", "first"], default="all", help="places of a repeated mention")
+    output.add_argument("--flat", action="store_true", help="leave out entities that overlap one with a higher score")
     parser.add_argument("--dry_run", action="store_true", help="check the input and the types; load and write nothing")
     return parser
 
@@ -43,100 +38,99 @@ def make_parser() -> CommandParser:
 def main(arguments: list[str]) -> None:
     options = make_parser().parse_args(arguments)
     types = read_types(options.types, options.types_file)
-    rows = read_rows(options.input, options.lines)
+    _check_output(options)
+    from ..extraction.texts import STDIN, read_rows
+
+    keys = ("lines", "column", "split", "config")
+    rows = read_rows(options.input, **{key: getattr(options, key) for key in keys})
+    rows = chain(list(islice(rows, 1)), rows)  # an input that can't be read ends here
     if options.dry_run:
-        print(f"{sum(1 for _ in rows)} texts, types {', '.join(types)}\n\nA dry run: nothing was loaded or written")
+        print(f"{sum(1 for _ in rows)} texts, types {', '.join(types or ['any'])}")
+        print("\nA dry run: nothing was loaded or written")
         return
-    from tqdm import tqdm
+    from ..bulk import extract_to_file, results
+    from ..distributed import distributed_state
 
-    from ..extractor import Extractor
-
-    done = _continue(options.output) if options.output else 0
-    extractor = Extractor.from_pretrained(
-        options.model,
-        options.examples or (),
-        language=options.language,
-        encoder=options.encoder,
-        strategy=options.strategy,
-        k=options.k,
-        batch_size=options.batch_size,
-    )
-    if done:
-        logger.info("%s: continued after %d texts", options.output, done)
-    rows, asked = tee(islice(rows, done, None))
-    texts, occurrences = (row["text"] for row in asked), "first" if options.first else "all"
-    found = extractor.stream(texts, types, options.threshold, occurrences, options.flat)
-    with options.output.open("a", encoding="utf-8") if options.output else nullcontext(sys.stdout) as file:
-        for row, extraction in tqdm(zip(rows, found, strict=True), unit="text", disable=not options.output):
-            file.write(_line({**row, **extraction.to_dict()}) + "\n")
-            file.flush()
+    state = distributed_state()
+    if state.num_processes > 1 and (options.input == STDIN or not options.output):
+        raise UserError("several processes need a file as input, and --output")
+    extractor = load_extractor(options)
+    found = {key: getattr(options, key) for key in ("threshold", "occurrences", "flat")}
+    if options.output:
+        settings = {key: getattr(options, key) for key in ("engine", "dtype", "load_in_4bit", "lines", "column")}
+        file = extract_to_file(extractor, rows, types, _journal(options), settings, **found)
+        if state.is_main_process:
+            _write(options, file, extractor.model.language)
+        return
+    render = _renderer(options.format)
+    for row in results(extractor, rows, types, **found):
+        sys.stdout.write(render(row))
+        sys.stdout.flush()
 
 
-def _line(row: dict) -> str:
-    """A row as JSON. Half a surrogate pair can't be written as UTF-8, but as an escape."""
-    line = json.dumps(row, ensure_ascii=False)
-    return json.dumps(row) if re.search("[\ud800-\udfff]", line) else line
+def _check_output(options: Namespace) -> None:
+    """
+    Raises:
+        UserError: the format needs a file, or there is one already.
+    """
+    if options.format in ("brat", "spacy") and not options.output:
+        raise UserError(f"--format {options.format} needs --output")
+    if options.format != "jsonl" and options.output and options.output.exists():
+        raise UserError(
+            f"{options.output} exists; name another output, or delete it to have it made again from {_journal(options)}"
+        )
 
 
-def _continue(output: Path) -> int:
-    """Cut off a line that a kill has torn, and return the number of complete lines."""
-    output.parent.mkdir(parents=True, exist_ok=True)
-    if not output.exists():
-        return 0
-    whole = complete_lines(output)
-    os.truncate(output, len(whole))
-    return whole.count(b"\n")
+def _journal(options: Namespace) -> Path:
+    """The JSON Lines that results are appended to; other forms are made of them at the end."""
+    output = options.output
+    return output if options.format == "jsonl" else output.with_name(f"{output.name}.jsonl")
 
 
-def read_types(words: str | None, file: Path | None) -> list[str] | dict[str, str]:
-    """The types of the command line or of a file.
+def _write(options: Namespace, results: Iterable[dict], language: str) -> None:
+    """Make the other forms of the output from the JSON Lines, and say how many texts failed."""
+    from ..extraction import outputs
+
+    texts, errors = 0, []
+    for row in results:
+        texts += 1
+        errors += [row["error"]] if "error" in row else []
+    if errors:
+        logger.warning(f"{len(errors)} of {texts} texts failed, see their field `error`; the first: {errors[0]}")
+    if options.format in ("brat", "spacy"):
+        write = {"brat": outputs.write_brat, "spacy": outputs.write_spacy}[options.format]
+        write(results, options.output, language)
+    elif options.format != "jsonl":
+        with options.output.open("x", encoding="utf-8", errors="replace") as file:
+            file.writelines(map(_renderer(options.format), results))
+    logger.info(f"{texts} texts: {options.output}")
+
+
+def _renderer(form: str) -> Callable[[dict], str]:
+    """The function that turns a result into text."""
+    from ..bulk import to_json
+    from ..extraction.outputs import as_conll, as_table
+
+    if form == "jsonl":
+        return lambda row: f"{to_json(row)}\n"
+    color = sys.stdout.isatty()
+    return as_conll if form == "conll" else lambda row: as_table(row, color)
+
+
+def read_types(words: str | None, file: Path | None) -> list[str] | dict[str, str] | None:
+    """The types of the command line or of a file; None if none are named.
 
     Raises:
-        UserError: there are none, or the file has another form.
+        UserError: the file has another form.
     """
     if file:
-        try:
-            types = json.loads(file.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise UserError(f"{file}: can't be read as JSON ({error})") from None
+        types = read_json(file)
         if isinstance(types, dict) and types and all(isinstance(value, str) for value in types.values()):
             return types
         if isinstance(types, list) and types and all(isinstance(value, str) for value in types):
             return types
         raise UserError(f'{file}: a list of types is needed, or a mapping to definitions such as {{"city": "a town"}}')
     types = [word.strip() for word in (words or "").split(",") if word.strip()]
-    if not types:
-        raise UserError("name the entity types with --types person,city or with --types_file")
-    return types
-
-
-def read_rows(source: str, lines: bool) -> Iterator[dict]:
-    """The texts of the input as rows with a field `text`; other fields of JSON Lines are passed through.
-
-    Raises:
-        UserError: the file can't be read, or a row has no text.
-    """
-    try:
-        with nullcontext(sys.stdin) if source == "-" else Path(source).open(encoding="utf-8") as stream:
-            first = next(stream, "")
-            rest = chain([first], stream)
-            if source.endswith(".jsonl") or (source == "-" and not lines and first.startswith("{")):
-                for number, line in enumerate(rest, 1):
-                    if line.strip():
-                        yield _json_row(line, f"{source}: line {number}")
-            elif lines:
-                yield from ({"text": line.rstrip("\n")} for line in rest)
-            else:
-                yield {"text": "".join(rest)}
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{source}: can't be read ({error}); save it as UTF-8 text") from None
-
-
-def _json_row(line: str, where: str) -> dict:
-    try:
-        row = json.loads(line)
-    except (ValueError, RecursionError):
-        row = None
-    if not isinstance(row, dict) or not isinstance(row.get("text"), str):
-        raise UserError(f"{where}: each line needs a JSON object with a field `text`")
-    return row
+    if words is not None and not types:
+        raise UserError("--types names no type; separate them by commas, such as person,city")
+    return types or None

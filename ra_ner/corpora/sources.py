@@ -189,7 +189,7 @@ def _load_from_hub(
     files = [file for file in files if file != ".gitattributes"]
     if files and all(map(_IN_PARQUET_COPY.fullmatch, files)):
         return _read_parquet_copy(source, info.sha, files, split, config), info.sha, license
-    return _load_split(source, split, info.sha, config), info.sha, license
+    return load_split(source, split, info.sha, config), info.sha, license
 
 
 def _label_file(source: str) -> dict[int, str]:
@@ -207,7 +207,7 @@ def _label_file(source: str) -> dict[int, str]:
         raise UserError(f"{LABEL_FILE} of dataset {source!r} is not a JSON object of names and numbers") from None
 
 
-def _load_split(source: str, split: str, commit: str, config: str | None) -> Dataset:
+def load_split(source: str, split: str, commit: str, config: str | None) -> Dataset:
     try:
         return load_dataset_at(source, commit, config, split)
     except (DatasetsError, FileNotFoundError, ValueError) as error:  # no such split, several configs, broken files

@@ -16,6 +16,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, nullcontext
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,7 +32,7 @@ from ..inference.engine import Request, ServerOptions, by_text
 from ..inference.models import Model, find_model, load_engine, longest_question
 from ..passage import Passage, sample
 from ..prompting.answers import parse_answer
-from ..prompting.conversation import NegativeTypes, transcript
+from ..prompting.conversation import Message, NegativeTypes, transcript
 from ..recipe import EvaluateConfig, Recipe
 from ..retrieval.retriever import Example
 from .example_pools import ExamplePools, check_settings
@@ -203,10 +204,11 @@ def _queries(model: Model, tasks: Sequence[Task], config: EvaluateConfig) -> Ite
         text, questions = task.passage.text, [model.question(entity_type) for entity_type in task.types]
         examples, error = task.examples, None
         if renders and questions:
+            longest = partial(_prompt, model, text, longest_question(questions))
             room = model.max_length and max(1, model.max_length - config.server_thinking_tokens)
-            examples = model.fitting_examples(text, examples, questions, room, config.max_new_tokens)
+            examples = model.fitting_examples(text, examples, longest, room, config.max_new_tokens)
             if model.positions and not examples:
-                tokens = model.count_tokens([*model.opening(text, []), longest_question(questions)])
+                tokens = model.count_tokens(longest([]))
                 if tokens > model.positions:
                     error = f"a prompt of {tokens} tokens is longer than the {model.positions} that the model reads"
         opening = model.opening(text, [example.passage for example in examples])
@@ -214,6 +216,10 @@ def _queries(model: Model, tasks: Sequence[Task], config: EvaluateConfig) -> Ite
             earlier = [asked["content"] for asked in questions[:number] if config.mode == "conversation"]
             key = _key(model, task, config, opening, earlier, question["content"])
             yield Query(text, [*opening, question], model, task, entity_type, key, examples, error)
+
+
+def _prompt(model: Model, text: str, question: Message, examples: Sequence[Passage]) -> list[Message]:
+    return [*model.opening(text, examples), question]
 
 
 def _key(

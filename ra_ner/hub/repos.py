@@ -36,6 +36,9 @@ TOKENIZER_FILES = ["*.json", "*.jinja", "*.model", "*.txt"]
 MODEL_FILES = [*TOKENIZER_FILES, "*.safetensors"]
 SAME_WEIGHTS = ["consolidated*", "original/*"]  # second copies in the repos of Mistral and Llama
 
+# Files of a folder that do not change what its model answers: the card, and the calibration of scores.
+DESCRIPTIONS = {"README.md", "calibration.json"}
+
 _LOG_IN = "log in with `hf auth login` or set the environment variable HF_TOKEN"
 
 
@@ -142,12 +145,12 @@ def fetch_model(name: str, revision: str | None = None, files: list[str] = MODEL
 def _digest(folder: Path) -> str:
     """A digest of the relative paths and contents of all files below a folder: copies of a model are the same model.
 
-    The card does not count, nor do hidden files.
+    What a folder is described by does not count, nor do hidden files.
     """
     digest = hashlib.sha256()
     for file in sorted(folder.rglob("*")):
         path = file.relative_to(folder)
-        if file.is_file() and str(path) != "README.md" and not any(part.startswith(".") for part in path.parts):
+        if file.is_file() and str(path) not in DESCRIPTIONS and not any(part.startswith(".") for part in path.parts):
             stat = file.stat()
             digest.update(path.as_posix().encode() + _content_digest(file, stat.st_size, stat.st_mtime_ns))
     return digest.hexdigest()[:16]

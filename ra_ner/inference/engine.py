@@ -77,11 +77,11 @@ class ServerOptions:
 
 
 def by_text(requests: Sequence[R]) -> list[list[R]]:
-    """Groups of consecutive requests that differ in their question alone, the longest prompts first.
+    """Groups of consecutive requests about one text that differ in their question alone, the longest prompts first.
 
     Prompts of similar length are then computed together, and if memory does not suffice, that shows at once.
     """
-    groups = [list(group) for _, group in groupby(requests, key=lambda request: request.opening)]
+    groups = [list(group) for _, group in groupby(requests, key=lambda request: (request.text, request.opening))]
     return sorted(groups, key=lambda group: -sum(len(message["content"]) for message in group[0].opening))
 
 

@@ -1,7 +1,7 @@
 """Which model a name means, how it is loaded and how it is asked."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,6 +11,7 @@ from ..errors import UserError
 from ..hub import repos
 from ..hub.repos import LocalModel
 from ..passage import Passage
+from ..prompting.annotation import annotation_prompt
 from ..prompting.chat_template import TEMPLATES, prompt_ids
 from ..prompting.conversation import Message, find_wording, opening
 from ..prompting.known_checkpoints import KNOWN_CHECKPOINTS
@@ -50,17 +51,28 @@ class Model:
         wording = find_wording(self.wording, self.language)
         return {"role": "user", "content": wording.question.format(type=entity_type)}
 
+    def discovery(self, text: str, examples: Sequence[Passage]) -> list[Message]:
+        """The prompt that asks for all entities of a text, with types of the model's choice.
+
+        Raises:
+            UserError: the model was trained to answer about one type at a time.
+        """
+        if self.local.facts or self.system:
+            raise UserError(f"{self.name} was trained to answer about one entity type at a time: name the types")
+        return annotation_prompt(text, examples, self.language)
+
     def fitting_examples(
         self,
         text: str,
         examples: Sequence[Example],
-        questions: Sequence[Message],
+        prompt: Callable[[Sequence[Passage]], list[Message]],
         max_length: int | None,
         max_new_tokens: int,
     ) -> Sequence[Example]:
-        """The most of a text's examples, best first, with which each question and its answer fit.
+        """The most of a text's examples, best first, with which its prompt and the answer fit.
 
         Args:
+            prompt: makes the prompt that shows given passages; of several prompts about the text the longest.
             max_length: most tokens of a prompt and its answer; None drops no example.
 
         Returns:
@@ -70,10 +82,7 @@ class Model:
             return examples
         budget = answer_budget(len(self.tokenizer(text).input_ids), max_new_tokens)
         limit = LengthLimit(max_length - budget, self.count_tokens)
-        longest = longest_question(questions)
-        return limit.fitting_examples(
-            examples, lambda shown: [*self.opening(text, [example.passage for example in shown]), longest]
-        )
+        return limit.fitting_examples(examples, lambda shown: prompt([example.passage for example in shown]))
 
     def count_tokens(self, messages: list[Message]) -> int:
         """The tokens of a prompt."""

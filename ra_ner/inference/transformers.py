@@ -10,7 +10,7 @@ from accelerate.utils.memory import clear_device_cache, should_reduce_batch_size
 from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 
-from ..errors import UserError
+from ..errors import RequestError, UserError
 from ..prompting.chat_template import prompt_ids
 from ..terminal import hide_loading_bars
 from .engine import Generation, Piece, R, answer_budget, by_text
@@ -87,7 +87,7 @@ class TransformersEngine:
         """Answer each question on its own.
 
         Raises:
-            UserError: a single question does not fit into memory.
+            RequestError: a single question does not fit into memory.
         """
         groups = by_text(requests)
         while groups:
@@ -113,7 +113,7 @@ class TransformersEngine:
         (group,) = groups
         half = len(group) // 2
         if not half:
-            raise UserError(f"one question about one text does not fit into memory ({reason}); lower `k`")
+            raise RequestError(f"one question about one text does not fit into memory ({reason}); lower `k`")
         parts = (group[:half], group[half:])
         return [[answer for part in parts for answer in self._answer_within_memory([part])[0]]]
 

@@ -75,7 +75,8 @@ def parse_answer(raw: str) -> Answer:
         items = None
     if isinstance(items, list) and all(isinstance(item, str) for item in items):
         return _answer(items, strict=True)
-    text, is_thinking = _without_thoughts(raw)
+    start, end = outside_thoughts(raw)
+    text = raw[start:end]
     answer, error, position = None, "no list" if text.strip() else "empty answer", 0
     while opening := _LIST.search(text, position):
         read, position = _read_list(text, opening.start())
@@ -85,18 +86,18 @@ def parse_answer(raw: str) -> Answer:
             answer = read
     if answer:
         return answer
-    return Answer((), error="thinking that does not end, so no answer" if is_thinking else error)
+    return Answer((), error="thinking that does not end, so no answer" if end < len(raw) else error)
 
 
-def _without_thoughts(raw: str) -> tuple[str, bool]:
-    """What follows the thoughts of a reasoning model, and whether thoughts begin there that do not end."""
+def outside_thoughts(raw: str) -> "Span":
+    """The place of what follows the thoughts of a reasoning model. It ends where thoughts begin that do not end."""
     start, end = 0, len(raw)
     for mark in _THOUGHTS.finditer(raw):
         if "/" in mark[0]:
             start, end = mark.end(), len(raw)
         elif end == len(raw):
             end = mark.start()
-    return raw[start:end], end < len(raw)
+    return Span(start, end)
 
 
 def _read_list(text: str, start: int) -> tuple[Answer, int]:

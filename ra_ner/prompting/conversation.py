@@ -22,7 +22,8 @@ Pairs = list[tuple[str, str]]
 _json = json.JSONEncoder(ensure_ascii=False).encode  # json.dumps would make a new encoder for each call
 
 
-def _json_pairs(pairs: Pairs) -> str:
+def format_pairs(pairs: Pairs) -> str:
+    """Mentions with their types as JSON, such as `[{"Basel": "city"}]`."""
     return _json([{mention: type_} for mention, type_ in pairs])
 
 
@@ -40,7 +41,7 @@ class Wording:
     text: str
     text_read: str
     question: str
-    format_entities: Callable[[Pairs], str] = _json_pairs
+    format_entities: Callable[[Pairs], str] = format_pairs
     format_answer: Callable[[list[str]], str] = _json
 
 

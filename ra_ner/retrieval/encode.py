@@ -40,7 +40,8 @@ class Encoder:
     Args:
         model: the model's folder and revision.
         cache: folder of the cached vectors.
-        cached_roles: texts in other roles are encoded each time, and leave nothing on the disk.
+        cached_roles: texts in other roles are encoded each time, by each process its own, and leave nothing on the
+            disk.
 
     Example:
         >>> encoder = Encoder(fetch_model("thenlper/gte-large"))
@@ -68,7 +69,7 @@ class Encoder:
         is_cached = role in self.cached_roles
         role = role if self._has_prompts else "document"
         if not is_cached:
-            return self._encode_in_shares(list(texts), role)
+            return self._encode(list(texts), role)
         state, store, new, vectors = distributed_state(), None, [], None
         if state.is_main_process:
             store = _VectorStore(self.cache / f"{self.model.revision}-{role}.safetensors")
@@ -133,7 +134,7 @@ class Encoder:
                 windows.append(window)
                 owners.append(owner)
                 tokens.append(count)
-        if len(windows) > len(texts):
+        if len(windows) > len(texts) and role in self.cached_roles:
             logger.info(f"{len(windows) - len(texts)} more windows than texts: long texts are encoded in windows")
         with _worker_pool(model, self._devices, len(texts)) as pool:
             vectors = (model.encode_query if role == "query" else model.encode_document)(

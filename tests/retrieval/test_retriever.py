@@ -265,7 +265,9 @@ def test_the_batch_size_changes_no_choice(corpus, encoder, tmp_path, monkeypatch
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("settings", [{"BATCH": 7}, {"_devices": lambda state: ["cpu", "cpu"], "ALL_GPUS_FROM": 0}])
+@pytest.mark.parametrize(
+    "settings", [{"BATCH": 7}, {"Encoder._devices": property(lambda encoder: ["cpu", "cpu"]), "ALL_GPUS_FROM": 0}]
+)
 def test_batch_size_and_workers_change_ties_only_on_a_real_encoder(minilm, tmp_path, monkeypatch, settings):
     whole = read_corpus(REPO / "data" / "sample" / "en.jsonl")
     other = count_other_choices(whole, minilm, tmp_path, monkeypatch, **settings)

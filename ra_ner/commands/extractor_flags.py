@@ -1,0 +1,85 @@
+"""The flags that say which Extractor a command uses, shared by the commands that have one."""
+
+import json
+import sys
+from argparse import Namespace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..errors import UserError
+from . import CommandParser
+
+if TYPE_CHECKING:
+    from ..extractor import Extractor
+
+
+def add_flags(parser: CommandParser) -> None:
+    parser.add_argument("--model", required=True, help="adapter, merged model or instruct model: a folder or a Hub id")
+    parser.add_argument("--language", choices=["en", "zh"], default="en", help="of models that do not know their own")
+    parser.add_argument("--labels", type=Path, help="JSON file: the words that raw labels are asked by")
+    examples = parser.add_argument_group("in-context examples")
+    examples.add_argument("--examples", help="corpus that they are taken from: a file or a Hub dataset")
+    examples.add_argument("--strategy", default="on_demand", help="how they are chosen (default: on_demand)")
+    examples.add_argument("--k", type=int, default=2, help="examples for each text (default: 2)")
+    examples.add_argument("--encoder", help="sentence-transformers model that finds them; default: the adapter's")
+    model = parser.add_argument_group("how the model is run")
+    model.add_argument("--engine", choices=["transformers", "server"], default="transformers")
+    model.add_argument("--server_url", help="OpenAI-compatible server, such as http://localhost:8000/v1")
+    model.add_argument("--server_model", help="what the server calls the model; default: --model")
+    model.add_argument("--server_api", choices=["completions", "chat"], default="completions")
+    model.add_argument("--server_concurrency", type=int, default=64, help="requests at a time (default: 64)")
+    model.add_argument("--dtype", choices=["auto", "float32", "bfloat16", "float16"], default="auto")
+    model.add_argument("--load_in_4bit", action="store_true", help="load the model in 4 bits")
+    model.add_argument("--max_new_tokens", type=int, default=256, help="longest answer (default: 256)")
+    model.add_argument("--batch_size", type=int, help="texts asked about at once (default: 4; of a server 64)")
+
+
+def load_extractor(options: Namespace, **further) -> "Extractor":
+    """The Extractor that the flags describe.
+
+    Raises:
+        UserError: as `Extractor.from_pretrained`, or the file of labels has another form.
+    """
+    labels = read_labels(options.labels)  # before the slow imports
+    from ..extractor import Extractor
+    from ..inference.engine import ServerOptions
+
+    server = None
+    if options.engine == "server":
+        # Bulk extraction has no upper bound: the limits are meant for evaluations with a known number of queries.
+        server = ServerOptions(
+            options.server_url,
+            options.server_api,
+            concurrency=options.server_concurrency,
+            max_requests=sys.maxsize,
+            max_tokens=sys.maxsize,
+        )
+    keys = ("language", "encoder", "strategy", "k", "dtype", "load_in_4bit", "max_new_tokens", "batch_size")
+    return Extractor.from_pretrained(
+        options.model,
+        options.examples or (),
+        labels=labels,
+        server=server,
+        server_name=options.server_model,
+        **{key: getattr(options, key) for key in keys},
+        **further,
+    )
+
+
+def read_labels(file: Path | None) -> dict[str, str]:
+    """Raw labels with the words that they are asked by.
+
+    Raises:
+        UserError: the file has another form.
+    """
+    labels = read_json(file) if file else {}
+    if not isinstance(labels, dict) or not all(isinstance(words, str) and words.strip() for words in labels.values()):
+        raise UserError(f'{file}: it must map each label to the words it is asked by, such as {{"PER": "person"}}')
+    return labels
+
+
+def read_json(file: Path) -> object:
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{file}: can't be read as JSON ({error})") from None

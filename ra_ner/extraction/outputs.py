@@ -1,0 +1,115 @@
+"""Results in other forms than JSON Lines: for a terminal, CoNLL, brat and spaCy.
+
+A result is a row of the command's JSON Lines: `{"text", "entities": [{"text", "type", "start", "end", "score"}], ...}`.
+"""
+
+import io
+import re
+import unicodedata
+from collections.abc import Iterable
+from itertools import pairwise
+from pathlib import Path
+
+from ..atomic_files import new_folder
+from ..errors import UserError
+from .entities import Entity, without_overlaps
+from .texts import Row
+
+_TOKEN = re.compile(r"[^\W\u2e80-\U0010ffff]+|\S")  # a word; a character where scripts put no space between words
+_NOT_IN_NAMES = re.compile(r"[^\w.-]|^\.")
+
+
+def as_table(row: Row, color: bool) -> str:
+    """The text with its entities highlighted, and a line for each entity, for a terminal."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    styles = ("black on cyan", "black on green", "black on yellow", "black on magenta", "white on blue", "white on red")
+    types = list(dict.fromkeys(entity["type"] for entity in row["entities"]))
+    style = {type_: styles[i % len(styles)] for i, type_ in enumerate(types)}
+    text, table = Text(_printable(row["text"].rstrip())), Table("type", "mention", "start", "end", "score", box=None)
+    for entity in row["entities"]:
+        text.stylize(style[entity["type"]], entity["start"], entity["end"])
+        score = "" if entity["score"] is None else f"{entity['score']:.2f}"
+        cells = entity["type"], entity["text"], entity["start"], entity["end"], score
+        table.add_row(*(Text(_printable(str(cell).replace("\n", " "))) for cell in cells))
+    page = io.StringIO()
+    console = Console(file=page, force_terminal=color, no_color=not color, width=None if color else 10_000)
+    console.print(text, table, sep="\n") if row["entities"] else console.print(text)
+    if "error" in row:
+        console.print(Text(_printable(row["error"])))
+    return "\n".join(line.rstrip() for line in page.getvalue().split("\n"))
+
+
+def _printable(text: str) -> str:
+    """A text of the same length without characters that control a terminal."""
+    return "".join(c if c in "\n\t" or unicodedata.category(c) not in ("Cc", "Cs") else "\ufffd" for c in text)
+
+
+def as_conll(row: Row) -> str:
+    """A token and its BIO tag on each line, and an empty line at the end. Of entities that overlap one is kept."""
+    entities = _flat(row)
+    borders = {place for entity in entities for place in (entity.start, entity.end)}
+    tags = {e.start: f"B-{'_'.join(e.type.split())}" for e in entities}
+    inside = {place: f"I-{'_'.join(e.type.split())}" for e in entities for place in range(e.start + 1, e.end)}
+    lines = []
+    for match in _TOKEN.finditer(row["text"]):
+        cuts = [match.start(), *(i for i in range(match.start() + 1, match.end()) if i in borders), match.end()]
+        for start, end in pairwise(cuts):
+            lines.append(f"{row['text'][start:end]} {tags.get(start) or inside.get(start, 'O')}\n")
+    return "".join(lines) + "\n"
+
+
+def write_brat(rows: Iterable[Row], folder: Path, language: str) -> None:
+    """A `.txt` and an `.ann` file for each text, named by its `id` where that can be a file name. Scores are notes."""
+    with new_folder(folder) as new:
+        for number, row in enumerate(rows, 1):
+            name = str(row.get("id", ""))
+            if not name or _NOT_IN_NAMES.search(name) or (new / f"{name}.txt").exists():
+                name = f"{number:06}"
+            lines = []
+            for i, entity in enumerate(row["entities"], 1):
+                # brat wants a fragment for each line of a mention.
+                lined = re.finditer(r"[^\n]+", entity["text"])
+                parts = [(entity["start"] + m.start(), entity["start"] + m.end()) for m in lined]
+                places = ";".join(f"{start} {end}" for start, end in parts)
+                shown = " ".join(row["text"][start:end] for start, end in parts)
+                lines.append(f"T{i}\t{'_'.join(entity['type'].split())} {places}\t{shown}\n")
+                if entity["score"] is not None:
+                    lines.append(f"#{i}\tAnnotatorNotes T{i}\tscore {entity['score']}\n")
+            (new / f"{name}.txt").write_bytes(row["text"].encode("utf-8", "replace"))
+            (new / f"{name}.ann").write_bytes("".join(lines).encode("utf-8", "replace"))
+
+
+def write_spacy(rows: Iterable[Row], file: Path, language: str) -> None:
+    """A DocBin: all entities in `doc.spans["ra_ner"]` with their scores, those without overlaps in `doc.ents`.
+
+    A span that cuts a token is widened to the whole token.
+
+    Raises:
+        UserError: spaCy is not installed.
+    """
+    try:
+        import spacy
+        from spacy.tokens import DocBin, SpanGroup
+    except ImportError:
+        raise UserError("spaCy is not installed: pip install 'ra-ner[spacy]'") from None
+    nlp, docs = spacy.blank(language), DocBin()
+    for row in rows:
+        doc = nlp.make_doc(row["text"])
+
+        def span(start: int, end: int, label: str, doc: object = doc) -> object:
+            return doc.char_span(start, end, label, alignment_mode="expand")
+
+        spans = [span(e["start"], e["end"], e["type"]) for e in row["entities"]]
+        scores = [e["score"] for e in row["entities"]]
+        doc.spans["ra_ner"] = SpanGroup(doc, name="ra_ner", spans=spans, attrs={"scores": scores})
+        doc.ents = spacy.util.filter_spans([span(e.start, e.end, e.type) for e in _flat(row)])
+        docs.add(doc)
+    docs.to_disk(file)
+
+
+def _flat(row: Row) -> list[Entity]:
+    keys = ("text", "type", "start", "end", "score")
+    return without_overlaps([Entity(**{key: entity[key] for key in keys}) for entity in row["entities"]])

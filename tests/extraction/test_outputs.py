@@ -1,0 +1,79 @@
+"""Results in other forms: what they hold is what was found."""
+
+import re
+
+import pytest
+from conftest import passage
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ra_ner.corpora.sources import load_corpus
+from ra_ner.extraction.outputs import as_conll, as_table, write_brat, write_spacy
+
+
+def result(text: str, *entities: tuple[str, str], **further: object) -> dict:
+    """A row with each mention at its first place."""
+    found = passage(text, *entities).entities
+    keys = ("text", "type", "start", "end")
+    return {"text": text, "entities": [{k: getattr(e, k) for k in keys} | {"score": 0.9} for e in found], **further}
+
+
+NESTED = result("The New York Times", ("New York Times", "paper"), ("New York", "city"))
+
+
+def test_conll_cuts_tokens_at_entities_and_keeps_one_of_those_that_overlap():
+    assert as_conll(NESTED) == "The O\nNew B-paper\nYork I-paper\nTimes I-paper\n\n"
+    assert as_conll(result("在北京市。", ("北京", "city"))) == "在 O\n北 B-city\n京 I-city\n市 O\n。 O\n\n"
+    assert as_conll(result("a Berlin-based firm", ("Berlin", "city name"))) == (
+        "a O\nBerlin B-city_name\n- O\nbased O\nfirm O\n\n"
+    )
+    assert as_conll(result("xAday", ("Ada", "person"))) == "x O\nAda B-person\ny O\n\n"
+
+
+def test_conll_is_read_back_as_a_corpus(tmp_path):
+    row = result("Ada Lovelace left London.", ("Ada Lovelace", "person"), ("London", "city"))
+    (tmp_path / "a.conll").write_text(as_conll(row))
+    (read,) = load_corpus(str(tmp_path / "a.conll"), "en").passages
+    assert read.pairs == [("Ada Lovelace", "person"), ("London", "city")]
+
+
+def test_brat_has_offsets_of_the_text_file_and_fragments_at_line_ends(tmp_path):
+    rows = [
+        result("Ada\nLovelace wrote.\r\n", ("Ada\nLovelace", "famous person"), id="letter-1"),
+        result("", id="../up"),
+        {**result("Bob", ("Bob", "person")), "id": "letter-1"},
+    ]
+    write_brat(rows, tmp_path / "brat", "en")
+    names = sorted(path.name for path in (tmp_path / "brat").iterdir())
+    stems = ["000002", "000003", "letter-1"]
+    assert names == [f"{stem}.{end}" for stem in stems for end in ("ann", "txt")]
+    text = (tmp_path / "brat" / "letter-1.txt").read_bytes().decode()
+    line, note = (tmp_path / "brat" / "letter-1.ann").read_text().splitlines()
+    assert line == "T1\tfamous_person 0 3;4 12\tAda Lovelace" and note == "#1\tAnnotatorNotes T1\tscore 0.9"
+    places = [tuple(map(int, part.split())) for part in re.search(r"_person (.*)\t", line)[1].split(";")]
+    assert " ".join(text[start:end] for start, end in places) == "Ada Lovelace"
+
+
+def test_spacy_reads_the_doc_bin(tmp_path):
+    spacy = pytest.importorskip("spacy")
+    write_spacy([NESTED, result("No one.")], tmp_path / "a.spacy", "en")
+    first, second = spacy.tokens.DocBin().from_disk(tmp_path / "a.spacy").get_docs(spacy.blank("en").vocab)
+    assert [(span.text, span.label_) for span in first.spans["ra_ner"]] == [
+        ("New York Times", "paper"),
+        ("New York", "city"),
+    ]
+    assert [(span.text, span.label_) for span in first.ents] == [("New York Times", "paper")]
+    assert first.spans["ra_ner"].attrs == {"scores": [0.9, 0.9]} and second.text == "No one." and not second.ents
+
+
+def test_a_table_lists_entities_and_colors_a_terminal():
+    row = result("Ada left Rome.", ("Ada", "person"), ("Rome", "city"))
+    lines = as_table(row, color=False).splitlines()
+    assert lines[0] == "Ada left Rome." and lines[3].split() == ["city", "Rome", "9", "13", "0.90"]
+    assert "\x1b[" not in "".join(lines) and "\x1b[30;4" in as_table(row, color=True)
+
+
+@given(st.text(max_size=40))
+def test_no_text_controls_the_terminal(text):
+    row = {"text": f"{text}\x1b[2J\x07", "entities": [], "error": "\x1b[0m"}
+    assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f]", as_table(row, color=False))

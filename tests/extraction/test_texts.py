@@ -1,0 +1,79 @@
+"""Texts are read from files, standard input and the Hub; other fields are kept, and bad rows cost themselves alone."""
+
+import json
+import subprocess
+import sys
+
+import pyarrow
+import pyarrow.parquet
+import pytest
+from conftest import HUB
+
+from ra_ner.errors import UserError
+from ra_ner.extraction.texts import read_rows
+
+
+def test_a_text_file_is_one_text_with_its_own_line_ends(tmp_path):
+    (tmp_path / "a.txt").write_bytes("\ufeffOne\r\ntwo\n".encode())
+    assert list(read_rows(str(tmp_path / "a.txt"))) == [{"text": "One\r\ntwo\n"}]
+    lines = read_rows(str(tmp_path / "a.txt"), lines=True)
+    assert [row["text"] for row in lines] == ["One", "two"]
+
+
+def test_json_lines_keep_their_fields_and_bad_rows_are_rows(tmp_path):
+    file = tmp_path / "a.jsonl"
+    file.write_text('{"id": 1, "body": "One\u2028two"}\n\nnot json\n[1]\n{"body": null}\n{"body": "Six"}\n')
+    rows = list(read_rows(str(file), column="body"))
+    assert rows[0] == {"text": "One\u2028two", "id": 1} and rows[-1] == {"text": "Six"}
+    assert [row.get("error", "").partition("row ")[2][:1] for row in rows] == ["", "2", "3", "4", ""]
+
+
+def test_a_wrong_first_row_stops_with_its_fields(tmp_path):
+    (tmp_path / "a.jsonl").write_text('{"body": "One", "id": 1}\n')
+    with pytest.raises(UserError, match=r"row 1 is no object with a text in field `text`; it has body, id, see --col"):
+        list(read_rows(str(tmp_path / "a.jsonl")))
+
+
+def test_parquet(tmp_path):
+    rows = [{"body": f"Text {i}", "n": i} for i in range(3)]
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), tmp_path / "a.parquet")
+    assert list(read_rows(str(tmp_path / "a.parquet"), column="body")) == [
+        {"text": row["body"], "n": row["n"]} for row in rows
+    ]
+    (tmp_path / "bad.parquet").write_bytes(b"PAR1")
+    with pytest.raises(UserError, match=r"bad.parquet: can't be read as Parquet"):
+        list(read_rows(str(tmp_path / "bad.parquet")))
+
+
+def test_a_column_of_a_hub_dataset(hub):
+    HUB.create("dataset", "tester/texts")
+    HUB.put("dataset", "tester/texts", {"test.jsonl": b'{"body": "One"}\n{"body": "Two"}\n'})
+    rows = list(read_rows("tester/texts", column="body", split="test"))
+    assert [row["text"] for row in rows] == ["One", "Two"]
+    with pytest.raises(UserError, match="split 'train' of dataset 'tester/texts' can't be read"):
+        list(read_rows("tester/texts"))
+    with pytest.raises(UserError, match="'tester/none' is no file in .*, and as a Hub dataset it can't be read"):
+        list(read_rows("tester/none"))
+
+
+@pytest.mark.parametrize(
+    "content, flags, texts",
+    [
+        ("One\r\ntwo\n", {}, ["One\r\ntwo\n"]),
+        ("One\ntwo\n", {"lines": True}, ["One", "two"]),
+        ('{"text": "One"}\n{"text": "zwö"}\n', {}, ["One", "zwö"]),
+    ],
+)
+def test_standard_input_is_text_or_json_lines(content, flags, texts):
+    code = "import json; from ra_ner.extraction.texts import read_rows; "
+    code += f"print(json.dumps([row['text'] for row in read_rows('-', **{flags})]))"
+    done = subprocess.run([sys.executable, "-c", code], input=content.encode(), capture_output=True, check=True)
+    assert json.loads(done.stdout) == texts
+
+
+def test_what_can_not_be_read_is_one_line(tmp_path):
+    (tmp_path / "a.txt").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(UserError, match=r"a.txt: can't be read .*; save it as UTF-8"):
+        list(read_rows(str(tmp_path / "a.txt")))
+    with pytest.raises(UserError, match=r"gone.txt does not exist \(looked in"):
+        list(read_rows("gone.txt"))
