@@ -118,6 +118,10 @@ class DatasetConfig:
         metadata={"help": "How in-context examples are chosen; none is vanilla tuning. See docs/retrieval.md."},
     )
     k: int = field(default=2, metadata={"help": "In-context examples for each passage."})
+    examples_probability: float = field(
+        default=1.0,
+        metadata={"help": "Share of train rows that show their examples; below 1 the model learns to do without, too."},
+    )
     candidates: int = field(
         default=128, metadata={"help": "Number of nearest neighbours that diverse strategies and hybrid choose from."}
     )
@@ -147,7 +151,7 @@ class DatasetConfig:
     )
 
     def __post_init__(self) -> None:
-        shares = ("negative_probability", "mixed_nn_probability", "validation_fraction")
+        shares = ("negative_probability", "examples_probability", "mixed_nn_probability", "validation_fraction")
         _check_numbers(self, ("size", "candidates", "max_length"), shares)
 
     def encoder_for(self, language: str) -> str | None:

@@ -14,7 +14,7 @@ from typing import Any
 import openai
 from transformers import AutoTokenizer
 
-from ..errors import UserError
+from ..errors import RequestError, UserError
 from ..prompting.chat_template import prompt_ids
 from ..prompting.conversation import Message
 from .engine import Generation, Piece, R, Request, ServerOptions, answer_budget
@@ -26,6 +26,7 @@ ATTEMPTS = 3  # at getting a reply that holds an answer
 TOO_SLOW = 2  # requests without a reply within `timeout`, after which a question is given up
 ALL_EMPTY = 10  # first answers: if all are empty because the model thinks too long, no more are paid for
 ROOM = "A reasoning model needs room to think: raise `server_thinking_tokens`"
+OF_ONE_REQUEST = {400, 413, 422}  # statuses that another request may not have, for example because it is shorter
 MENTIONS = {"type": "array", "items": {"type": "string"}}
 OPTIONAL = ("temperature", "logprobs", "stop_token_ids")  # parameters that are left out where a server refuses them
 EXTENSIONS = ("structured_outputs", "stop_token_ids")  # parameters of vLLM, which the client does not know
@@ -111,7 +112,8 @@ class ServerEngine:
         Closing the generator cancels what is under way.
 
         Raises:
-            UserError: a limit is reached, or the server refuses or fails for good.
+            RequestError: the server refuses one of the requests.
+            UserError: a limit is reached, or the server fails for good.
         """
         if not self.stopped:
             self.failure = None
@@ -198,7 +200,8 @@ class ServerEngine:
         except _LimitReached as error:
             raise UserError(f"stopped at `{error}`: raise it and run this again; answers so far are kept") from None
         except openai.APIStatusError as error:
-            raise UserError(f"{self._where} refused ({error.status_code}): {error.message[:300]}") from None
+            kind = RequestError if error.status_code in OF_ONE_REQUEST else UserError
+            raise kind(f"{self._where} refused ({error.status_code}): {error.message[:300]}") from None
         except openai.OpenAIError as error:
             raise UserError(f"{self._where} can't be reached or broke off ({error}): run this again") from None
         except (AttributeError, TypeError, ValueError):

@@ -82,6 +82,26 @@ def test_the_vanilla_twin_has_the_same_rows_in_the_same_order(passages, config):
             assert left["prompt"][2:] == right["prompt"] and right["example_ids"] == []
 
 
+def test_a_share_of_the_train_rows_shows_no_examples(passages, config, tmp_path):
+    source = LoadedCorpus(passages, None, {})
+    always, half, never = (
+        build(source, "en", "r", replace(config, examples_probability=share)) for share in (1.0, 0.5, 0.0)
+    )
+    vanilla = build(source, "en", "r", replace(config, strategy="none"))
+    kept = [bool(row["example_ids"]) for row in rows(half)]
+    assert 0 < sum(kept) < len(kept)
+    for row, with_examples, without in zip(rows(half), rows(always), rows(vanilla), strict=True):
+        assert row in (with_examples, without)
+    assert half.facts["counts"]["rows_drawn_without_examples"] == kept.count(False)
+    assert rows(half, "validation") == rows(always, "validation")
+    assert rows(half, "validation_zero_shot") == rows(vanilla, "validation")
+    assert always.splits.keys() == never.splits.keys() == {"train", "validation"}
+    for split in ("train", "validation"):
+        for name, dataset in (("never", never), ("vanilla", vanilla)):
+            dataset.splits[split].to_parquet(tmp_path / name)
+        assert (tmp_path / "never").read_bytes() == (tmp_path / "vanilla").read_bytes()
+
+
 def test_the_seed_decides(passages, config):
     source = LoadedCorpus(passages, None, {})
     first, second, other = (build(source, "en", "r", replace(config, seed=seed)) for seed in (42, 42, 1))
