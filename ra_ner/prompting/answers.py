@@ -46,8 +46,16 @@ _NO_STRING = re.compile(
     rf"(?:(?P<nothing>null|none|n/a|无|没有)|-?\d+(?:\.\d+)?(?:e[-+]?\d+)?|true|false|nan|\.\.+|…+)(?={_END})",
     re.IGNORECASE,
 )
-# One item made of several: a quotation ends in it that did not begin there, and another begins.
-_SEVERAL = re.compile(rf"[^“「『«]*[”」』»]\s*[{_SEPARATORS}]\s*[“「『«]|[^\"＂]*[\"＂]\s*[{_SEPARATORS}]\s*[\"＂]")
+# One item made of several: a whole list, or a quotation ends in it that did not begin there, and another begins.
+_A_LIST = rf"\s*[{re.escape(_OPENING)}]\s*{_ANY_QUOTE}.*{_ANY_QUOTE}\s*[{re.escape(_CLOSING)}]\s*\Z"
+_JOINED = [
+    rf"[^{marks}]*[{marks}]\s*[{separators}]\s*[{marks}]"
+    for marks, separators in [
+        *((marks, _SEPARATORS) for marks in ('"＂', "“”„‟", "‘’‚‛", "「」『』«»")),
+        ("'＇", "，、；"),  # a comma may follow an apostrophe
+    ]
+]
+_SEVERAL = re.compile("|".join([_A_LIST, *_JOINED]), re.DOTALL)
 _NOTHING = re.compile(
     r"[\W_]*(?:none|null|n/a|nothing|none found|not mentioned|no entit(?:y|ies)(?: found)?"
     r"|无|没有|暂无|未提及|(?:无|没有)(?:相关)?实体)[\W_]*",
