@@ -134,6 +134,11 @@ def models(tmp_path_factory) -> Path:
     return folder
 
 
+def content(folder: Path) -> dict[str, bytes]:
+    """All files below a folder."""
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
 def put_folder(repo_type: str, repo_id: str, folder: Path) -> str:
     """Make a repo of the loopback Hub that holds a folder's files, and return its commit."""
     HUB.create(repo_type, repo_id)

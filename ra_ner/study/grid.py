@@ -33,6 +33,7 @@ from ..recipe import (
     nearest_key,
     parse_yaml,
     read_yaml,
+    refuse_secrets,
 )
 
 SETTINGS_AXIS = "evaluate.settings"
@@ -277,6 +278,7 @@ def _parse_overrides(overrides: Sequence[str], grid_keys: Sequence[str]) -> dict
             value = parse_yaml(text)
         except yaml.YAMLError:
             raise UserError(f"--set {word}: the value is not valid YAML; quote it") from None
+        refuse_secrets({key: value}, "--set ")
         for section_key in _section_keys(key, f"--set {word}"):
             if section_key in grid_keys:
                 raise UserError(f"--set {word}: the grid sets `{section_key}` itself, by an axis or by `seeds`")

@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
+from trl import ModelConfig, SFTConfig
 
-from .defaults import DEFAULTS
+from ..recipe import Recipe, TrainConfig
+from .defaults import DEFAULTS, train_parser
 
 if TYPE_CHECKING:
     from transformers import Trainer
@@ -20,6 +22,17 @@ _NOT_SETTINGS = {
     "accelerator_config", "dataloader_pin_memory", "ddp_find_unused_parameters", "ddp_timeout", "disable_tqdm",
     "hub_model_id", "hub_private_repo", "hub_strategy", "logging_dir", "output_dir", "push_to_hub", "report_to",
     "resume_from_checkpoint", "run_name", "use_cpu",
+}  # fmt: skip
+# Settings that a run may change when it resumes: what is logged, saved and measured, and how fast, but not what is
+# trained. Batch sizes are compared as the effective one; dataset and base by their revisions.
+_MAY_CHANGE = {
+    "activation_checkpointing", "attn_implementation", "dataset_config", "dataset_name", "dataset_revision",
+    "do_eval", "eval_accumulation_steps", "eval_delay", "eval_on_start", "eval_steps", "eval_strategy",
+    "gradient_accumulation_steps", "gradient_checkpointing", "gradient_checkpointing_kwargs", "greater_is_better",
+    "load_best_model_at_end", "log_level", "log_level_replica", "log_on_each_node", "logging_first_step",
+    "logging_steps", "logging_strategy", "merge", "metric_for_best_model", "model_name_or_path", "model_revision",
+    "per_device_eval_batch_size", "per_device_train_batch_size", "save_on_each_node", "save_steps", "save_strategy",
+    "save_total_limit",
 }  # fmt: skip
 
 
@@ -39,6 +52,26 @@ def effective_settings(recipe_section: dict, *configs: object) -> dict:
                 # The configs turn words into enums and mappings into objects: what JSON can't hold becomes a word.
                 settings[key.name] = json.loads(json.dumps(value, default=str))
     return {key: settings[key] for key in [*recipe_section, *DEFAULTS, *settings] if key in settings}
+
+
+def settings_of(recipe: Recipe) -> dict:
+    """The settings that a training of a recipe records, without flags of the command line."""
+    config, model_args, args, _ = train_parser().parse_section(recipe)
+    return effective_settings(recipe.sections["train"], config, model_args, args)
+
+
+def changed_settings(before: dict, now: dict) -> dict[str, tuple[object, object]]:
+    """The settings that change what is trained and differ between two runs, each with its two values.
+
+    Args:
+        before, now: as `effective_settings` returns them; a key that one of them lacks has its default there.
+    """
+    defaults = {}
+    for config in (TrainConfig, ModelConfig, SFTConfig):
+        for key in dataclasses.fields(config):
+            defaults[key.name] = key.default if key.default_factory is dataclasses.MISSING else key.default_factory()
+    values = {key: (before.get(key, defaults.get(key)), now.get(key, defaults.get(key))) for key in before | now}
+    return {key: pair for key, pair in values.items() if key not in _MAY_CHANGE and pair[0] != pair[1]}
 
 
 def measurements(trainer: "Trainer", trained_tokens: int) -> list[tuple[str, object]]:

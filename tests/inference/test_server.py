@@ -164,6 +164,15 @@ def test_a_conversation_carries_its_answers(server, models):
     assert [message["content"] for message in server.bodies[-1]["messages"][3::2]] == answers[:2]
 
 
+@pytest.mark.parametrize("api", ["completions", "chat"])
+def test_a_conversation_goes_on_after_half_a_surrogate_pair(server, models, api):
+    said = '["\ud83d"]'
+    choice = {"text": said} if api == "completions" else {"message": {"role": "assistant", "content": said}}
+    server.faults = [{"choices": [choice], "usage": {"prompt_tokens": 1, "completion_tokens": 1}}]
+    answers = engine(server, models, api=api).converse(ask_for())
+    assert answers[0] == '["?"]' and len(answers) == 3
+
+
 def test_failures_on_the_way_are_retried_and_nothing_answered_is_asked_twice(server, models):
     server.faults = [429, 500, "cut", "never", {"nonsense": True}, {"choices": []}, 503]
     answers = list(engine(server, models, concurrency=4, timeout=2).answer(SEVERAL))
