@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 # The quickstart's models come from PyPI packages; nothing asks the Hub. `accelerate launch` would train on one core.
 QUICKSTART := PATH="$(CURDIR)/$(BIN):$$PATH" HF_HUB_OFFLINE=1 OMP_NUM_THREADS=$$(nproc)
 
-.PHONY: help install quickstart quickstart-full chinese-encoder test browser slow-test lint clean
+.PHONY: help install quickstart quickstart-full chinese-encoder test browser pictures slow-test lint clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 20
@@ -56,6 +56,9 @@ browser: ## what the tests of pages need on Debian or Ubuntu, as root; they are 
 	apt-get update -q
 	apt-get install -qy --no-install-recommends chromium chromium-driver
 	npm install --no-save --no-audit --no-fund axe-core@4.14.1
+
+pictures: quickstart ## the README's pictures, from the quickstart's outputs; needs `make browser`
+	$(QUICKSTART) python tools/pictures.py
 
 slow-test: quickstart ## tests on the real embedded models and on the quickstart's outputs
 	$(QUICKSTART) python -m pytest -m slow -q
