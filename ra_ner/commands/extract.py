@@ -122,7 +122,7 @@ def _facts(options: Namespace, types: "Types | None", extractor: "Extractor") ->
     examples = f"{options.k} from {options.examples} ({options.strategy})" if options.examples else "none"
     return {
         "model": options.model,
-        "texts": options.input,
+        "texts": Path(options.input).name if Path(options.input).is_file() else options.input,
         "types": ", ".join(defined or ["any"]),
         "examples for each text": examples,
         "scores": "calibrated" if extractor.calibration else "not calibrated",

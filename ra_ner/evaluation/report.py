@@ -14,7 +14,8 @@ from typing import NamedTuple
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from ..markdown import cell, table
-from .scoring import ERRORS, SCORES, Counts, Verdict, judge
+from .passages import judge_passages, outcome, passage_f1
+from .scoring import ERRORS, SCORES, Counts, Verdict
 
 SHOWN_SCORES = ("span", "grounded", "uniner")
 SHOWN = 3  # worst passages, and best ones
@@ -279,37 +280,20 @@ def _types(title: str, results: Sequence[dict]) -> Table:
 
 def _runs(rows: Iterable[Mapping], texts: Mapping[str, Mapping[str, str]]) -> dict[tuple, dict[str, list[PassageView]]]:
     """The worst and the best passages of each run, by span F1."""
-    groups = defaultdict(lambda: defaultdict(list))
-    for row in rows:
-        groups[row["model"], row["benchmark"], row["setting"]][row["passage_id"]].append(row)
     runs = {}
-    for name, passages in groups.items():
-        judged = [(id_, texts[name[1]][id_], judge(group, texts[name[1]][id_])) for id_, group in passages.items()]
-        judged = sorted((entry for entry in judged if entry[2]), key=lambda entry: _rank(entry[2]))
+    for name, judged in judge_passages(rows, texts):
         worst, rest = judged[:SHOWN], judged[SHOWN:]
         views = {"Worst": worst, "Best": rest[::-1][:SHOWN]}
         runs[name] = {title: [_passage(*entry) for entry in part] for title, part in views.items()}
     return runs
 
 
-def _rank(verdicts: Sequence[Verdict]) -> tuple[float, int]:
-    """By F1; among equals, more errors are worse and more found entities are better."""
-    counts = sum((verdict.counts for verdict in verdicts), Counts())
-    return _passage_f1(counts), counts.tp or -(counts.fp + counts.fn)
-
-
-def _passage_f1(counts: Counts) -> float:
-    return 2 * counts.tp / (2 * counts.tp + counts.fp + counts.fn)
-
-
 def _passage(id_: str, text: str, verdicts: Sequence[Verdict]) -> PassageView:
     outcomes = defaultdict(list)
     for verdict in sorted(verdicts, key=lambda verdict: ("found", *ERRORS).index(verdict.outcome)):
-        side = " (gold)" if verdict.is_gold and verdict.outcome != "found" else ""
-        mention = f"{verdict.mention[:LONGEST_ANSWER]} [{verdict.type}]"
-        outcomes[verdict.outcome.replace("_", " ") + side].append(mention)
+        outcomes[outcome(verdict)].append(f"{verdict.mention[:LONGEST_ANSWER]} [{verdict.type}]")
     counts = sum((verdict.counts for verdict in verdicts), Counts())
-    return PassageView(id_, Rate(_passage_f1(counts)), _segments(text, verdicts), dict(outcomes))
+    return PassageView(id_, Rate(passage_f1(counts)), _segments(text, verdicts), dict(outcomes))
 
 
 def _segments(text: str, verdicts: Sequence[Verdict]) -> list[tuple[str, str, str]]:

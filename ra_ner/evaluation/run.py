@@ -3,7 +3,7 @@
 <output_dir>/answers.jsonl      journal: each answer is appended as it comes, so a killed run resumes
 <output_dir>/predictions.jsonl  one row for each query
 <output_dir>/texts.json         benchmark -> passage id -> text: with the predictions, all that the scorer needs
-<output_dir>/scores.json        and report.md, report.html
+<output_dir>/scores.json        and report.md, report.html, passages.html
 """
 
 import hashlib
@@ -39,6 +39,7 @@ from ..recipe import EvaluateConfig, Recipe
 from ..retrieval.retriever import Example
 from .example_pools import ExamplePools, check_settings
 from .journal import Journal
+from .passages import write_passages
 from .report import report, report_html, scores_json
 from .scoring import score_all
 
@@ -119,6 +120,7 @@ def evaluate(recipe: Recipe, config: EvaluateConfig, output_dir: Path) -> dict |
     write_text(output_dir / "scores.json", scores_json(scores) + "\n")
     write_text(output_dir / "report.md", report(scores))
     write_text(output_dir / "report.html", report_html(scores, rows, texts))
+    write_passages(recipe.name, rows, texts, output_dir / "passages.html")
     return scores
 
 

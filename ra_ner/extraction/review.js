@@ -118,7 +118,7 @@ function write(parent, text, entities, borders = []) {
     const { element, end, levels, entity } = open.at(-1);
     advance(end);
     open.pop();
-    if (entity) element.append(make("bdi", { class: "type" }, entity.type));
+    if (entity) element.append(make("bdi", { class: "type" }, label(entity)));
     element.style.setProperty("--levels", levels);
     open.at(-1).levels = Math.max(open.at(-1).levels, levels + 1);
   };
@@ -144,7 +144,8 @@ function write(parent, text, entities, borders = []) {
 }
 
 const score = (value) => (typeof value === "number" ? value.toFixed(2) : "–");
-const about = (entity) => `${entity.type}, score ${score(entity.score)}, characters ${entity.start} to ${entity.end}`;
+const label = (entity) => entity.label ?? entity.type; // more words, where types are kinds of errors
+const about = (entity) => `${label(entity)}, score ${score(entity.score)}, characters ${entity.start} to ${entity.end}`;
 const number = (count, thing) => `${count.toLocaleString("en")} ${thing}${count === 1 ? "" : "s"}`;
 
 function card(i) {
@@ -190,7 +191,7 @@ function details(title, fill) {
 function mentions(shown) {
   const head = ["type", "mention", "score", "from", "to", "alignment"].map((title) => make("th", { scope: "col" }, title));
   const body = shown.map((entity) => {
-    const type = colored(make("bdi", { class: "swatch" }, entity.type), entity.type);
+    const type = colored(make("bdi", { class: "swatch" }, label(entity)), entity.type);
     const numbers = [score(entity.score), entity.start, entity.end].map((cell) => make("td", { class: "number" }, String(cell)));
     return make("tr", {}, make("td", {}, type), make("td", {}, make("bdi", {}, entity.text)), ...numbers, make("td", {}, entity.alignment ?? ""));
   });
@@ -251,8 +252,8 @@ for (const type of types) {
     else chosen.delete(type);
     filter();
   });
-  const label = colored(make("span", { class: "name" }, make("bdi", { class: "swatch" }, type)), type);
-  byId("types").append(make("label", {}, box, label, make("small", {}, counts.get(type).toLocaleString("en"))));
+  const words = colored(make("span", { class: "name" }, make("bdi", { class: "swatch" }, type)), type);
+  byId("types").append(make("label", {}, box, words, make("small", {}, counts.get(type).toLocaleString("en"))));
 }
 for (const [id, checked] of [["all_types", true], ["no_types", false]]) {
   byId(id).addEventListener("click", () => {

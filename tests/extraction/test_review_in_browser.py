@@ -106,6 +106,15 @@ def test_mentions_are_highlighted_nested_and_crossing(page):
     assert marks == ["alpha betaone", "beta", " gammatwo"], "behind two characters that JavaScript counts double"
 
 
+def test_a_label_is_shown_instead_of_the_type_that_filters(open_page):
+    rows = [row("Ada left Rome.", ("Ada", "found"), ("Rome", "missed"))]
+    rows[0]["entities"][1] |= {"label": "city: missed", "score": None}
+    page = open_page(rows)
+    page.slide(0.95)
+    assert page.texts("mark") == ["Romecity: missed"], "without a score it is always shown"
+    assert page.texts("#types bdi") == ["found", "missed"]
+
+
 def test_any_mentions_leave_the_text_whole(open_page):
     chance = random.Random(0)
     rows = []

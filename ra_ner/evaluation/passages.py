@@ -1,0 +1,77 @@
+"""The passages of an evaluation with gold entities beside predicted ones, for a browser."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+from ..extraction.review import write_review
+from .scoring import Counts, Verdict, judge
+
+Run = tuple[str, str, str]  # model, benchmark, setting
+Judged = tuple[str, str, list[Verdict]]  # id of a passage, its text, and verdicts
+
+MOST = 200  # passages of each run
+
+
+def judge_passages(
+    rows: Iterable[Mapping], texts: Mapping[str, Mapping[str, str]]
+) -> Iterator[tuple[Run, list[Judged]]]:
+    """The passages of each run that have gold or predicted entities, the worst ones first, by span F1.
+
+    Args:
+        rows: the rows of predictions.jsonl.
+        texts: benchmark -> passage id -> text.
+    """
+    runs = defaultdict(lambda: defaultdict(list))
+    for row in rows:
+        runs[row["model"], row["benchmark"], row["setting"]][row["passage_id"]].append(row)
+    for run, passages in runs.items():
+        judged = [(id_, texts[run[1]][id_], judge(group, texts[run[1]][id_])) for id_, group in passages.items()]
+        yield run, sorted((entry for entry in judged if entry[2]), key=lambda entry: _rank(entry[2]))
+
+
+def _rank(verdicts: Sequence[Verdict]) -> tuple[float, int]:
+    """By F1; among equals, more errors are worse and more found entities are better."""
+    counts = sum((verdict.counts for verdict in verdicts), Counts())
+    return passage_f1(counts), counts.tp or -(counts.fp + counts.fn)
+
+
+def passage_f1(counts: Counts) -> float:
+    return 2 * counts.tp / (2 * counts.tp + counts.fp + counts.fn)
+
+
+def outcome(verdict: Verdict) -> str:
+    """The outcome in words. Of an error they say whether the mention is a gold entity."""
+    words = verdict.outcome.replace("_", " ")
+    return f"{words} (gold)" if verdict.is_gold and verdict.outcome != "found" else words
+
+
+def write_passages(name: str, rows: Iterable[Mapping], texts: Mapping[str, Mapping[str, str]], file: Path) -> None:
+    """Write the review page of the worst passages of each run. Its filters are the kinds of errors."""
+    shown = (_row(run, *entry) for run, judged in judge_passages(rows, texts) for entry in judged[:MOST])
+    facts = {"evaluation": name, "passages": f"of each model, benchmark and setting the {MOST} worst, by span F1"}
+    write_review(shown, file, [], facts)
+
+
+def _row(run: Run, id_: str, text: str, verdicts: Sequence[Verdict]) -> dict:
+    """A passage as a result of extraction, with the outcomes of its mentions as types."""
+    f1 = passage_f1(sum((verdict.counts for verdict in verdicts), Counts()))
+    entities, unaligned, unparsed = [], [], []
+    for verdict in verdicts:
+        if verdict.outcome == "unparsed" and not verdict.is_gold:
+            unparsed.append(verdict.type)
+            continue
+        mention = {"text": verdict.mention, "type": outcome(verdict), "label": f"{verdict.type}: {outcome(verdict)}"}
+        entities += [{**mention, "start": start, "end": end, "score": None} for start, end in verdict.spans]
+        if not verdict.spans:
+            unaligned.append({"text": verdict.mention, "type": mention["label"]})
+    return {
+        "id": f"{' '.join(run)} {id_}, F1 {100 * f1:.1f}",
+        "text": text,
+        "entities": entities,
+        "examples_used": [],
+        "windows": [],
+        "unaligned": unaligned,
+        "copied": [],
+        "unparsed": unparsed,
+    }
