@@ -39,7 +39,7 @@ REPO = Path(__file__).parents[1]
 sys.path.insert(0, str(REPO))
 
 from ra_ner.corpora.decontamination import find_contaminated  # noqa: E402
-from ra_ner.corpora.sources import LoadedCorpus, read_corpus  # noqa: E402
+from ra_ner.corpora.sources import LoadedCorpus, load_corpus  # noqa: E402
 from ra_ner.dataset import build as dataset  # noqa: E402
 from ra_ner.hub.repos import LocalModel  # noqa: E402
 from ra_ner.passage import Entity, Passage  # noqa: E402
@@ -59,7 +59,7 @@ def report(figure: str, value: float, **more: object) -> None:
 
 def synthetic(count: int, words: int, entities: int = 9) -> list[Passage]:
     """Make `count` passages of `words` words each, `entities` of which are entities."""
-    sample = read_corpus(REPO / "data" / "sample" / "en.jsonl")
+    sample = load_corpus(str(REPO / "data" / "sample" / "en.jsonl"), "en").passages
     vocabulary = [word for passage in sample for word in passage.text.split()]
     types = [entity.type for passage in sample for entity in passage.entities]
     rng = random.Random(0)

@@ -26,7 +26,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import torch
 from transformers import DynamicCache, PreTrainedModel
 
-from ra_ner.corpora.sources import read_corpus
+from ra_ner.corpora.sources import load_corpus
 from ra_ner.inference.cpu import prepare_for_cpu
 from ra_ner.inference.engine import Engine, Request, ServerOptions
 from ra_ner.inference.server import ServerEngine
@@ -44,7 +44,10 @@ Batch = list[list[Request]]  # for each passage the request of each type
 
 def batches(types: int = TYPES, k: int = K) -> list[Batch]:
     """A batch for each round, with passages and examples of its own."""
-    passages, pool = read_corpus("data/sample/en_test.jsonl"), read_corpus("data/sample/en.jsonl")
+    passages, pool = (
+        load_corpus("data/sample/en_test.jsonl", "en").passages,
+        load_corpus("data/sample/en.jsonl", "en").passages,
+    )
     names = list(dict.fromkeys(type_ for passage in pool for type_ in passage.types))[:types]
     requests = [
         [Request(p.text, query(p.text, type_, pool[k * i : k * (i + 1)], WORDING)) for type_ in names]

@@ -44,34 +44,6 @@ class Passage:
         return [mention for mention, type_ in self.pairs if type_ == entity_type]
 
 
-def _entity(row: object, text: str) -> Entity:
-    if not isinstance(row, dict) or not {"text", "type"} <= row.keys() <= {"text", "type", "start", "end"}:
-        raise ValueError("an entity is {text, type, start, end}")
-    if not isinstance(row["text"], str) or not isinstance(row["type"], str) or not row["text"] or not row["type"]:
-        raise ValueError("an entity's text and type must be non-empty strings")
-    start, end = row.get("start"), row.get("end")
-    if (start is None) != (end is None):
-        raise ValueError(f"entity {row['text']!r} has one offset; give both or neither")
-    if start is not None and (type(start) is not int or type(end) is not int or text[start:end] != row["text"]):
-        raise ValueError(f"entity {row['text']!r}: text[{start}:{end}] is not that mention")
-    return Entity(row["text"], row["type"], start, end)
-
-
-def to_passage(row: object) -> Passage:
-    """Check a row of a corpus.
-
-    Raises:
-        ValueError: it is not `{id, text, entities}`, or an offset is wrong.
-    """
-    if not isinstance(row, dict) or row.keys() != {"id", "text", "entities"}:
-        raise ValueError("a passage is {id, text, entities}")
-    if not isinstance(row["id"], str) or not isinstance(row["text"], str) or not isinstance(row["entities"], list):
-        raise ValueError("id and text are strings, entities is a list")
-    if not row["text"].strip():
-        raise ValueError("the text is empty")
-    return Passage(row["id"], row["text"], tuple(_entity(entity, row["text"]) for entity in row["entities"]))
-
-
 def sample(passages: list[Passage], size: int | None, seed: int) -> list[Passage]:
     """Draw `size` passages without repetition, the same for the same seed; all if `size` is None."""
     order = list(passages)

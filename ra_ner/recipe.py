@@ -44,7 +44,7 @@ DEAD_KEYS = {
 
 # Keys that may name a file or a folder. A relative path is looked for beside the recipe first, see `_resolve_paths`.
 PATH_KEYS = {
-    "dataset": ("corpus", "encoder", "exclude"),
+    "dataset": ("corpus", "labels", "encoder", "exclude"),
     "train": ("model_name_or_path", "chat_template_path", "dataset_name"),
     "evaluate": ("models", "benchmarks", "pool", "encoder"),
 }
@@ -89,6 +89,16 @@ def _check_numbers(config: object, counts: tuple[str, ...], shares: tuple[str, .
             raise ValueError(f"`{key}: {value}`: a number from 0 to 1 is needed")
 
 
+def _mapping(key: str, value: dict | str | None) -> dict | str | None:
+    """A mapping as it is, or as JSON on the command line; another string as it is."""
+    if isinstance(value, str) and value.lstrip().startswith("{"):
+        try:
+            return json.loads(value)
+        except ValueError as error:
+            raise ValueError(f"`{key}: {value}`: not a JSON object ({error})") from None
+    return value
+
+
 @dataclass
 class DatasetConfig:
     """Section `dataset`: how `build` makes an RA-IT dataset."""
@@ -101,6 +111,20 @@ class DatasetConfig:
         default=None, metadata={"help": "Config of the corpus on the Hub, if it has several."}
     )
     revision: str | None = field(default=None, metadata={"help": "Branch, tag or commit of the corpus on the Hub."})
+    columns: dict | str | None = field(
+        default=None,
+        metadata={
+            "help": "Where the corpus has tokens and tags: {token: 2, tag: 3} are the second and the third column of "
+            "CoNLL text, {token: words, tag: labels} are keys of JSON rows. Default: found by what stands in them."
+        },
+    )
+    labels: dict | str | None = field(
+        default=None,
+        metadata={"help": "Names of labels that are numbers or have no type: a file or a mapping, as {1: B-person}."},
+    )
+    check_corpus: bool = field(
+        default=True, metadata={"help": "Refuse a corpus that looks misread; see docs/corpora.md."}
+    )
     size: int | None = field(default=None, metadata={"help": "Number of passages, drawn by seed. null: all."})
     seed: int = field(default=42, metadata={"help": "Seed of sampling, splitting, negative types and turn order."})
     wording: Literal["ra_it", "released_zh", "released_en"] = field(
@@ -152,6 +176,9 @@ class DatasetConfig:
     )
 
     def __post_init__(self) -> None:
+        self.columns, self.labels = (_mapping(key, getattr(self, key)) for key in ("columns", "labels"))
+        if self.columns is not None and (not isinstance(self.columns, dict) or set(self.columns) != {"token", "tag"}):
+            raise ValueError(f"`columns: {self.columns}`: {{token: 1, tag: 3}} is needed")
         shares = ("negative_probability", "examples_probability", "mixed_nn_probability", "validation_fraction")
         _check_numbers(self, ("size", "candidates", "max_length"), shares)
 
@@ -232,6 +259,13 @@ class EvaluateConfig:
         default_factory=list,
         metadata={"help": "Known names, NAME=PATH for files that you have, or a path; see docs/evaluation.md."},
     )
+    words: Literal["ra_ner", "uniner", "release", "file"] | None = field(
+        default=None,
+        metadata={
+            "help": "Words that labels are asked by: ra_ner, those of UniversalNER or of RA-IT's release, or the "
+            "file's own. Default: see docs/evaluation.md."
+        },
+    )
     settings: list[str] = field(
         default_factory=lambda: ["zero_shot"],
         metadata={
@@ -253,7 +287,9 @@ class EvaluateConfig:
         default=None,
         metadata={"help": "Out-of-domain pool: a file or a Hub id. Default: the passages that the recipe trains on."},
     )
-    allow_overlap: bool = field(default=False, metadata={"help": "Accept a pool that contains texts of the test part."})
+    allow_overlap: bool = field(
+        default=False, metadata={"help": "Keep texts of the test part in a pool. By default they are dropped from it."}
+    )
     limit: int | None = field(default=None, metadata={"help": "Passages of each benchmark, drawn by seed. null: all."})
     seed: int = field(default=42, metadata={"help": "Seed of the sample, of negative types and of the in-domain pool."})
     encoder: str | None = field(

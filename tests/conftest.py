@@ -44,10 +44,11 @@ class _Printer(logging.Handler):
         print(record.getMessage())
 
 
-@pytest.fixture(autouse=True, scope="session")
+@pytest.fixture(autouse=True)
 def _messages() -> None:
-    logging.getLogger("ra_ner").addHandler(_Printer())
-    logging.getLogger("ra_ner").setLevel(logging.INFO)
+    logger = logging.getLogger("ra_ner")  # a test that runs the command line has it write to stderr
+    logger.handlers, logger.propagate = [_Printer()], True
+    logger.setLevel(logging.INFO)
 
 
 @pytest.fixture

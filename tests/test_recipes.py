@@ -8,7 +8,7 @@ import pytest
 import trl
 from conftest import HUB, REPO, byte_level_tokenizer, put_folder, run_command, save_tiny_model
 
-from ra_ner.corpora.sources import read_corpus
+from ra_ner.corpora.sources import load_corpus
 from ra_ner.prompting.chat_template import TEMPLATES
 from ra_ner.recipe import load_recipe
 
@@ -18,7 +18,7 @@ def conversations(language: str) -> bytes:
     from ra_ner.prompting.conversation import find_wording, training_conversation
 
     rows = []
-    for passage in read_corpus(REPO / "data" / "sample" / f"{language}.jsonl")[:12]:
+    for passage in load_corpus(str(REPO / "data" / "sample" / f"{language}.jsonl"), "en").passages[:12]:
         prompt, completion = training_conversation(passage, passage.types, [], find_wording("ra_it", language))
         turns = [{"from": m["role"], "value": m["content"]} for m in prompt + completion]
         rows.append({"id": passage.id, "conversations": turns})

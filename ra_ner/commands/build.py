@@ -12,7 +12,11 @@ logger = logging.getLogger(__name__)
 
 
 def make_parser() -> RecipeParser:
-    return RecipeParser("dataset", DatasetConfig, PushDatasetConfig, OutputConfig, CommandConfig, description=__doc__)
+    from ..corpora.formats import form_names
+
+    forms = f"Forms of a corpus, see docs/corpora.md: {form_names()}."
+    configs = (DatasetConfig, PushDatasetConfig, OutputConfig, CommandConfig)
+    return RecipeParser("dataset", *configs, description=__doc__, epilog=forms)
 
 
 def main(arguments: list[str]) -> None:
@@ -23,7 +27,7 @@ def run(
     recipe: Recipe, config: DatasetConfig, push: PushDatasetConfig, output: OutputConfig, command: CommandConfig
 ) -> Path | None:
     """Build the dataset, push it if asked to, and return its folder; None after a dry run, and on other ranks."""
-    from ..corpora.sources import load_corpus
+    from ..corpora.sources import load_recipe_corpus
     from ..dataset.build import build, push_to_hub, recipe_tokenizer, summary, write
     from ..distributed import distributed_state
     from ..hub import repos
@@ -36,7 +40,7 @@ def run(
     if push.push_to_hub and is_main and not command.dry_run:
         repos.prepare_push("dataset", push.hub_dataset_id, push.hub_private_repo, "hub_dataset_id")
     with locked(beside(folder)) if is_main and not command.dry_run else nullcontext():
-        corpus = load_corpus(config.corpus, recipe.language, revision=config.revision, config=config.corpus_config)
+        corpus = load_recipe_corpus(config, recipe.language)
         dataset = build(corpus, recipe.language, recipe.name, config, recipe_tokenizer(recipe, config))
         if not is_main:
             return None

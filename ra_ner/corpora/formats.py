@@ -1,216 +1,118 @@
-"""Forms of corpora: how each is recognised by its rows, and how a row becomes a passage."""
+"""The forms of corpora: how each is recognised by its rows, and which reader makes a passage of a row."""
 
-import re
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from ..errors import UserError
-from ..prompting.answers import find_mention, parse_answer
+from . import benchmark_forms, conversation_forms, span_forms, token_forms
+from .annotations import Context, Draft
 
-LOOKED_AT = 100  # rows or lines by which a form is recognised
-# The datasets of tner have `tags`: numbers, which a separate file names.
-TAG_COLUMNS = ("ner_tags", "tags")
-
-SKIPPED = "skipped_malformed"
-NOT_FOUND = "mentions_not_in_text"
-WRONG_OFFSETS = "mentions_with_wrong_offsets"
-
-Row = dict  # one JSON object
-
-
-# A reader returns `text` and `entities` as in our own form, and counts faults.
-
-
-def _read_own(row: Row, language: str, counts: Counter[str]) -> Row:
-    return {"text": row["text"], "entities": row["entities"]}
-
-
-_TEXT_TURN = re.compile(r"\s*(?:Text|文本)\s*[:：] ?(.*\S.*)", re.DOTALL)  # keeps the text's own white space
-_QUESTION = re.compile(
-    r"\s*(?:What describes (?P<en>.+) in the text\?|文本中属于[\"“”](?P<zh>.+)[\"“”]的实体有哪些[？?])\s*", re.DOTALL
-)
-
-
-def _read_conversation(row: Row, language: str, counts: Counter[str]) -> Row:
-    """Turns: examples if any, the text, an acknowledgement, then a question and an answer for each type."""
-    turns = [turn["value"] for turn in row["conversations"]]
-    number, text = next(((i, match[1]) for i, turn in enumerate(turns) if (match := _TEXT_TURN.match(turn))), (0, ""))
-    if not text:
-        raise ValueError("no turn begins with 'Text:' or '文本：'")
-    questions, answers = turns[number + 2 :: 2], turns[number + 3 :: 2]
-    if len(questions) != len(answers):
-        raise ValueError("the last question has no answer")
-    entities = []
-    for question, raw in zip(questions, answers, strict=True):
-        match, answer = _QUESTION.fullmatch(question), parse_answer(raw)
-        if match is None:
-            raise ValueError(f"not a question about an entity type: {question[:60]!r}")
-        if answer.error or answer.dropped:
-            raise ValueError(f"answer {raw[:60]!r} can't be read: {answer.error or 'an item is no mention'}")
-        for mention in answer.mentions:
-            entities += _locate(mention, match["en"] or match["zh"], text, counts)
-    return {"text": text, "entities": entities}
-
-
-def _locate(mention: str, type_: str, text: str, counts: Counter[str]) -> list[Row]:
-    """An entity for each place of a mention."""
-    spans = find_mention(mention, text)
-    if not spans:
-        counts[NOT_FOUND] += 1
-        return [_entity(mention, type_)]
-    return [_entity(mention, type_, *span) for span in spans]
-
-
-def _read_tags(row: Row, language: str, counts: Counter[str]) -> Row:
-    """Tokens with tags in IOB1, BIO, BIOES, BILOU or BMES: one rule reads them all.
-
-    An entity begins at B, S or U, and at any other tag that does not continue an entity of its type. It ends after E,
-    L, S or U.
-    """
-    tokens, tags = row["tokens"], row[next(column for column in TAG_COLUMNS if column in row)]
-    if len(tokens) != len(tags):
-        raise ValueError(f"{len(tokens)} tokens, but {len(tags)} tags")
-    space = "" if language == "zh" else " "
-    text = space.join(tokens)
-    spans: list[tuple[int, int, str]] = []
-    position, open_type = 0, None
-    for token, tag in zip(tokens, tags, strict=True):
-        prefix, type_ = _split_tag(tag)
-        end = position + len(token)
-        if type_ and (prefix in "BSU" or type_ != open_type):
-            spans.append((position, end, type_))
-        elif type_:
-            spans[-1] = (spans[-1][0], end, type_)
-        open_type = None if prefix in "ELSU" else type_
-        position = end + len(space)
-    return {"text": text, "entities": [_entity(text[start:end], type_, start, end) for start, end, type_ in spans]}
-
-
-_TAG = re.compile(r"O|[BIMELSU]-.+")
-
-
-def _split_tag(tag: object) -> tuple[str, str | None]:
-    """The prefix and the type of a tag; the type of O is None."""
-    if isinstance(tag, int):
-        raise UserError(f"tag {tag} is a number without a name; tags must be strings, or a ClassLabel with names")
-    if tag == "O":
-        return "O", None
-    if not _TAG.fullmatch(tag):
-        raise UserError(f"tag {tag!r} is neither O nor a prefix and a type such as B-person")
-    return tag[0], tag[2:]
-
-
-def _read_cluener(row: Row, language: str, counts: Counter[str]) -> Row:
-    text, entities = row["text"], []
-    for type_, mentions in row["label"].items():
-        # Arrow gives each row the keys of all rows, with None where a row has none.
-        for mention, spans in (mentions or {}).items():
-            entities += [_check(mention, type_, text, start, [end + 1], counts) for start, end in spans or []]
-    return {"text": text, "entities": entities}
-
-
-def _read_cmeee(row: Row, language: str, counts: Counter[str]) -> Row:
-    text = row["text"]
-    entities = [
-        # The end is inclusive in most releases; the mention decides.
-        _check(e["entity"], e["type"], text, e["start_idx"], [e["end_idx"] + 1, e["end_idx"]], counts)
-        for e in row["entities"]
-    ]
-    return {"text": text, "entities": entities}
-
-
-def _check(mention: str, type_: str, text: str, start: int, ends: list[int], counts: Counter[str]) -> Row:
-    """An entity with the first end that matches the mention, without offsets if none does."""
-    for end in ends:
-        if text[start:end] == mention:
-            return _entity(mention, type_, start, end)
-    counts[WRONG_OFFSETS] += 1
-    return _entity(mention, type_)
-
-
-def _entity(mention: str, type_: str, start: int | None = None, end: int | None = None) -> Row:
-    return {"text": mention, "type": type_, "start": start, "end": end}
-
-
-# The known forms
+LOOKED_AT = 100  # rows by which a form is recognised
 
 
 @dataclass(frozen=True)
-class Format:
-    """A form of a corpus: its name, how a row is recognised, and how a row is read."""
+class Form:
+    """A form of a corpus.
+
+    Attributes:
+        name: as in the documentation and in messages.
+        recognises: whether a row has this form.
+        read: makes a draft of a row.
+        prepare: looks at all rows before they are read.
+        is_file: whether the kind of file decides it, not its rows.
+    """
 
     name: str
-    recognises: Callable[[Row], bool]
-    read: Callable[[Row, str, Counter[str]], Row]
+    recognises: Callable[[object], bool]
+    read: Callable[[object, Context], Draft]
+    prepare: Callable[[Sequence[object], Context], None] | None = None
 
 
-def _has_key(rows: list[object], key: str) -> bool:
-    return any(isinstance(row, dict) and key in row for row in rows)
+def _is_draft(row: object) -> bool:
+    return isinstance(row, Draft)
 
 
-CORPUS = Format("{id, text, entities}", lambda row: {"id", "text", "entities"} <= row.keys(), _read_own)
-# CMeEE comes before our own form, because its rows may have an id too.
-FORMATS = [
-    Format("ShareGPT {conversations}", lambda row: "conversations" in row, _read_conversation),
-    Format(
-        "{tokens, ner_tags}",
-        lambda row: "tokens" in row and any(column in row for column in TAG_COLUMNS),
-        _read_tags,
-    ),
-    Format("CLUENER {text, label}", lambda row: "text" in row and isinstance(row.get("label"), dict), _read_cluener),
-    Format(
-        "CMeEE {text, entities with start_idx}",
-        lambda row: isinstance(row.get("entities"), list) and _has_key(row["entities"], "start_idx"),
-        _read_cmeee,
-    ),
-    CORPUS,
+def _as_read(row: Draft, context: Context) -> Draft:
+    return row
+
+
+def _has(*keys: str) -> Callable[[object], bool]:
+    """Rows with a text and entities, and with one of these keys in a row or in one of its entities."""
+
+    def recognises(row: object) -> bool:
+        if not span_forms.has_spans(row):
+            return False
+        inner = [key for value in row.values() if isinstance(value, list) for item in value for key in _keys(item)]
+        return any(key in row or key in inner for key in keys)
+
+    return recognises
+
+
+def _keys(item: object) -> list[str]:
+    return list(item) if isinstance(item, dict) else []
+
+
+TAGGED = Form("CoNLL text", _is_draft, token_forms.read_tags)
+BRAT = Form("brat", _is_draft, _as_read)
+PUBTATOR = Form("PubTator", _is_draft, _as_read)
+DOCBIN = Form("spaCy DocBin", _is_draft, _as_read)
+OURS = Form("{id, text, entities}", span_forms.is_ours, span_forms.read_ours)
+
+# The first that fits a row is taken: special forms stand before general ones.
+ROW_FORMS = [
+    Form("ShareGPT or messages", conversation_forms.is_conversation, conversation_forms.read_conversation),
+    Form("alpaca", conversation_forms.is_alpaca, conversation_forms.read_alpaca),
+    Form("GLiNER, SpERT or W2NER", token_forms.has_token_spans, token_forms.read_token_spans),
+    Form("{tokens, ner_tags}", token_forms.has_tags, token_forms.read_tags, token_forms.prepare_tags),
+    Form("spaCy tuples", span_forms.is_spacy, span_forms.read_spacy),
+    Form("Label Studio", span_forms.is_label_studio, span_forms.read_label_studio),
+    Form("CLUENER", span_forms.is_cluener, span_forms.read_cluener),
+    Form("RA-IT {sentence, label}", benchmark_forms.has_mention_types, benchmark_forms.read_mention_types),
+    Form("MRC {context, label}", token_forms.is_mrc, token_forms.read_mrc),
+    OURS,
+    Form("Prodigy", _has("answer", "_input_hash"), span_forms.read_spans),
+    Form("CMeEE", _has("start_idx"), span_forms.read_spans),
+    Form("Yidu", _has("originalText"), span_forms.read_spans),
+    Form("InstructUIE or B2NERD", _has("sentence", "name"), span_forms.read_spans),
+    Form("{text, entity_list}", _has("entity_list"), span_forms.read_spans),
+    Form("doccano", span_forms.has_entities, span_forms.read_spans),
 ]
+# One passage on each line of a text file.
+LINE_FORMS = [
+    Form("Boson", benchmark_forms.is_marked_up, benchmark_forms.read_marked_up),
+    Form("CHIP 2020", benchmark_forms.is_barred, benchmark_forms.read_barred),
+    Form("MSRA words with tags", benchmark_forms.is_words_with_tags, benchmark_forms.read_words_with_tags),
+]
+FILE_FORMS = [TAGGED, *LINE_FORMS, BRAT, PUBTATOR, DOCBIN]
+FORMS = [OURS, *FILE_FORMS, *(form for form in ROW_FORMS if form is not OURS)]
 
 
-def is_tagged(lines: list[str]) -> bool:
-    """Whether the lines are tokens with tags."""
-    return any(_TAG.fullmatch(_columns(line)[-1]) for line in lines[:LOOKED_AT])
+def recognise(rows: Sequence[object], source: str) -> Form:
+    """The form that most of the first rows have.
+
+    Raises:
+        UserError: it is none that is known.
+    """
+    names = [form.name for row in rows[:LOOKED_AT] if (form := _form_of(row))]
+    if not names:
+        if any(map(span_forms.has_spans, rows[:LOOKED_AT])):
+            return OURS  # no row has an entity
+        raise unknown_form(source)
+    name = Counter(names).most_common(1)[0][0]
+    return next(form for form in ROW_FORMS if form.name == name)
 
 
-def tagged_rows(lines: list[str], path: Path) -> Iterator[Row]:
-    """Sentences of a file with a token first and its tag last on each line, and an empty line between sentences."""
-    tokens: list[str] = []
-    tags: list[str] = []
-    for number, line in enumerate([*lines, ""], 1):
-        if line.strip() and not line.startswith("-DOCSTART-"):
-            columns = _columns(line)
-            if len(columns) < 2 or (not columns[0] and any(columns[1:-1])):
-                raise UserError(f"{path}: line {number}: a line must be a token, white space, and the token's tag")
-            try:
-                _split_tag(columns[-1])
-            except UserError as error:
-                raise UserError(f"{path}: line {number}: {error}") from None
-            tokens.append(columns[0] or " ")  # in a line such as "  O" the token is a blank
-            tags.append(columns[-1])
-        elif tokens:
-            yield {"tokens": tokens, "ner_tags": tags}
-            tokens, tags = [], []
+def _form_of(row: object) -> Form | None:
+    return next((form for form in ROW_FORMS if form.recognises(row)), None)
 
 
-def _columns(line: str) -> list[str]:
-    """The columns of a line. White space other than tabs and blanks may be a token."""
-    line = line.rstrip(" \t")
-    return line.split("\t" if "\t" in line else " ")
-
-
-def recognise(rows: list[object], source: str) -> Format:
-    first = [row for row in rows[:LOOKED_AT] if isinstance(row, dict)]
-    for form in FORMATS:
-        if any(form.recognises(row) for row in first):
-            return form
-    raise unknown_form(source)
+def form_names() -> str:
+    return "; ".join(form.name for form in FORMS)
 
 
 def unknown_form(source: str) -> UserError:
-    names = "; ".join(form.name for form in FORMATS)
     return UserError(
-        f"{source}: unknown form. Known are CoNLL text (a token and its BIO tag on each line), and JSON, JSON Lines or "
-        f"Parquet with rows of {names}"
+        f"{source}: unknown form. Known are: {form_names()}. docs/corpora.md shows a row of each; for tagged text "
+        "that is not recognised, write `columns: {token: 1, tag: 2}` in section dataset"
     )

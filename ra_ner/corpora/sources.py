@@ -1,35 +1,36 @@
-"""Reading corpora: a file or a Hub dataset becomes rows, and rows become passages.
+"""Reading corpora: a file, a folder or a Hub dataset becomes rows, and rows become passages.
 
-The form of a corpus is recognised by its rows (`formats.py`); its reader turns each row into a passage.
+The form of a corpus is recognised by its rows (`formats.py`), and its reader makes a draft of each row
+(`annotations.py`). What was decided is shown with a few entities, and what looks misread is refused.
 """
 
-import json
 import logging
 import re
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import pyarrow
-import pyarrow.parquet
-from datasets import ClassLabel, Dataset
-from datasets.exceptions import DatasetsError
-from huggingface_hub import HfApi, hf_hub_download
-
 from ..errors import UserError
-from ..hub.repos import hub_errors, load_dataset_at
-from ..passage import Passage, to_passage
+from ..passage import Passage
 from ..paths import resource
-from .formats import CORPUS, SKIPPED, TAG_COLUMNS, Format, is_tagged, recognise, tagged_rows, unknown_form
+from ..recipe import DatasetConfig
+from .annotations import FROM_UTF16, NOT_ANNOTATED, Context, Draft, Malformed, NotAnnotatedError, counts_utf16, resolve
+from .files import Table, numbered, read_file, read_folder
+from .formats import Form, recognise
+from .hub_datasets import dataset_rows, load_from_hub
+from .label_words import LABELS_FILE, apply_words, label_key, read_words
+from .span_forms import is_unlabelled
+from .tags import read_labels
 
 logger = logging.getLogger(__name__)
 
-SHOWN = 3  # malformed rows that are shown
-PARQUET_COPY = "refs/convert/parquet"  # branch where the Hub keeps the output of a loading script
-_IN_PARQUET_COPY = re.compile(r"[^/]+/[^/]+/\d+\.parquet")
-
-LABEL_FILE = "dataset/label.json"
+SKIPPED = "skipped_malformed"
+SHOWN = 3  # malformed rows, and sample entities
+LABELS_SHOWN = 10  # labels without words
+MOST_MALFORMED = 0.2  # share of malformed rows from which on a corpus is refused
+MOST_CLOSED_TYPES = 200  # with more types they are open, and some always differ by case alone
+INSIST = "if it is right, write `check_corpus: false` in section dataset"
 
 BUILT_IN = {name: resource(f"data/sample/{name.removeprefix('sample_')}.jsonl") for name in ("sample_en", "sample_zh")}
 
@@ -42,28 +43,49 @@ class LoadedCorpus:
         commit: of a Hub dataset, None for a file.
         counts: how many rows or mentions had which fault.
         license: as the Hub names it, None if it is unknown.
+        form: what the source was read as: the form, and the columns of tagged text.
+        asked: of questions about texts, id of a passage -> the types that are asked, in their order.
+        words: label -> other words that took its place, see `with_label_words`.
     """
 
     passages: list[Passage]
     commit: str | None
     counts: dict[str, int]
     license: str | None = None
+    form: str | None = None
+    asked: dict[str, list[str]] = field(default_factory=dict)
+    words: dict[str, str] = field(default_factory=dict)
+
+
+class UnlabelledError(UserError):
+    """The source has texts, but no entities."""
 
 
 def load_corpus(
-    source: str, language: str, split: str = "train", revision: str | None = None, config: str | None = None
+    source: str,
+    language: str,
+    split: str = "train",
+    revision: str | None = None,
+    config: str | None = None,
+    columns: Mapping[str, int | str] | None = None,
+    labels: str | Mapping[str, str] | None = None,
+    check: bool = True,
 ) -> LoadedCorpus:
-    """Read a corpus in any form of `formats.FORMATS`.
+    """Read a corpus in any form of `formats.FORMS`.
 
     Malformed rows are skipped, and the first ones shown. A mention that is not in its text gets no offsets. Ids are
     taken from the source if every row has a distinct one, else they are its name and the row's number, from 0.
 
     Args:
-        source: a file, a built-in sample (`sample_en`, `sample_zh`), or the id of a Hub dataset.
-        split, revision, config: of a Hub dataset.
+        source: a file, a folder, a built-in sample (`sample_en`, `sample_zh`), or the id of a Hub dataset.
+        split: of a Hub dataset, or the file of a folder whose name holds this word.
+        revision, config: of a Hub dataset.
+        columns: where `token` and `tag` stand: columns from 1 in tagged text, keys in JSON; found if None.
+        labels: what values in the corpus are called: a mapping or a file, see `tags.read_labels`.
+        check: refuse what looks misread.
 
     Raises:
-        UserError: the source can't be read, is in no known form, or has no passage or no entity.
+        UserError: the source can't be read, is in no known form, looks misread, or has no passage or no entity.
 
     Example:
         >>> load_corpus("sample_en", "en").passages[0].types
@@ -71,190 +93,202 @@ def load_corpus(
     path, commit, license = Path(source), None, None
     if not path.exists() and source in BUILT_IN:
         path = BUILT_IN[source]
+    context = Context(language, read_labels(labels) if labels else {}, columns or {})
+    read = source
     if path.is_dir():
-        raise UserError(f"{source} is a folder; name a file in it")
-    if path.is_file():
-        rows, stem = _read_file(path), path.stem
+        table, file = read_folder(path, split, context)
+        read = str(file)
+    elif path.is_file():
+        table = read_file(path, context)
     else:
-        dataset, commit, license = _load_from_hub(source, split, revision, config)
-        rows, stem = _dataset_rows(dataset, source), f"{source.rpartition('/')[2]}-{split}"
-    if not rows:
-        raise UserError(f"{source} is empty; a corpus needs at least one passage")
-    form = recognise(rows, source)
-    if form is CORPUS and commit is None and path.suffix == ".jsonl":
-        return LoadedCorpus(read_corpus(path), None, {})
+        dataset, commit, license = load_from_hub(source, split, revision, config)
+        table = numbered(dataset_rows(dataset, source), f"{source.rpartition('/')[2]}-{split}")
+    if not table.rows:
+        raise UserError(f"{read} is empty; a corpus needs at least one passage")
+    if is_unlabelled(table.rows):
+        raise UnlabelledError(f"{read} has texts without labels")
+    form = table.form or recognise(table.rows, read)
+    description = (table.description or form.name) + (f", of {file}" if path.is_dir() and file != path else "")
     counts: Counter[str] = Counter()
-    passages = list(_read_rows(rows, form, language, source, stem, counts))
-    if not passages:
-        raise UserError(f"{source}: none of its {len(rows)} rows is a valid {form.name} row; see those shown above")
+    passages, asked = _read_rows(table, form, replace(context, scheme=table.scheme), read, counts, check)
     if not any(passage.entities for passage in passages):
-        raise UserError(f"{source}: no passage has an entity, so there is nothing to learn or to score")
-    return LoadedCorpus(passages, commit, dict(counts), license)
+        raise UnlabelledError(f"{read}: no passage has an entity, so there is nothing to learn or to score")
+    _show(passages, read, description)
+    if check:
+        _check_sanity(passages, read)
+    return LoadedCorpus(passages, commit, dict(counts), license, description, asked)
+
+
+def load_recipe_corpus(config: DatasetConfig, language: str) -> LoadedCorpus:
+    """Read the corpus that section `dataset` of a recipe names, with the words of its labels.
+
+    Raises:
+        UserError: as `load_corpus` and `with_label_words`.
+    """
+    corpus = load_corpus(
+        config.corpus,
+        language,
+        revision=config.revision,
+        config=config.corpus_config,
+        columns=config.columns,
+        labels=config.labels,
+        check=config.check_corpus,
+    )
+    return corpus if config.labels else with_label_words(corpus, config.corpus)
+
+
+def with_label_words(corpus: LoadedCorpus, source: str) -> LoadedCorpus:
+    """The corpus with words in place of labels, if there is a labels.json in the folder of its file.
+
+    Labels that labels.json does not have stay as they are written.
+
+    Raises:
+        UserError: labels.json does not map labels to words.
+    """
+    path = Path(source)
+    file = (path if path.is_dir() else path.parent) / LABELS_FILE
+    if not path.exists() or not file.is_file():
+        return corpus
+    words = read_words(file)
+    labels = dict.fromkeys(type_ for passage in corpus.passages for type_ in passage.types)
+    without = [label for label in labels if label_key(label) not in words]
+    stay = f"; without words, and asked as written: {', '.join(without[:LABELS_SHOWN])}" if without else ""
+    logger.info(f"{source}: labels are asked by the words of {file}{stay}")
+    worded = {label: word for label in labels if (word := words.get(label_key(label), label)) != label}
+    return replace(corpus, passages=apply_words(corpus.passages, words), words=worded)
 
 
 def _read_rows(
-    rows: list[object], form: Format, language: str, source: str, stem: str, counts: Counter[str]
-) -> Iterator[Passage]:
-    for number, (row, id_) in enumerate(zip(rows, _ids(rows, stem), strict=True), 1):
-        row_counts: Counter[str] = Counter()
-        try:
-            passage = to_passage({"id": id_, **form.read(row, language, row_counts)})
-        except UserError as error:
-            raise UserError(f"{source}: row {number}: {error}") from None
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            counts[SKIPPED] += 1
-            if counts[SKIPPED] <= SHOWN:
-                # Only a ValueError has a message; the others mean that the row is built differently.
-                reason = error if type(error) is ValueError else f"unlike {form.name} ({error!r})"
-                logger.info(f"{source}: row {number} skipped: {reason}")
-        else:
-            counts.update(row_counts)
-            yield passage
-
-
-def _ids(rows: list[object], stem: str) -> list[str]:
-    ids = [row["id"] for row in rows if isinstance(row, dict) and isinstance(row.get("id"), str | int)]
-    unique = list(dict.fromkeys(map(str, ids)))
-    return unique if len(unique) == len(rows) else [f"{stem}-{number}" for number in range(len(rows))]
-
-
-def _read_file(path: Path) -> list[object]:
-    try:
-        if path.suffix == ".parquet":
-            return _dataset_rows(Dataset(pyarrow.parquet.read_table(path)))  # load_dataset caches by file name
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError, pyarrow.ArrowException) as error:
-        raise UserError(f"{path}: can't be read ({error}); save it as UTF-8 text or Parquet") from None
-    if not text.strip():
-        return []
-    # A tagged file may begin with a bracket as well: as a token.
-    if re.match(r"\s*(\[\s*)?\{\s*[\"}]", text):
-        return _json_rows(text, path)
-    lines = text.split("\n")
-    if is_tagged(lines):
-        return list(tagged_rows(lines, path))
-    raise unknown_form(str(path))
-
-
-def _json_rows(text: str, path: Path) -> list[object]:
-    """The objects of a JSON array, or of JSON Lines."""
-    is_array = text.lstrip().startswith("[")
-    documents = [text] if is_array else text.split("\n")  # not splitlines: a string may hold U+2028
-    rows = []
-    for number, document in enumerate(documents, 1):
-        if document.strip():
-            try:
-                rows.append(json.loads(document))
-            except (ValueError, RecursionError) as error:
-                line, reason = number + getattr(error, "lineno", 1) - 1, getattr(error, "msg", error)
-                raise UserError(
-                    f"{path}: line {line}: not JSON ({reason}); a JSON array or an object a line is needed"
-                ) from None
-    return rows[0] if is_array else rows
-
-
-def _dataset_rows(dataset: Dataset, hub_id: str | None = None) -> list[object]:
-    """The rows of a dataset, with label names instead of numbers."""
-    rows = dataset.to_list()
-    for column in TAG_COLUMNS:
-        label = getattr(dataset.features.get(column), "feature", None)
-        names = {}
-        if isinstance(label, ClassLabel):
-            names = dict(enumerate(label.names))
-        elif hub_id and label and label.dtype.startswith("int"):
-            names = _label_file(hub_id)
-        if names:
-            for row in rows:
-                row[column] = [names.get(tag, tag) for tag in row[column] or []]
-    return rows
-
-
-def _load_from_hub(
-    source: str, split: str, revision: str | None, config: str | None
-) -> tuple[Dataset, str, str | None]:
-    """A split of a Hub dataset, its commit, and the license that its card names."""
-    with hub_errors(f"{source!r} is not a file in {Path.cwd()} or beside the recipe, and not readable on the Hub"):
-        info = HfApi().dataset_info(source, revision=revision)
-    license = info.card_data.license if info.card_data else None
-    files = [sibling.rfilename for sibling in info.siblings or []]
-    if f"{source.rpartition('/')[2]}.py" in files:
-        if revision:
-            raise UserError(
-                f"dataset {source!r} is a loading script at {revision}, which is not run; leave out the revision to "
-                "read the Hub's Parquet copy"
-            )
-        with hub_errors(f"dataset {source!r} is a loading script, and its Parquet copy {PARQUET_COPY} can't be read"):
-            info = HfApi().dataset_info(source, revision=PARQUET_COPY)
-        files = [sibling.rfilename for sibling in info.siblings or []]
-    files = [file for file in files if file != ".gitattributes"]
-    if files and all(map(_IN_PARQUET_COPY.fullmatch, files)):
-        return _read_parquet_copy(source, info.sha, files, split, config), info.sha, license
-    return load_split(source, split, info.sha, config), info.sha, license
-
-
-def _label_file(source: str) -> dict[int, str]:
-    """Tag names by number, from the file where the datasets of tner keep them; empty if there is none.
-
-    It is read from the main branch, because the Hub's Parquet copy does not have it.
-    """
-    with hub_errors(f"{LABEL_FILE} of dataset {source!r} can't be read"):
-        if not HfApi().file_exists(source, LABEL_FILE, repo_type="dataset"):
-            return {}
-        file = hf_hub_download(source, LABEL_FILE, repo_type="dataset")
-    try:
-        return {number: name for name, number in json.loads(Path(file).read_text(encoding="utf-8")).items()}
-    except (ValueError, AttributeError):
-        raise UserError(f"{LABEL_FILE} of dataset {source!r} is not a JSON object of names and numbers") from None
-
-
-def load_split(source: str, split: str, commit: str, config: str | None) -> Dataset:
-    try:
-        return load_dataset_at(source, commit, config, split)
-    except (DatasetsError, FileNotFoundError, ValueError) as error:  # no such split, several configs, broken files
-        reason = " ".join(str(error.__cause__ or error).split())
-        raise UserError(
-            f"split {split!r} of dataset {source!r} can't be read ({reason}); name another split or config, or "
-            "download a file of it and name that"
-        ) from None
-
-
-def _read_parquet_copy(source: str, commit: str, files: list[str], split: str, config: str | None) -> Dataset:
-    """A split from files named config/split/0000.parquet; load_dataset would mix all configs."""
-    configs = sorted({file.split("/")[0] for file in files if "/" in file})
-    if config is None and len(configs) > 1:
-        raise UserError(f"dataset {source!r} has several configs; choose one of {', '.join(configs)}")
-    wanted = sorted(file for file in files if file.startswith(f"{config or configs[0]}/{split}/"))
-    if not wanted:
-        splits = sorted({"/".join(file.split("/")[:2]) for file in files if "/" in file})
-        raise UserError(f"dataset {source!r} has no {config or configs[0]}/{split}, only {', '.join(splits)}")
-    with hub_errors(f"dataset {source!r} can't be read"):
-        paths = [hf_hub_download(source, file, repo_type="dataset", revision=commit) for file in wanted]
-    return Dataset(pyarrow.concat_tables([pyarrow.parquet.read_table(path) for path in paths]))
-
-
-def read_corpus(path: str | Path) -> list[Passage]:
-    """Read a JSON Lines corpus: `{"id", "text", "entities": [{"text", "type", "start", "end"}]}` on each line.
+    table: Table, form: Form, context: Context, source: str, counts: Counter[str], check: bool
+) -> tuple[list[Passage], dict[str, list[str]]]:
+    """The passages of all rows that are not malformed, and by their id the types that the rows ask.
 
     Raises:
-        UserError: the file is missing, a line is not such a passage, offsets do not match the mention, an id is
-            repeated, or the corpus has no passage or no entity.
+        UserError: too many are.
     """
-    path = Path(path)
-    passages: dict[str, Passage] = {}
-    try:
-        with path.open(encoding="utf-8") as file:
-            for number, line in enumerate(file, 1):
-                try:
-                    passage = to_passage(json.loads(line))
-                except (ValueError, RecursionError) as error:
-                    raise UserError(f"{path}: line {number}: {error}") from None
-                if passage.id in passages:
-                    raise UserError(f"{path}: line {number}: id {passage.id!r} is repeated; ids must be unique")
-                passages[passage.id] = passage
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: can't be read as a JSON Lines corpus ({error})") from None
-    if not passages:
-        raise UserError(f"{path}: no passages; each line needs a JSON object")
-    if not any(passage.entities for passage in passages.values()):
-        raise UserError(f"{path}: no passage has an entity, so there is nothing to learn or to score")
-    return list(passages.values())
+    if form.prepare:
+        try:
+            form.prepare(table.rows, context)
+        except UserError as error:
+            raise UserError(f"{source}: {error}") from None
+    faults: list[str] = []
+
+    def skip(place: str, error: Exception) -> None:
+        # Only a ValueError has a message; the others mean that the row is built differently.
+        reason = str(error) if type(error) is ValueError else f"unlike {form.name} ({error!r})"
+        faults.append(reason if reason.startswith(place.split()[0]) else f"{place}: {reason}")
+
+    drafts: list[tuple[str, str, Draft]] = []
+    for row, id_, place in zip(table.rows, _ids(table), table.places, strict=True):
+        try:
+            drafts.append((id_, place, _draft(row, form, context)))
+        except NotAnnotatedError:
+            counts[NOT_ANNOTATED] += 1
+        except _ROW_ERRORS as error:
+            skip(place, error)
+    is_utf16 = counts_utf16(draft for _, _, draft in drafts)
+    passages, asked = [], {}
+    for id_, place, draft in drafts:
+        row_counts: Counter[str] = Counter()
+        try:
+            passage = Passage(id_, draft.text, tuple(resolve(draft, is_utf16, row_counts)))
+            _check_passage(passage)
+        except _ROW_ERRORS as error:
+            skip(place, error)
+        else:
+            counts.update({key: number for key, number in row_counts.items() if number})
+            passages.append(passage)
+            if draft.asked:
+                asked[id_] = draft.asked
+    if counts[FROM_UTF16]:
+        logger.info(f"{source}: {counts[FROM_UTF16]} offsets count UTF-16 units; they were converted to characters")
+    _report(faults, len(table.rows), source, form, counts, check)
+    return passages, asked
+
+
+_ROW_ERRORS = (ValueError, KeyError, TypeError, AttributeError, IndexError)
+
+
+def _draft(row: object, form: Form, context: Context) -> Draft:
+    if isinstance(row, Malformed):
+        raise ValueError(row)
+    return form.read(row, context)
+
+
+_HALF_CHARACTER = re.compile("[\ud800-\udfff]")
+
+
+def _check_passage(passage: Passage) -> None:
+    if not isinstance(passage.text, str) or not passage.text.strip():
+        raise ValueError("the text is empty")
+    for text in (passage.id, passage.text, *(word for e in passage.entities for word in (e.text, e.type))):
+        if half := _HALF_CHARACTER.search(text):
+            raise ValueError(f"{ascii(half[0])[1:-1]} is half of a character, such as of an emoji that was cut in two")
+
+
+def _report(faults: list[str], rows: int, source: str, form: Form, counts: Counter[str], check: bool) -> None:
+    """Show the first malformed rows, and count all.
+
+    Raises:
+        UserError: they are too many.
+    """
+    if not faults:
+        return
+    counts[SKIPPED] = len(faults)
+    if len(faults) == rows:
+        raise UserError(f"{source}: none of its {rows} rows is a valid {form.name} row; {faults[0]}")
+    if check and len(faults) > MOST_MALFORMED * rows:
+        raise UserError(
+            f"{source}: {len(faults)} of {rows} rows are malformed, read as {form.name}; the first is {faults[0]}. "
+            "Mend them; to skip them, write `check_corpus: false` in section dataset"
+        )
+    for fault in faults[:SHOWN]:
+        logger.info(f"{source}: skipped {fault}")
+
+
+def _ids(table: Table) -> list[str]:
+    ids = [row.get("id") if isinstance(row, dict) else getattr(row, "id", None) for row in table.rows]
+    unique = list(dict.fromkeys(str(id_) for id_ in ids if isinstance(id_, str | int)))
+    return unique if len(unique) == len(ids) else [f"{table.stem}-{number}" for number in range(len(ids))]
+
+
+def _show(passages: Iterable[Passage], source: str, description: str) -> None:
+    """Show in one line what was decided, so that a wrong guess is seen."""
+    samples: dict[str, None] = {}
+    for passage in passages:
+        for entity in passage.entities:
+            samples[f"{entity.text!r} ({entity.type})"] = None
+            if len(samples) == SHOWN:
+                break
+        if len(samples) == SHOWN:
+            break
+    logger.info(f"{source}: read as {description}; for example {', '.join(samples)}")
+
+
+def _check_sanity(passages: list[Passage], source: str) -> None:
+    """Refuse what looks misread.
+
+    Raises:
+        UserError: the texts are mostly numbers, or types differ by white space or case alone.
+    """
+    numbers = sum(_is_mostly_digits(passage.text) for passage in passages)
+    if numbers > len(passages) / 2:
+        raise UserError(
+            f"{source}: {numbers} of {len(passages)} texts are mostly numbers, such as {passages[0].text[:40]!r}: name "
+            f"the column of the tokens (`columns: {{token: 2, tag: 3}}`), or, {INSIST}"
+        )
+    types = dict.fromkeys(type_ for passage in passages for type_ in passage.types)
+    if len(types) <= MOST_CLOSED_TYPES:
+        seen: dict[str, str] = {}
+        for type_ in types:
+            first = seen.setdefault("".join(type_.casefold().split()), type_)
+            if first != type_:
+                raise UserError(
+                    f"{source}: types {first!r} and {type_!r} differ by white space or case alone, and would be asked "
+                    f"about as two: make them one in the corpus, or, {INSIST}"
+                )
+
+
+def _is_mostly_digits(text: str) -> bool:
+    characters = [character for character in text if not character.isspace()]
+    return sum(map(str.isdigit, characters)) > len(characters) / 2

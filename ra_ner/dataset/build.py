@@ -123,7 +123,9 @@ def build(
         "corpus": {
             "commit": corpus.commit,
             "license": corpus.license,
+            "form": corpus.form,
             "fingerprint": fingerprint(corpus.passages),
+            "words": corpus.words,
         },
         "counts": splits.counts,
         "rows": {split: len(part) for split, part in rows.items()},
@@ -212,7 +214,10 @@ class PassageSplits:
     def _usable(self, passages: Sequence[Passage], language: str) -> list[Passage]:
         """Merge duplicates, and drop passages of benchmarks, with control tokens, and without entities."""
         distinct = merge_duplicates(passages)
-        tested = [passage for name in self.config.exclude for passage in load_benchmark(name, language).test]
+        if self.config.check_corpus:
+            _check_repeats(passages)
+        benchmarks = [load_benchmark(name, language, check=self.config.check_corpus) for name in self.config.exclude]
+        tested = [passage for benchmark in benchmarks for passage in benchmark.test]
         contaminated = find_contaminated(distinct, tested, language)
         clean = [passage for passage, rule in zip(distinct, contaminated, strict=True) if not rule]
         control = control_tokens(self.tokenizer) if self.tokenizer else []
@@ -280,6 +285,28 @@ class PassageSplits:
             # The last digits of a vector depend on the batch that it was encoded in: rounded, equal builds stay equal.
             "example_scores": [round(example.score, 4) for example in examples],
         }
+
+
+def _check_repeats(passages: Sequence[Passage]) -> None:
+    """Refuse a corpus where most texts come again with the same types, which is what a misread one looks like.
+
+    A corpus with a row for each type of a text repeats its texts too, but with other types or none.
+
+    Raises:
+        UserError: more than half of the annotated passages are such repeats.
+    """
+    annotated = [passage for passage in passages if passage.entities]
+    seen: dict[str, set[str]] = {}
+    repeats = []
+    for passage in annotated:
+        if passage.text in seen and seen[passage.text].issuperset(passage.types):
+            repeats.append(passage)
+        seen.setdefault(passage.text, set()).update(passage.types)
+    if len(repeats) > len(annotated) / 2:
+        raise UserError(
+            f"section dataset: {len(repeats)} of {len(annotated)} passages repeat the text of another one, such as "
+            f"{repeats[0].text[:40]!r}: look at how the corpus was read; if it is right, write `check_corpus: false`"
+        )
 
 
 def _contains(passage: Passage, tokens: Sequence[str]) -> bool:

@@ -6,7 +6,7 @@ Both render the same tables and escape all text of data and models.
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
@@ -142,7 +142,17 @@ def _f1(figures: dict) -> Rate:
 
 def _main_tables(scores: dict, every_difference: bool = False) -> list[Table]:
     tables = [_results(scores), _means(scores), _differences(scores, every_difference), _errors(scores)]
-    return [table for table in tables if table.rows]
+    return _with_labels(tables, scores)
+
+
+def _with_labels(tables: Iterable[Table], scores: dict) -> list[Table]:
+    """The tables that have rows, each with the label words of its benchmarks: they change scores by points."""
+    facts = scores.get("benchmarks", {})
+    words = ", ".join(
+        f"{labels} for {benchmark}" + (f" ({facts[benchmark]['tested']})" if benchmark in facts else "")
+        for benchmark, labels in scores["labels"].items()
+    )
+    return [replace(table, note=f"{table.note} Label words: {words}.".lstrip()) for table in tables if table.rows]
 
 
 def _results(scores: dict) -> Table:
@@ -171,17 +181,20 @@ answer as wrong; uniner is UniversalNER's metric, which counts it as an empty li
 
 
 def _conditions(scores: dict) -> str:
-    """What else changes scores: number format, form of the questions, label words, and what did not fit."""
-    config, counts = scores["config"], scores["counts"]
+    """What else changes scores: number format, form of the questions, what was left out, and what did not fit."""
+    config, counts, facts = scores["config"], scores["counts"], scores.get("benchmarks", {})
     model = config["dtype"] + (", weights in 4 bits" if config["load_in_4bit"] else "")
     engine = "a server" if config["engine"] == "server" else f"transformers in {model}"
     asked = "all in one conversation" if config["mode"] == "conversation" else "each on its own"
-    labels = ", ".join(f"{labels} for {benchmark}" for benchmark, labels in scores["labels"].items())
     sentences = [
         f"Engine: {engine}; answers have at most {config['max_new_tokens']} tokens.",
         f"The types of a passage are asked {asked}.",
-        f"Label words: {labels}.",
     ]
+    for benchmark, fact in facts.items():
+        if fact["not_asked"]:
+            sentences.append(f"{benchmark}: no passage has {', '.join(fact['not_asked'])}, which is not asked.")
+        if dropped := fact["dropped_from_pool"]:
+            sentences.append(f"{benchmark}: {dropped} passages of its train part are in its test part and no examples.")
     if counts["dropped_examples"]:
         sentences.append(f"{counts['dropped_examples']} examples were dropped to fit prompts into the model's length.")
     if counts["too_long_queries"]:
@@ -245,7 +258,7 @@ def _detail_tables(scores: dict) -> list[Table]:
             for part in result.get(key, [])
         ]
         tables.append(Table(title, [*header, value, "passages", "wrong mentions", "span F1"], rows))
-    return [table for table in tables if table.rows]
+    return _with_labels(tables, scores)
 
 
 def _types(title: str, results: Sequence[dict]) -> Table:

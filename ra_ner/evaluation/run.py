@@ -13,7 +13,7 @@ import random
 import signal
 import threading
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from contextlib import closing, contextmanager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -89,7 +89,8 @@ def evaluate(recipe: Recipe, config: EvaluateConfig, output_dir: Path) -> dict |
     state = distributed_state()
     if state.is_main_process:
         claim(output_dir, "evaluation")
-    models, tasks = _models(recipe, config), _tasks(recipe, config)
+    benchmarks, pools = _benchmarks(recipe, config)
+    models, tasks = _models(recipe, config), _tasks(benchmarks, pools, config)
     queries = [query for model in models for query in _queries(model, tasks, config)]
     journal = Journal(output_dir, state.process_index)
     for model in models:
@@ -107,6 +108,7 @@ def evaluate(recipe: Recipe, config: EvaluateConfig, output_dir: Path) -> dict |
         "ra_ner": __version__,
         "config": vars(config),
         "labels": {task.benchmark: task.labels for task in tasks},
+        "benchmarks": {benchmark.name: _facts(benchmark, pools) for benchmark in benchmarks},
         "counts": _counts(queries),
         **score_all(rows, texts, config.seed),
     }
@@ -125,11 +127,13 @@ def plan(recipe: Recipe, config: EvaluateConfig) -> str:
     Raises:
         UserError: as `evaluate`.
     """
-    models, tasks = _models(recipe, config), _tasks(recipe, config)
+    benchmarks, pools = _benchmarks(recipe, config)
+    models, tasks = _models(recipe, config), _tasks(benchmarks, pools, config)
     queries = [query for model in models for query in _queries(model, tasks, config)]
     counts = Counter((query.model.name, query.task.benchmark, query.task.setting) for query in queries)
     lines = [f"{model} {benchmark} {setting}: {count} queries" for (model, benchmark, setting), count in counts.items()]
     lines += [f"{key}: {count}" for key, count in _counts(queries).items()]
+    lines += [f"labels of {benchmark.name}: {benchmark.labels} ({benchmark.tested})" for benchmark in benchmarks]
     shown = next((query for query in queries if query.examples), queries[0])
     return "\n".join([*lines, "", f"A prompt of setting {shown.task.setting}:", "", transcript(shown.messages)])
 
@@ -170,16 +174,44 @@ def resolve_model(name: str, recipe: Recipe, config: EvaluateConfig) -> Model:
     return replace(model, name="base" if name == "base" else model.name, server_name=served)
 
 
-def _tasks(recipe: Recipe, config: EvaluateConfig) -> list[Task]:
+def _benchmarks(recipe: Recipe, config: EvaluateConfig) -> tuple[list[Benchmark], ExamplePools]:
+    """The benchmarks and the pools of their examples, all checked before any is searched or a model is asked."""
     if not config.benchmarks:
         raise UserError(f"{recipe.path}: section evaluate names no `benchmarks`")
     check_settings(config.settings)
+    check = recipe.dataset.check_corpus
+    benchmarks = [load_benchmark(name, recipe.language, config.words, check) for name in config.benchmarks]
+    for name, count in Counter(benchmark.name for benchmark in benchmarks).items():
+        if count > 1:
+            raise UserError(f"benchmark {name} is given twice; scores are kept by its name")
     pools = ExamplePools(recipe, config)
+    for benchmark in benchmarks:
+        pools.check(benchmark)
+    if set(config.models) != {"base"}:
+        for benchmark in benchmarks:
+            if message := untrained_words(benchmark, pools.trained_types):
+                logger.warning(message)
+    return benchmarks, pools
+
+
+def untrained_words(benchmark: Benchmark, trained: Callable[[], Set[str]]) -> str | None:
+    """A warning, if words of a benchmark were never trained while the labels that they stand for were."""
+    verbalised = {word: labels for word, labels in benchmark.labels_of.items() if word not in labels}
+    types = trained() if verbalised else set()
+    pairs = [(label, word) for word, labels in verbalised.items() if word not in types for label in labels & types]
+    if not pairs:
+        return None
+    shown = ", ".join(f"{word!r} for {label!r}" for label, word in sorted(pairs))
+    return (
+        f"benchmark {benchmark.name} is asked by words that the recipe's corpus does not have, though it has the "
+        f"labels: {shown}. Write these words into labels.json beside the corpus, or ask by its labels (`words: file`, "
+        "without a labels.json)"
+    )
+
+
+def _tasks(benchmarks: Sequence[Benchmark], pools: ExamplePools, config: EvaluateConfig) -> list[Task]:
     tasks = []
-    for name in config.benchmarks:
-        benchmark = load_benchmark(name, recipe.language)
-        if any(task.benchmark == benchmark.name for task in tasks):
-            raise UserError(f"benchmark {benchmark.name} is given twice; scores are kept by its name")
+    for benchmark in benchmarks:
         passages = sample(benchmark.test, config.limit, config.seed)
         types = types_asked(benchmark, passages, config.seed)
         for setting in config.settings:
@@ -192,7 +224,11 @@ def _tasks(recipe: Recipe, config: EvaluateConfig) -> list[Task]:
 
 
 def types_asked(benchmark: Benchmark, passages: list[Passage], seed: int) -> list[list[str]]:
-    """The types that each passage is asked for: the whole label set; of open types, its own and as many others."""
+    """The types that each passage is asked for: its file's own questions; the whole label set; or of open types its own
+    and as many others.
+    """
+    if benchmark.asked is not None:
+        return [benchmark.asked[passage.id] for passage in passages]
     if benchmark.types is not None:
         return [benchmark.types for _ in passages]
     others = NegativeTypes(benchmark.test)
@@ -333,6 +369,17 @@ def _copied(mentions: Sequence[str], query: Query) -> list[str]:
     """The mentions that stand in a shown example, but not in the text."""
     shown = [example.passage for example in query.examples]
     return [m for m in mentions if m not in query.text and any(passage.holds(m) for passage in shown)]
+
+
+def _facts(benchmark: Benchmark, pools: ExamplePools) -> dict:
+    """What scores.json says of a benchmark."""
+    return {
+        "labels": benchmark.labels,
+        "tested": benchmark.tested,
+        "types": benchmark.types,
+        "not_asked": list(benchmark.not_asked),
+        "dropped_from_pool": pools.dropped(benchmark),
+    }
 
 
 def _counts(queries: Sequence[Query]) -> dict[str, int]:

@@ -102,7 +102,7 @@ def _read_parquet(path: Path) -> Iterator[Row]:
 def _read_from_hub(source: str, split: str, config: str | None) -> Iterator[Row]:
     from huggingface_hub import HfApi
 
-    from ..corpora.sources import load_split
+    from ..corpora.hub_datasets import load_split
     from ..hub.repos import hub_errors
 
     with hub_errors(f"{source!r} is no file in {Path.cwd()}, and as a Hub dataset it can't be read"):

@@ -20,7 +20,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from ..corpora.benchmarks import Benchmark, load_benchmark
-from ..corpora.sources import load_corpus
+from ..corpora.sources import load_recipe_corpus
 from ..dataset.build import PassageSplits, build
 from ..errors import UserError
 from ..evaluation.example_pools import ExamplePools
@@ -165,7 +165,7 @@ def _train_cost(key: _CostKey) -> Cost:
     recipe = key.recipe
     _, model, args = train_parser().parse_section(recipe)[:3]
     config, language = recipe.dataset, recipe.language
-    source = load_corpus(config.corpus, language, revision=config.revision, config=config.corpus_config)
+    source = load_recipe_corpus(config, language)
     size = config.size or len(source.passages)
     sample_config = replace(config, size=min(size, TRAIN_SAMPLE), exclude=[])
     passages = PassageSplits(source, language, sample_config)
@@ -207,7 +207,7 @@ def _evaluate_cost(key: _CostKey) -> tuple[Cost, dict[str, str]]:
     weight_bytes = parameters * (BYTES_IN_4BIT if config.load_in_4bit else BYTES[config.dtype])
     for name in config.benchmarks:
         try:
-            benchmark = load_benchmark(name, recipe.language)
+            benchmark = load_benchmark(name, recipe.language, config.words)
         except UserError as error:
             unreadable[name] = str(error)
             continue

@@ -77,13 +77,12 @@ def check(recipes: Iterable[Recipe]) -> None:
             raise UserError(f"{recipe.path}: section dataset has no `corpus`; name a file or a Hub id")
         config = recipe.evaluate
         check_settings(config.settings)
-        key = (recipe.language, tuple(config.benchmarks), tuple(config.settings), config.pool, config.allow_overlap)
+        names = (tuple(config.benchmarks), config.words, tuple(config.settings))
+        key = (recipe.language, *names, config.pool, config.allow_overlap)
         distinct.setdefault(key, ExamplePools(recipe, config))
     for pools in distinct.values():
         for name in pools.config.benchmarks:
-            benchmark = load_benchmark(name, pools.recipe.language)
-            for setting in pools.config.settings:
-                pools.examples(setting, benchmark, [])  # raises if the pool is missing or holds test passages
+            pools.check(load_benchmark(name, pools.recipe.language, pools.config.words))
 
 
 class Study:

@@ -17,6 +17,12 @@ if TYPE_CHECKING:
     from transformers import Trainer
 
 CURVES = "training_curves.png"
+LOSSES = {  # key in the log, and style of the line; the last two of validation rows in two forms
+    "training": ("loss", ".-"),
+    "validation": ("eval_loss", "o-"),
+    "validation zero-shot": ("eval_zero_shot_loss", "s--"),
+    "validation in-context": ("eval_in_context_loss", "^--"),
+}
 # Keys about the machine, the display or the output, which do not change what is trained.
 _NOT_SETTINGS = {
     "accelerator_config", "dataloader_pin_memory", "ddp_find_unused_parameters", "ddp_timeout", "disable_tqdm",
@@ -83,8 +89,8 @@ def measurements(trainer: "Trainer", trained_tokens: int) -> list[tuple[str, obj
     history, args = trainer.state.log_history, trainer.args
     rows = [("trained tokens in an epoch", f"{trained_tokens:,}"), ("epochs", f"{trainer.state.epoch or 0:.2f}")]
     rows += [("steps", trainer.state.global_step)]
-    for name, key in (("last training loss", "loss"), ("last validation loss", "eval_loss")):
-        rows += [(name, f"{entry[key]:.4f}") for entry in history[::-1] if key in entry][:1]
+    for name, (key, _) in LOSSES.items():
+        rows += [(f"last {name} loss", f"{entry[key]:.4f}") for entry in history[::-1] if key in entry][:1]
     seconds = [entry["train_runtime"] for entry in history if "train_runtime" in entry]
     if seconds:
         rows.append(("training time since the last start", timedelta(seconds=round(seconds[-1]))))
@@ -117,7 +123,7 @@ def draw_curves(history: list[dict], folder: Path) -> str | None:
 
     figure = Figure(figsize=(7, 3.5), layout="constrained")
     axes = figure.subplots()
-    for name, key, style in (("training", "loss", ".-"), ("validation", "eval_loss", "o-")):
+    for name, (key, style) in LOSSES.items():
         points = [(entry["step"], entry[key]) for entry in history if key in entry]
         if points:
             axes.plot(*zip(*points, strict=True), style, label=name)

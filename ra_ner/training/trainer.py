@@ -12,7 +12,7 @@ import torch
 import trl.trainer.utils
 from accelerate.utils import broadcast_object_list
 from bitsandbytes.nn import Linear4bit
-from datasets import DatasetDict, load_dataset
+from datasets import Dataset, DatasetDict, load_dataset
 from datasets.exceptions import DatasetsError
 from transformers import AutoConfig, PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 from trl import ModelConfig, SFTConfig, SFTTrainer, get_peft_config, get_quantization_config
@@ -20,6 +20,7 @@ from trl.trainer.utils import global_then_local_main_first
 
 from .. import __version__, terminal
 from ..atomic_files import remove_leftovers, temporary_name
+from ..dataset.build import ZERO_SHOT
 from ..errors import UserError
 from ..hub import repos
 from ..hub.card import REPO, license_of
@@ -80,6 +81,15 @@ class AdapterTrainer(SFTTrainer):
                 f"checkpoint in {self.args.output_dir} is {f'checkpoint-{last}' if last else 'none'}. Lower "
                 "`learning_rate`, or look at the rows and the base, and start afresh"
             )
+
+    def evaluate(self, eval_dataset=None, *args, **kwargs) -> dict[str, float]:
+        """Of validation rows in two forms `eval_loss` is the mean of their losses, which are logged apart."""
+        metrics = super().evaluate(eval_dataset, *args, **kwargs)
+        if eval_dataset is None and isinstance(self.eval_dataset, dict):
+            losses = [metrics[f"eval_{form}_loss"] for form in self.eval_dataset]
+            metrics["eval_loss"] = sum(losses) / len(losses)
+            self.log({"eval_loss": metrics["eval_loss"]})
+        return metrics
 
     def log(self, logs: dict[str, float], *args, **kwargs) -> None:
         if "eval_loss" in logs:
@@ -386,7 +396,7 @@ def _make_trainer(
                 model=model,
                 args=args,
                 train_dataset=splits["train"],
-                eval_dataset=splits["validation"] if args.eval_strategy != "no" else None,
+                eval_dataset=_validation(splits) if args.eval_strategy != "no" else None,
                 processing_class=tokenizer,
                 facts=facts,
                 **adapter,
@@ -398,6 +408,13 @@ def _make_trainer(
                 "a row has no trained token: it has no answer, or the chat template has no generation marks around the "
                 "assistant's turns; correct the dataset or the template"
             ) from None
+
+
+def _validation(splits: DatasetDict) -> Dataset | dict[str, Dataset]:
+    """The validation rows; those of a mixed dataset by form."""
+    if not splits.get(ZERO_SHOT):
+        return splits["validation"]
+    return {"zero_shot": splits[ZERO_SHOT], "in_context": splits["validation"]}
 
 
 def _drop_rows_with_control_tokens(splits: DatasetDict, tokenizer: PreTrainedTokenizerBase) -> DatasetDict:

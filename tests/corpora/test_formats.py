@@ -8,8 +8,8 @@ from datasets import ClassLabel, Dataset, Features, List, Value
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ra_ner.corpora.formats import NOT_FOUND, SKIPPED, WRONG_OFFSETS
-from ra_ner.corpora.sources import load_corpus, read_corpus
+from ra_ner.corpora.annotations import NOT_FOUND, WRONG_OFFSETS
+from ra_ner.corpora.sources import SKIPPED, load_corpus
 from ra_ner.errors import UserError
 from ra_ner.passage import Entity
 from ra_ner.prompting.conversation import WORDINGS, training_conversation
@@ -45,13 +45,39 @@ def test_our_corpus_as_lines_array_and_parquet(write, tmp_path):
     path = write([OWN])
     Dataset.from_list([OWN]).to_parquet(tmp_path / "corpus.parquet")
     for source in (path, write(json.dumps([OWN], indent=1), "corpus.json"), str(tmp_path / "corpus.parquet")):
-        assert load_corpus(source, "en").passages == read_corpus(path)
+        assert load_corpus(source, "en").passages == load_corpus(path, "en").passages
 
 
 def test_a_parquet_file_rebuilt_under_its_name_is_read_anew(tmp_path):
     for text in ("Ada met Ada.", "Ada left."):
         Dataset.from_list([{**OWN, "text": text}]).to_parquet(tmp_path / "corpus.parquet")
         assert load_corpus(str(tmp_path / "corpus.parquet"), "en").passages[0].text == text
+
+
+def own(**change) -> dict:
+    return {**OWN, "entities": [{**OWN["entities"][0], **change}]}
+
+
+def test_offsets_may_be_unknown(write):
+    passage = load_corpus(write([own(start=None, end=None)]), "en").passages[0]
+    assert entities(passage) == [("Ada", "person", None, None)]
+
+
+@pytest.mark.parametrize(
+    "row, message",
+    [
+        ([1], "unknown form"),
+        (own(start=1, end=4), r"text\[1:4\] is not that mention"),
+        (own(end=None), "both must be whole numbers"),
+        (own(start="0"), "both must be whole numbers"),
+        (own(type=""), "is not the name of a type"),
+        (own(text=""), "a mention must be a non-empty string"),
+    ],
+)
+def test_a_wrong_row_of_our_own_is_named(write, row, message):
+    with pytest.raises(UserError, match=message) as error:
+        load_corpus(write([row]), "en")
+    assert "corpus.jsonl" in str(error.value)
 
 
 def test_every_real_corpus_is_read(shared):
@@ -124,7 +150,7 @@ def test_occurrences_do_not_overlap_themselves_and_words_come_first(write):
 def test_malformed_conversations_are_counted_and_the_first_are_shown(write, capsys):
     text, ack, question = "Text: Ada", "ok", "What describes person in the text?"
     rows = [
-        chat(text, ack, question, '["Ada"]'),
+        *[chat(text, ack, question, '["Ada"]')] * 32,
         chat("Ada", ack, question, "[]"),
         chat(text, ack, question),
         chat(text, ack, "Who?", "[]"),
@@ -133,15 +159,12 @@ def test_malformed_conversations_are_counted_and_the_first_are_shown(write, caps
         chat("Text:  ", ack, question, "[]"),
         {"conversations": [{"from": "human"}]},
         {"conversations": None},
-        ["no object"],
     ]
     source = load_corpus(write(rows), "en")
-    assert [p.id for p in source.passages] == ["corpus-0"] and source.counts == {SKIPPED: 9}
-    shown = capsys.readouterr().out.splitlines()
+    assert len(source.passages) == 32 and source.counts == {SKIPPED: 8}
+    shown = [line for line in capsys.readouterr().out.splitlines() if "skipped" in line]
     assert len(shown) == 3
-    assert (
-        "row 2 skipped: no turn begins with 'Text:'" in shown[0] and "has no answer" in shown[1] and "Who?" in shown[2]
-    )
+    assert "skipped line 33: no turn begins with 'Text:'" in shown[0] and "no answer" in shown[1] and "Who?" in shown[2]
 
 
 def test_repeated_ids_are_replaced(write):
@@ -152,7 +175,7 @@ def test_repeated_ids_are_replaced(write):
 
 @pytest.mark.parametrize("name, language", WORDINGS)
 def test_our_own_conversations_are_read_back(write, name, language):
-    passage = read_corpus(write([OWN]))[0]
+    passage = load_corpus(write([OWN]), "en").passages[0]
     prompt, completion = training_conversation(passage, ["person", "river"], [passage], WORDINGS[name, language])
     row = chat(*(message["content"] for message in prompt + completion), id="1")
     (read,) = load_corpus(write([row], "chat.jsonl"), language).passages
@@ -291,7 +314,7 @@ def test_tokens_with_class_labels_and_with_strings(write, tmp_path):
 
 
 def test_a_row_with_too_few_tags_is_skipped(write):
-    rows = [{"tokens": ["Ada"], "tags": ["B-PER"]}, {"tokens": ["Ada", "ran"], "tags": ["B-PER"]}]
+    rows = [*[{"tokens": ["Ada"], "tags": ["B-PER"]}] * 4, {"tokens": ["Ada", "ran"], "tags": ["B-PER"]}]
     assert load_corpus(write(rows), "en").counts == {SKIPPED: 1}
 
 
@@ -301,7 +324,7 @@ def test_numbers_without_names_are_refused(tmp_path):
     unlabelled = {"tokens": [["Ada"]], "ner_tags": [[-1]]}
     Dataset.from_dict(unlabelled, LABELS).to_parquet(tmp_path / "b.parquet")
     for name, tag in (("a", 3), ("b", -1)):
-        with pytest.raises(UserError, match=f"row 1: tag {tag} is a number without a name"):
+        with pytest.raises(UserError, match=f"the tags are numbers without a name .{tag}, .*`labels: FILE`"):
             load_corpus(str(tmp_path / f"{name}.parquet"), "en")
 
 
@@ -311,25 +334,25 @@ def test_numbers_without_names_are_refused(tmp_path):
 @pytest.mark.parametrize(
     "content, message",
     [
-        ('{"id": "1"}\n{"id', "line 2: not JSON .* is needed"),
-        ('[\n{"id": "1"},\n{"id"]', "line 3: not JSON"),
+        ('{"id": "1"}\n{"id', "unknown form"),
+        (json.dumps(OWN) + '\n{"id', "1 of 2 rows are malformed.* line 2: not JSON"),
+        ('[\n{"id": "1"},\n{"id"]', "line 3: not JSON .* is needed"),
         ('{"a": ' + "[" * 100_000, "line 1: not JSON"),
-        ("nothing known", "unknown form. Known are CoNLL text.*ShareGPT.*CLUENER.*CMeEE.*{id, text, entities}"),
-        ('{"txt": "Ada"}', "unknown form. Known are .*"),
+        ("nothing known", "unknown form. Known are: {id, text, entities}; CoNLL text.*ShareGPT.*CLUENER.*CMeEE"),
+        ('{"txt": "Ada"}', "unknown form. Known are: .*"),
         ("", "is empty; a corpus needs"),
         ("\n\n", "is empty; a corpus needs"),
         (b"\xff\xfe\x00", "can't be read .* UTF-8"),
-        ("EU ORG\nrejects O", "line 1: tag 'ORG' is neither O nor a prefix and a type such as B-person"),
-        ("EU O\nrejects B-", "line 2: tag 'B-' is neither"),
-        ("EU O\nrejects", "line 2: a line must be a token, white space, and the token's tag"),
-        ("EU O\n EU B-ORG", "line 2: a line must be a token"),
+        ("EU O\nrejects B-", "unknown form"),
+        ("EU O\nrejects", "line 2: a line must hold a token and its tag"),
         ("EU O", "no passage has an entity"),
-        ([{"tokens": ["Ada"], "tags": ["PER"]}], "row 1: tag 'PER' is neither"),
-        ([{"tokens": ["Ada"], "tags": [1]}], "row 1: tag 1 is a number without a name; .* ClassLabel"),
+        ([{"tokens": ["Ada"], "tags": ["PER"]}], "the tags follow no scheme that is known .'PER'"),
+        ([{"tokens": ["Ada"], "tags": [1]}], "the tags are numbers without a name"),
         ([{"conversations": []}], r"none of its 1 rows is a valid ShareGPT"),
-        ([{**OWN, "entities": [1]}], "line 1: an entity is"),
-        ([{**OWN, "entities": 1}], "line 1: .* entities is a list"),
-        ([OWN, {**OWN, "text": " "}], "line 2: the text is empty"),
+        ([{**OWN, "entities": [1]}], "row 1: an entity is"),
+        ([{**OWN, "entities": 1}], "unknown form"),
+        ([OWN, {**OWN, "text": " "}], "line 2: entity 'Ada'"),
+        ([OWN, {**OWN, "text": " ", "entities": []}], "line 2: the text is empty"),
     ],
 )
 def test_bad_files_are_refused_in_one_line(write, content, message):
@@ -395,7 +418,7 @@ def test_numbers_that_a_label_file_names(hub, tmp_path):
     files = {"train.parquet": (tmp_path / "rows.parquet").read_bytes()}
     hub.create("dataset", "others/readers-tner")
     hub.put("dataset", "others/readers-tner", files)
-    with pytest.raises(UserError, match="row 1: tag 1 is a number without a name"):
+    with pytest.raises(UserError, match="the tags are numbers without a name"):
         load_corpus("others/readers-tner", "en")
     hub.put("dataset", "others/readers-tner", {"dataset/label.json": b"[]"})
     with pytest.raises(UserError, match="dataset/label.json of .* is not a JSON object of names and numbers"):

@@ -5,15 +5,16 @@ from collections import Counter
 import pytest
 from conftest import REPO
 
-from ra_ner.corpora.sources import read_corpus
+from ra_ner.corpora.sources import load_corpus
 
 DATA = REPO / "data" / "sample"
 
 
 @pytest.mark.parametrize("language, train, test, types", [("en", 160, 40, 80), ("zh", 80, 20, 50)])
 def test_sample_corpus(language, train, test, types):
-    # read_corpus refuses any offset that does not slice to its mention
-    parts = {part: read_corpus(DATA / f"{language}{part}.jsonl") for part in ("", "_test")}
+    loaded = {part: load_corpus(str(DATA / f"{language}{part}.jsonl"), language) for part in ("", "_test")}
+    assert not any(corpus.counts for corpus in loaded.values())
+    parts = {part: corpus.passages for part, corpus in loaded.items()}
     passages = [passage for part in parts.values() for passage in part]
     frequency = Counter(entity.type for passage in passages for entity in passage.entities)
     print(f"\n{language}: {len(frequency)} types:", ", ".join(f"{t} {n}" for t, n in frequency.most_common()))
@@ -30,7 +31,7 @@ def test_sample_corpus(language, train, test, types):
 
 @pytest.mark.parametrize("language", ["en", "zh"])
 def test_hard_cases_are_in_the_sample(language):
-    passages = read_corpus(DATA / f"{language}.jsonl")
+    passages = load_corpus(str(DATA / f"{language}.jsonl"), "en").passages
     entities = [(passage, entity) for passage in passages for entity in passage.entities]
 
     def count(condition) -> int:

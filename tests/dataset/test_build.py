@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ra_ner.corpora.benchmarks import load_benchmark
-from ra_ner.corpora.sources import LoadedCorpus, load_corpus, read_corpus
+from ra_ner.corpora.sources import LoadedCorpus, load_corpus
 from ra_ner.dataset.build import FEATURES, build, training_passages, write
 from ra_ner.errors import UserError
 from ra_ner.markdown import cell, fence, table
@@ -28,7 +28,7 @@ def config(models) -> DatasetConfig:
 
 @pytest.fixture
 def passages():
-    return read_corpus("data/sample/en.jsonl")
+    return load_corpus("data/sample/en.jsonl", "en").passages
 
 
 @pytest.fixture(scope="module")

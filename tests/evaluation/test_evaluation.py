@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 from conftest import passage as make_passage
-from conftest import run_command
+from conftest import run_command, write_recipe
 
 from ra_ner.corpora.benchmarks import load_benchmark
 from ra_ner.errors import UserError
@@ -91,6 +91,31 @@ def test_of_a_benchmark_with_labels_the_whole_set_is_asked_of_every_passage_but_
     benchmark = load_benchmark(str(folder), "en")
     assert benchmark.test[0].types == ["person"]
     assert types_asked(benchmark, benchmark.test, 42) == [["person", "location"]] * 2
+
+
+def test_scores_say_how_each_benchmark_was_asked(here):
+    scores = json.loads((here / "outputs" / "quickstart" / "evaluation" / "scores.json").read_text())
+    assert scores["labels"] == {"sample_en": "open"}
+    assert scores["benchmarks"]["sample_en"] == {
+        **{"labels": "open", "tested": "en_test.jsonl", "types": None, "not_asked": [], "dropped_from_pool": 0}
+    }
+
+
+def test_a_warning_tells_of_words_that_were_not_trained_before_a_model_is_asked(here, tmp_path, caplog):
+    folder = write_benchmark(tmp_path / "mine", {"PER": "person", "MISC": "misc"})
+    corpus = tmp_path / "corpus" / "train.txt"
+    corpus.parent.mkdir()
+    corpus.write_text("Ada B-PER\nsang O\n\nBo B-PER\n")
+    recipe = write_recipe(tmp_path / "r.yaml", extends=str(here / RECIPE), dataset={"corpus": str(corpus)})
+    models = ("--models", "base", "outputs/quickstart/adapter")
+    ask = ("evaluate", recipe, "--benchmarks", folder, *models, "--settings", "zero_shot", "--dry_run")
+    warning = "asked by words that the recipe's corpus does not have, though it has the labels: 'person' for 'PER'"
+    run_command(*ask)
+    assert warning in caplog.text
+    caplog.clear()
+    (corpus.parent / "labels.json").write_text('{"PER": "person"}')
+    run_command(*ask)
+    assert warning not in caplog.text
 
 
 def test_queries_equal_those_of_the_released_benchmark(shared):

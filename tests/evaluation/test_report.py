@@ -100,6 +100,20 @@ def test_the_report_tells_what_else_moves_scores():
     assert "7 examples were dropped to fit" in report(scores) and "3 queries were too long" in report(scores)
 
 
+def test_every_table_names_the_label_words_and_what_was_left_out():
+    scores, rows, texts = evaluation(labels={"one": "uniner"})
+    fact = {"labels": "uniner", "tested": "dev.json", "types": [], "not_asked": ["event"], "dropped_from_pool": 40}
+    scores["benchmarks"] = {"one": fact}
+    html = report_html(scores, rows, texts)
+    assert html.count("<table>") - html.split("<h2>Settings")[1].count("<table>") == html.count(
+        "Label words: uniner for one (dev.json)."
+    )
+    page = report(scores)
+    assert page.count("Label words: uniner for one (dev.json).") == 3
+    assert "one: no passage has event, which is not asked." in page
+    assert "one: 40 passages of its train part are in its test part and no examples." in page
+
+
 def test_of_several_benchmarks_markdown_compares_the_means_and_html_each_too():
     scores, rows, texts = evaluation(("one", "two"))
     page = report(scores)

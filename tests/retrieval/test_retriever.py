@@ -15,7 +15,7 @@ from conftest import REPO, passage
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ra_ner.corpora.sources import read_corpus
+from ra_ner.corpora.sources import load_corpus
 from ra_ner.errors import UserError
 from ra_ner.hub import repos as hub
 from ra_ner.recipe import DatasetConfig, Strategy
@@ -203,7 +203,7 @@ def test_the_end_of_a_long_text_counts(minilm, tmp_path, capsys):
 
 @pytest.fixture(scope="module")
 def corpus():
-    return read_corpus(REPO / "data" / "sample" / "en.jsonl")[:40]
+    return load_corpus(str(REPO / "data" / "sample" / "en.jsonl"), "en").passages[:40]
 
 
 def choose(pool, passages, encoder, **keys):
@@ -269,7 +269,7 @@ def test_the_batch_size_changes_no_choice(corpus, encoder, tmp_path, monkeypatch
     "settings", [{"BATCH": 7}, {"Encoder._devices": property(lambda encoder: ["cpu", "cpu"]), "ALL_GPUS_FROM": 0}]
 )
 def test_batch_size_and_workers_change_ties_only_on_a_real_encoder(minilm, tmp_path, monkeypatch, settings):
-    whole = read_corpus(REPO / "data" / "sample" / "en.jsonl")
+    whole = load_corpus(str(REPO / "data" / "sample" / "en.jsonl"), "en").passages
     other = count_other_choices(whole, minilm, tmp_path, monkeypatch, **settings)
     print(f"{other} of {5 * len(whole)} choices are others")
 

@@ -15,6 +15,7 @@ from ra_ner.recipe import load_recipe
 from ra_ner.training.defaults import train_parser
 
 RECIPE = "recipes/quickstart.yaml"
+LOSS_KEYS = ("eval_zero_shot_loss", "eval_in_context_loss", "eval_loss")
 
 
 @pytest.fixture
@@ -269,6 +270,23 @@ def test_a_recipe_of_six_lines_trains_as_the_paper_does(tmp_path):
     assert (args.eval_strategy, args.eval_steps, args.load_best_model_at_end) == ("steps", 100, True)
     assert load_recipe(recipe).dataset.encoder_for("en") == "thenlper/gte-large"
     assert "(default: 5e-05)" in train_parser().format_help()
+
+
+def test_a_mixed_dataset_is_validated_in_both_forms_and_the_best_checkpoint_is_that_of_their_mean(here, tmp_path):
+    data = tmp_path / "data"
+    run_command("build", RECIPE, "--examples_probability", "0.5", "--output_dir", data)
+    options = ["--max_steps", "3", "--eval_strategy", "steps", "--eval_steps", "1", "--save_steps", "1"]
+    options += ["--load_best_model_at_end", "true", "--output_dir", tmp_path, "--dataset_name", data]
+    run_command("train", RECIPE, *options)
+    last = (tmp_path / "checkpoints" / "last").read_text().strip()
+    state = json.loads((tmp_path / "checkpoints" / last / "trainer_state.json").read_text())
+    found = {key: [entry[key] for entry in state["log_history"] if key in entry] for key in LOSS_KEYS}
+    assert all(len(losses) == 3 for losses in found.values())
+    zero_shot, in_context, mean = found.values()
+    assert mean == [pytest.approx((a + b) / 2) for a, b in zip(zero_shot, in_context, strict=True)]
+    assert zero_shot != in_context and state["best_metric"] == min(mean)
+    card = (tmp_path / "adapter" / "README.md").read_text()
+    assert "| last validation zero-shot loss |" in card and "| last validation in-context loss |" in card
 
 
 @pytest.mark.parametrize("validation", [None, ["<|im_end|>"]], ids=["no split", "all rows dropped"])

@@ -1,0 +1,268 @@
+"""Files and folders as rows: JSON, Parquet, tagged text, brat, PubTator and spaCy's DocBin."""
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import pyarrow
+import pyarrow.parquet
+from datasets import Dataset
+
+from ..errors import UserError
+from .annotations import Annotation, Context, Draft, Malformed
+from .formats import BRAT, DOCBIN, LINE_FORMS, LOOKED_AT, PUBTATOR, TAGGED, Form, unknown_form
+from .hub_datasets import dataset_rows
+from .tagged import find_layout, tagged_rows
+
+# Lists of rows that a JSON file may hold under one key, as the NER Annotator for spaCy writes them.
+_ROWS_KEYS = ("annotations", "data", "examples", "rows", "train")
+_PUBTATOR_TEXT = re.compile(r"([^\t|]+)\|([ta])\|(.*)")
+# Half of a character and the other half, perhaps on the next line of tagged text.
+_HALVES = re.compile("([\ud800-\udbff])(?:([\udc00-\udfff])|([^\\S\n][^\n]*)\n([\udc00-\udfff])[^\n]*)")
+_BRAT_ENTITY = re.compile(r"T\d+\t(\S+) (\d+ \d+(?:;\d+ \d+)*)\t(.*)")
+
+
+@dataclass(frozen=True)
+class Table:
+    """The rows of a source.
+
+    Attributes:
+        rows: JSON objects, drafts, or what is malformed.
+        places: where each row stands, such as `line 3`.
+        form: if the kind of file decides it.
+        description: what was found out about the form.
+        scheme: of tagged text, see `tags.find_scheme`.
+        stem: the name of the source, for ids.
+    """
+
+    rows: list[object]
+    places: list[str]
+    stem: str
+    form: Form | None = None
+    description: str = ""
+    scheme: str = ""
+
+
+def read_file(path: Path, context: Context) -> Table:
+    """The rows of a file.
+
+    Raises:
+        UserError: it can't be read, or is in no known form.
+    """
+    if path.suffix == ".spacy":
+        return _read_docbin(path)
+    if path.suffix == ".ann":
+        return read_brat([path])
+    try:
+        if path.suffix == ".parquet":
+            return numbered(dataset_rows(Dataset(pyarrow.parquet.read_table(path))), path.stem)
+        text = _read_text(path)
+    except (OSError, UnicodeDecodeError, pyarrow.ArrowException) as error:
+        raise UserError(f"{path}: can't be read ({error}); save it as UTF-8 text or Parquet") from None
+    if not text.strip():
+        return Table([], [], path.stem)
+    if (table := _read_json(text, path)) is not None:
+        return table
+    lines = re.split("\r\n?|\n", text)
+    if _PUBTATOR_TEXT.match(text.lstrip()):
+        return _read_pubtator(lines, path)
+    if path.with_suffix(".ann").is_file():
+        return read_brat([path.with_suffix(".ann")])
+    if (table := _read_lines(lines, path)) is not None:
+        return table
+    layout = find_layout(lines, path, context.columns, context.labels)
+    if layout is None:
+        raise unknown_form(str(path))
+    places, rows = zip(*tagged_rows(lines, layout), strict=True)
+    return Table(list(rows), list(places), path.stem, TAGGED, str(layout), layout.scheme)
+
+
+def _read_text(path: Path) -> str:
+    """The text of a file, with its own line ends: offsets count them.
+
+    The first edition of Weibo encodes the halves of an emoji each on its own, as Java does (CESU-8), and has each on a
+    line of its own.
+    """
+    content = path.read_bytes()
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return _HALVES.sub(_whole, content.decode("utf-8-sig", "surrogatepass"))
+
+
+def _whole(halves: re.Match) -> str:
+    """A character of two halves, with the tag of the first."""
+    units = (halves[1] + (halves[2] or halves[4])).encode("utf-16-le", "surrogatepass")
+    return units.decode("utf-16-le") + (halves[3] or "")
+
+
+def _read_lines(lines: list[str], path: Path) -> Table | None:
+    """The lines of a file with a passage on each, None if it has no such form."""
+    filled = {f"line {number}": line.rstrip("\r") for number, line in enumerate(lines, 1) if line.strip()}
+    first = list(filled.values())[:LOOKED_AT]
+    for form in LINE_FORMS:
+        if sum(map(form.recognises, first)) > len(first) / 2:
+            return Table(list(filled.values()), list(filled), path.stem, form)
+    return None
+
+
+def numbered(rows: list[object], stem: str) -> Table:
+    return Table(rows, [f"row {number}" for number in range(1, len(rows) + 1)], stem)
+
+
+# JSON
+
+
+def _read_json(text: str, path: Path) -> Table | None:
+    """The rows of a JSON document or of JSON Lines, None if the text is neither."""
+    if text.lstrip()[0] not in "[{":
+        return None
+    try:
+        document = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        failure = error
+    else:
+        return numbered(_rows_of(document), path.stem)
+    # A tagged file may begin with a bracket as well: as a token.
+    if not re.match(r"\s*(?:\[\s*){0,2}(?:\{\s*[\"}]|\[\s*\"|\[\s*\])", text):
+        return None
+    rows: list[object] = []
+    places = []
+    for number, line in enumerate(text.split("\n"), 1):  # not splitlines: a string may hold U+2028
+        if line.strip():
+            places.append(f"line {number}")
+            rows.append(_parse_line(line))
+    if all(isinstance(row, Malformed) for row in rows) or not isinstance(rows[0], dict | list | Malformed):
+        line, reason = getattr(failure, "lineno", 1), getattr(failure, "msg", failure)
+        raise UserError(f"{path}: line {line}: not JSON ({reason}); a JSON array or an object a line is needed")
+    return Table(rows, places, path.stem)
+
+
+def _parse_line(line: str) -> object:
+    try:
+        return json.loads(line)
+    except (ValueError, RecursionError) as error:
+        return Malformed(f"not JSON ({getattr(error, 'msg', error)})")
+
+
+def _rows_of(document: object) -> list[object]:
+    if isinstance(document, dict):
+        keys = [key for key in _ROWS_KEYS if isinstance(document.get(key), list)]
+        if "text" in document or "tokens" in document or len(keys) != 1:
+            return [document]
+        document = document[keys[0]]
+    return [row for row in document if row is not None]
+
+
+# brat, PubTator, DocBin
+
+
+def read_brat(files: list[Path]) -> Table:
+    """A passage for each .ann file, whose text stands in the .txt file beside it."""
+    rows = [_read_brat_file(file) for file in files]
+    return Table(rows, [file.name for file in files], files[0].parent.name if len(files) > 1 else files[0].stem, BRAT)
+
+
+def _read_brat_file(path: Path) -> Draft | Malformed:
+    try:
+        text, lines = _read_text(path.with_suffix(".txt")), _read_text(path).splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        return Malformed(f"can't be read ({error})")
+    annotations = []
+    for number, line in enumerate(lines, 1):
+        if not line.startswith("T"):
+            continue  # relations, events, attributes and notes
+        match = _BRAT_ENTITY.fullmatch(line)
+        if match is None:
+            return Malformed(f"line {number}: not `T1, type, start, end, mention`")
+        type_, offsets, mention = match.groups()
+        parts = [tuple(map(int, part.split())) for part in offsets.split(";")]
+        gaps = [text[end:start] for (_, end), (start, _) in pairwise(parts)]
+        if any(gap.strip() for gap in gaps):
+            annotations.append(Annotation(type_, mention, is_discontinuous=True))
+        else:
+            annotations.append(Annotation(type_, mention, parts[0][0], parts[-1][1]))
+    return Draft(text, annotations, path.stem)
+
+
+def _read_pubtator(lines: list[str], path: Path) -> Table:
+    """A passage for each document: title and abstract, whose offsets count one character between them."""
+    rows: list[object] = []
+    places = []
+    block: list[str] = []
+    for number, line in enumerate([*lines, ""], 1):
+        if line.strip():
+            block.append(line)
+        elif block:
+            places.append(f"line {number - len(block)}")
+            rows.append(_read_document(block))
+            block = []
+    return Table(rows, places, path.stem, PUBTATOR)
+
+
+def _read_document(block: list[str]) -> Draft | Malformed:
+    parts = {match[2]: match for line in block if (match := _PUBTATOR_TEXT.fullmatch(line))}
+    if "t" not in parts:
+        return Malformed("no line is `number|t|title`")
+    text = parts["t"][3] + (" " + parts["a"][3] if "a" in parts else "")
+    annotations = []
+    for line in block:
+        cells = line.split("\t")
+        if len(cells) > 4 and cells[1].isdecimal() and cells[2].isdecimal():
+            annotations.append(Annotation(cells[4], cells[3], int(cells[1]), int(cells[2])))
+        elif not _PUBTATOR_TEXT.fullmatch(line) and len(cells) < 4:
+            return Malformed(f"not `number, start, end, mention, type`: {line[:60]!r}")
+    return Draft(text, annotations, parts["t"][1])
+
+
+def _read_docbin(path: Path) -> Table:
+    try:
+        import spacy
+        from spacy.tokens import DocBin
+    except ImportError:
+        raise UserError(f"{path}: a DocBin is read with spaCy: `pip install spacy`, or save it as JSON Lines") from None
+    try:
+        docs = list(DocBin().from_disk(path).get_docs(spacy.blank("xx").vocab))
+    except Exception as error:  # whatever msgpack and zlib say of a broken file
+        raise UserError(f"{path}: can't be read as a DocBin of spaCy ({error})") from None
+    rows = [
+        Draft(doc.text, [Annotation(span.label_, span.text, span.start_char, span.end_char) for span in _spans(doc)])
+        for doc in docs
+    ]
+    return Table(rows, [f"document {number}" for number in range(1, len(rows) + 1)], path.stem, DOCBIN)
+
+
+def _spans(doc: "spacy.tokens.Doc") -> Iterator["spacy.tokens.Span"]:  # noqa: F821
+    """The entities of a document, and its groups of spans, which may overlap."""
+    yield from doc.ents
+    for group in doc.spans.values():
+        yield from group
+
+
+# Folders
+
+
+def read_folder(folder: Path, split: str, context: Context) -> tuple[Table, Path]:
+    """The rows of a folder, and what was read: brat files, or the file of a split.
+
+    Raises:
+        UserError: it is not clear which file is meant.
+    """
+    if (folder / split).is_dir():
+        return read_folder(folder / split, split, context)
+    files = [file for file in sorted(folder.iterdir()) if file.is_file() and not file.name.startswith(".")]
+    annotated = [file for file in files if file.suffix == ".ann"]
+    if annotated:
+        return read_brat(annotated), folder
+    data = [file for file in files if file.suffix not in (".md", ".py") and "readme" not in file.name.lower()]
+    chosen = [file for file in data if split in re.split(r"[^a-z0-9]+", file.name.lower())] or data
+    if len(chosen) != 1:
+        shown = ", ".join(file.name for file in chosen) or "no data file"
+        raise UserError(
+            f"{folder} is a folder with {shown}: name the file, or a folder with one file of split {split!r} or with "
+            "brat files (.ann and .txt)"
+        )
+    return read_file(chosen[0], context), chosen[0]

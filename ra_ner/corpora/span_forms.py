@@ -1,0 +1,152 @@
+"""Rows of a text and entities with character offsets or mentions: our own form, and what annotation tools export."""
+
+from collections.abc import Sequence
+
+from .annotations import Annotation, Context, Draft, NotAnnotatedError
+
+Row = dict  # one JSON object
+
+# The names that tools and datasets give to the same things.
+_TEXT = ("text", "sentence", "originalText", "content", "context", "data")
+_LIST = ("entities", "spans", "ents", "entity_list", "label", "labels", "annotations")
+_MENTION = ("text", "entity", "name", "mention", "word", "entity_text", "entity_name")
+_TYPE = ("type", "label", "labels", "entity_type", "label_type", "category")
+_START = ("start", "start_idx", "start_offset", "start_pos", "begin")
+_END = ("end", "end_idx", "end_offset", "end_pos")
+_PAIR = ("pos", "span", "offset", "offsets", "position", "entity_index")
+
+
+def _first(row: Row, keys: tuple[str, ...], kind: type | tuple[type, ...] = object) -> object:
+    """What stands under the first key that a row has; None if it has none. Arrow fills missing keys with None."""
+    return next((row[key] for key in keys if row.get(key) is not None and isinstance(row[key], kind)), None)
+
+
+def is_ours(row: object) -> bool:
+    return (
+        has_spans(row)
+        and isinstance(row.get("entities"), list)
+        and bool(row["entities"])
+        and all(isinstance(entity, dict) and {"text", "type"} <= entity.keys() for entity in row["entities"])
+    )
+
+
+def read_ours(row: Row, context: Context) -> Draft:
+    draft = read_spans(row, context)
+    draft.is_ours = True
+    return draft
+
+
+def has_spans(row: object) -> bool:
+    return isinstance(row, dict) and _first(row, _TEXT, str) is not None and _first(row, _LIST, list) is not None
+
+
+def is_unlabelled(rows: Sequence[object]) -> bool:
+    """Whether rows have a text and nothing that could label it."""
+    return all(isinstance(row, dict) and row.keys() <= {"id", *_TEXT} and row.keys() & {*_TEXT} for row in rows)
+
+
+def has_entities(row: object) -> bool:
+    """Whether there is an entity: without one, a row could be of any form."""
+    return has_spans(row) and bool(_first(row, _LIST, list))
+
+
+def read_spans(row: Row, context: Context) -> Draft:
+    """A text, and a list of `[start, end, type]` or of objects with a mention, a type and offsets."""
+    text, entities = _first(row, _TEXT, str), _first(row, _LIST, list)
+    if row.get("answer") in ("reject", "ignore"):  # Prodigy
+        raise NotAnnotatedError
+    if text is None:
+        raise ValueError(f"there is no text under {', '.join(_TEXT)}")
+    if entities is None and "answer" not in row and not any(key in row for key in _LIST):
+        raise ValueError(f"there is no list of entities under {', '.join(_LIST)}")
+    return Draft(text, [annotation for entity in entities or [] for annotation in _annotations(entity, context)])
+
+
+def _annotations(entity: object, context: Context) -> list[Annotation]:
+    if isinstance(entity, list):
+        start, end, label, *_ = entity  # spaCy may add an id
+        return [Annotation(context.type_of(label), None, start, end)]
+    if not isinstance(entity, dict):
+        raise ValueError("an entity is [start, end, type] or {text, type, start, end}")
+    label = _first(entity, _TYPE)
+    start, end = _first(entity, _START), _first(entity, _END)
+    pair = _first(entity, _PAIR, (list, dict))
+    if start is None and end is None and pair:
+        pair = list(pair.values()) if isinstance(pair, dict) else pair
+        start, end = pair[0] if isinstance(pair[0], list) else pair
+        if start == -1:  # InstructUIE, of mentions that were not found
+            start = end = None
+    labels = label if isinstance(label, list) else [label]
+    return [Annotation(context.type_of(one), _first(entity, _MENTION), start, end) for one in labels]
+
+
+def is_spacy(row: object) -> bool:
+    """A tuple of training data, or the same in an object."""
+    if isinstance(row, dict):
+        return has_entities(row) and isinstance(row.get("entities"), list) and isinstance(row["entities"][0], list)
+    return (
+        isinstance(row, list)
+        and len(row) == 2
+        and isinstance(row[0], str)
+        and isinstance(row[1], dict)
+        and isinstance(row[1].get("entities"), list)
+    )
+
+
+def read_spacy(row: list | Row, context: Context) -> Draft:
+    if isinstance(row, list):
+        text, annotated = row
+        row = {"text": text, "entities": annotated["entities"]}
+    return read_spans(row, context)
+
+
+def is_label_studio(row: object) -> bool:
+    """A task, or a row of the export JSON-MIN."""
+    if has_entities(row):
+        return all(isinstance(entity, dict) and isinstance(entity.get("labels"), list) for entity in _entities(row))
+    return (
+        isinstance(row, dict)
+        and isinstance(row.get("data"), dict)
+        and isinstance(_first(row, ("annotations", "completions")), list)
+    )
+
+
+def _entities(row: Row) -> list:
+    return _first(row, _LIST, list)
+
+
+def read_label_studio(row: Row, context: Context) -> Draft:
+    """A task of Label Studio, by its first annotation that was not canceled."""
+    if not isinstance(row.get("data"), dict):
+        return read_spans(row, context)
+    done = [one for one in _first(row, ("annotations", "completions")) if not one.get("was_cancelled")]
+    if not done:
+        raise NotAnnotatedError
+    values = [result["value"] for result in done[0]["result"] if (result.get("value") or {}).get("labels")]
+    texts = [text for text in row["data"].values() if isinstance(text, str)]
+    text = row["data"].get("text") or next(
+        (text for text in texts if all((value.get("text") or text) in text for value in values)), None
+    )
+    if text is None:
+        raise ValueError("no value of `data` is a text with these mentions")
+    return read_spans({"text": text, "entities": values}, context)
+
+
+def is_cluener(row: object) -> bool:
+    return (
+        isinstance(row, dict)
+        and isinstance(row.get("text"), str)
+        and isinstance(label := row.get("label"), dict)
+        and all(mentions is None or isinstance(mentions, dict) for mentions in label.values())
+    )
+
+
+def read_cluener(row: Row, context: Context) -> Draft:
+    """CLUENER: `{type: {mention: [[start, last]]}}`."""
+    annotations = [
+        Annotation(context.type_of(label), mention, start, last + 1)
+        for label, mentions in row["label"].items()
+        for mention, spans in (mentions or {}).items()
+        for start, last in spans or []
+    ]
+    return Draft(row["text"], annotations)

@@ -1,0 +1,162 @@
+"""Rows of tokens: with a tag for each token, or with entities over token positions."""
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from itertools import accumulate
+
+from ..errors import UserError
+from .annotations import Annotation, Context, Draft
+from .tags import find_scheme, find_spans, is_untyped, numbers_without_names
+
+Row = dict  # one JSON object
+
+_TOKENS = ("tokens", "words", "tokenized_text", "token", "word", "sentence", "text")
+_TAGS = ("ner_tags", "ner", "tags", "labels", "ner_labels", "label", "fine_ner_tags")
+_SPANS = ("ner", "entities", "spans")
+
+
+def _token_key(row: Row) -> str | None:
+    return next((key for key in _TOKENS if _is_list_of(str, row.get(key))), None)
+
+
+def _is_list_of(kind: type, value: object) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(item, kind) for item in value)
+
+
+def _tag_key(row: Row) -> str | None:
+    return next((key for key in _TAGS if _is_list_of(str | int, row.get(key))), None)
+
+
+def _unwrap(row: Row) -> Row:
+    """GNER keeps words and labels in `instance`."""
+    return row["instance"] if isinstance(row.get("instance"), dict) else row
+
+
+def has_tags(row: object) -> bool:
+    row = _unwrap(row) if isinstance(row, dict) else {}
+    return "layers" in row or (_token_key(row) is not None and _tag_key(row) not in (None, _token_key(row)))
+
+
+def has_token_spans(row: object) -> bool:
+    return isinstance(row, dict) and _token_key(row) is not None and any(_is_span_list(row.get(key)) for key in _SPANS)
+
+
+def _is_span_list(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(item, list | dict) for item in value)
+
+
+def prepare_tags(rows: Sequence[object], context: Context) -> None:
+    """Find the scheme of all tags.
+
+    Raises:
+        UserError: they are numbers, have no types, or follow no scheme.
+    """
+    if not all(isinstance(key, str) for key in context.columns.values()):
+        raise UserError("`columns` of JSON rows are keys, such as {token: words, tag: labels}")
+    counts: Counter[str] = Counter()
+    numbers: Counter[object] = Counter()
+    for row in rows:
+        if not has_tags(row):
+            continue
+        for tag in _tags(row, context):
+            (counts if isinstance(tag, str) else numbers)[tag] += 1
+    if numbers.total() > counts.total():
+        raise numbers_without_names("the tags", numbers)
+    if is_untyped(counts):
+        raise UserError(
+            f"the tags have no type ({', '.join(sorted(counts))}): name it with `labels` in section dataset, such as "
+            "`labels: {B: B-disease, I: I-disease}`"
+        )
+    scheme = find_scheme(counts)
+    if scheme is None:
+        shown = ", ".join(map(repr, list(counts)[:3]))
+        raise UserError(f"the tags follow no scheme that is known ({shown}, ...), such as B-person, I-person and O")
+    context.scheme = scheme
+
+
+def _tags(row: Row, context: Context) -> list[object]:
+    row = _unwrap(row)
+    tags = row[context.columns.get("tag") or _tag_key(row)]
+    return [context.labels.get(str(tag), tag) for tag in tags]
+
+
+def read_tags(row: Row, context: Context) -> Draft:
+    """Tokens and their tags. Several layers of tags hold nested entities."""
+    row = _unwrap(row)
+    tokens = row["tokens"] if "layers" in row else row[context.columns.get("token") or _token_key(row)]
+    layers = row.get("layers") or [_tags(row, context)]
+    for tags in layers:
+        if len(tokens) != len(tags):
+            raise ValueError(f"{len(tokens)} tokens, but {len(tags)} tags")
+    tokens, layers = _join_halves(tokens, layers)
+    return _draft(tokens, [span for tags in layers for span in find_spans(tags, context.scheme)], context)
+
+
+_TWO_HALVES = re.compile("[\ud800-\udbff][\udc00-\udfff]")
+
+
+def _join_halves(tokens: list[str], layers: list[list[str]]) -> tuple[list[str], list[list[str]]]:
+    """Make one token of an emoji whose two halves stand in two tokens, as in the first release of Weibo."""
+    second = [i for i in range(1, len(tokens)) if _TWO_HALVES.fullmatch(tokens[i - 1][-1:] + tokens[i][:1])]
+    if not second:
+        return tokens, layers
+    text = [token + tokens[i + 1] if i + 1 in second else token for i, token in enumerate(tokens)]
+    whole = [token.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass") for token in text]
+    kept = [i for i in range(len(tokens)) if i not in second]
+    return [whole[i] for i in kept], [[tags[i] for i in kept] for tags in layers]
+
+
+def read_token_spans(row: Row, context: Context) -> Draft:
+    """GLiNER's `[first, last, type]`, SpERT's `{type, start, end}` with an exclusive end, W2NER's `{index, type}`."""
+    tokens = row[_token_key(row)]
+    spans, scattered = [], []
+    for entity in next(row[key] for key in _SPANS if _is_span_list(row.get(key))):
+        if isinstance(entity, list):
+            first, last, label = entity
+            spans.append((first, last + 1, context.type_of(label)))
+        elif "index" in entity:
+            index, type_ = sorted(entity["index"]), context.type_of(entity["type"])
+            if index == list(range(index[0], index[-1] + 1)):
+                spans.append((index[0], index[-1] + 1, type_))
+            else:
+                mention = context.space.join(tokens[position] for position in index)
+                scattered.append(Annotation(type_, mention, is_discontinuous=True))
+        else:
+            spans.append((entity["start"], entity["end"], context.type_of(entity["type"])))
+    draft = _draft(tokens, spans, context)
+    draft.annotations += scattered
+    return draft
+
+
+def is_mrc(row: object) -> bool:
+    return isinstance(row, dict) and isinstance(row.get("context"), str) and _mrc_spans(row) is not None
+
+
+def _mrc_spans(row: Row) -> Row | None:
+    """The spans of each type; some releases have a row for each type."""
+    spans = {row["entity_label"]: row.get("span_position")} if "entity_label" in row else row.get("label")
+    return spans if isinstance(spans, dict) and all(isinstance(one, list) for one in spans.values()) else None
+
+
+def read_mrc(row: Row, context: Context) -> Draft:
+    """`{type: ["first;last"]}` over the words of a context, or over its characters if it has no blanks."""
+    text = row["context"].strip()
+    tokens = text.split() if " " in text or context.space else list(text)
+    spans = []
+    for label, places in _mrc_spans(row).items():
+        for first, last in (map(int, place.split(";")) for place in places):
+            spans.append((first, last + 1, context.type_of(label)))
+    return _draft(tokens, spans, context)
+
+
+def _draft(tokens: Sequence[str], spans: Sequence[tuple[int, int, str]], context: Context) -> Draft:
+    """The tokens as a text, and spans of tokens as offsets."""
+    text = context.space.join(tokens)
+    starts = list(accumulate((len(token) + len(context.space) for token in tokens), initial=0))
+    annotations = []
+    for first, last, type_ in spans:
+        if not 0 <= first < last <= len(tokens):
+            raise ValueError(f"tokens {first} to {last} of {len(tokens)} are none")
+        annotations.append(Annotation(type_, None, starts[first], starts[last] - len(context.space)))
+    return Draft(text, annotations)
