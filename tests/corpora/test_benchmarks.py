@@ -364,6 +364,11 @@ def test_questions_of_a_known_benchmark_can_be_asked_in_another_label_set(tmp_pa
             "contest.txt latest.md mine.train.jsonl mine.valid.jsonl",
             "contest.txt|mine.valid.jsonl|mine.train.jsonl",
         ),
+        (
+            "mine",
+            "test.jsonl test.jsonl~ test.jsonl.bak .test.jsonl.swp #train.jsonl# train.jsonl train.jsonl.orig",
+            "test.jsonl||train.jsonl",
+        ),
     ],
 )
 def test_parts_are_found_by_the_names_of_published_files(tmp_path, name, files, parts):
