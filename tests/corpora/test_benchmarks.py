@@ -380,6 +380,13 @@ def test_parts_are_found_by_the_names_of_published_files(tmp_path, name, files, 
     assert [found.get(part, "") for part in ("test", "dev", "train")] == expected.split("|")
 
 
+def test_words_with_half_of_a_character_are_refused(tmp_path):
+    write_tagged(tmp_path / "test.txt", "PER")
+    (tmp_path / "labels.json").write_text('{"PER": "per\\ud83dson"}')
+    with pytest.raises(UserError, match="the words of 'PER' hold half of a character"):
+        load_benchmark(f"mine={tmp_path}", "en")
+
+
 def test_two_files_that_could_be_the_test_part_are_named(tmp_path):
     for name in ("east_test.txt", "west_test.txt"):
         write_tagged(tmp_path / name, "PER")
