@@ -33,7 +33,7 @@ def check_place(folder: Path) -> None:
     except (OSError, ValueError) as error:  # not readable, a name that is too long, a null character
         reason = f"can't be used ({getattr(error, 'strerror', None) or error})"
     if reason:
-        raise UserError(f"`--output_dir {folder}` {reason}: name another folder for the results")
+        raise UserError(f"{folder} {reason}: name another folder for the results")
 
 
 def _unusable(folder: Path) -> str | None:

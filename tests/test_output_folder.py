@@ -98,7 +98,7 @@ def test_files_and_links_are_refused(here, tmp_path, command):
     (tmp_path / "link").symlink_to("folder")
     refuse(command, tmp_path / "file", "file is a file: name another folder")
     refuse(command, tmp_path / "file" / "below", "file is a file: name another folder")
-    refuse(command, tmp_path / "link", "link` is a link")
+    refuse(command, tmp_path / "link", "link is a link")
     refuse(command, tmp_path / ("x" * 300) / "o", "can't be used .*too long")
     refuse(command, f"{tmp_path}/\0", "can't be used .*null")
     assert (tmp_path / "file").read_text() == "of the user" and (tmp_path / "link").is_symlink()
