@@ -235,7 +235,7 @@ def _find_tag_columns(
         _refuse_unreadable_tags(rows, width, path)
         return []
     # In an uneven file, columns are counted from the end that fits more lines.
-    from_end = max(candidates, key=lambda candidate: (candidate[0], candidate[1] < 0))[1] < 0
+    from_end = max(candidates, key=lambda candidate: (candidate[0], candidate[1] >= 0))[1] < 0
     columns = [column for _, column in candidates if (column < 0) == from_end]
     if scheme == "none":
         return columns[-1:]
