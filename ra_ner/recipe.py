@@ -21,6 +21,7 @@ from transformers import HfArgumentParser
 
 from .errors import UserError
 from .paths import resource
+from .redaction import find_secret
 
 # Each section, and the folder below outputs/<recipe> that its command writes. `train` writes several.
 SECTIONS = {"dataset": "dataset", "train": ".", "evaluate": "evaluation"}
@@ -415,7 +416,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     """Read the mapping in a recipe, or in a study's grid file.
 
     Raises:
-        UserError: the file can't be read, or is not a mapping.
+        UserError: the file can't be read, is not a mapping, or holds a secret.
     """
     try:
         content = parse_yaml(path.read_text(encoding="utf-8"))
@@ -429,7 +430,21 @@ def read_yaml(path: Path) -> dict[str, Any]:
         raise UserError(f"{path}: {where}not valid YAML ({getattr(error, 'problem', None) or error})") from None
     if not isinstance(content, dict):
         raise UserError(f"{path}: a recipe is a mapping of keys to values, see recipes/quickstart.yaml")
+    refuse_secrets(content, f"{path}: ")
     return content
+
+
+def refuse_secrets(values: dict[str, Any], where: str) -> None:
+    """Refuse a configuration that holds a secret: it would leak into process lists, cards, reports and the Hub.
+
+    Raises:
+        UserError: it holds one. The message shows the key alone.
+    """
+    if key := find_secret(values):
+        raise UserError(
+            f"{where}`{key}` is not accepted, because it holds a secret: log in with `hf auth login`, or set the "
+            "environment variable HF_TOKEN, or for a server OPENAI_API_KEY"
+        )
 
 
 def find_recipe(name: str, folder: Path) -> Path:
@@ -556,7 +571,8 @@ class RecipeParser(HfArgumentParser):
         """
         flags, unknown = self.parse_known_args(args)
         for word in unknown:
-            self._refuse_key(word.lstrip("-").split("=")[0].replace("-", "_"), f"unknown argument {word}")
+            flag = word.split("=")[0]  # without its value, which may be a secret
+            self._refuse_key(flag.lstrip("-").replace("-", "_"), f"unknown argument {flag}")
         recipe = load_recipe(flags.recipe)
         return (recipe, *self.parse_section(recipe, args))
 
@@ -572,10 +588,7 @@ class RecipeParser(HfArgumentParser):
                 raise UserError(where + str(error).removesuffix(" (see --help)")) from None
         namespace = self.parse_args([str(recipe.path)] if args == () else args, namespace)
         del namespace.recipe
-        if getattr(namespace, "hub_token", None):  # would leak into process lists, recipes, cards and checkpoints
-            raise UserError(
-                "`hub_token` is not accepted: log in with `hf auth login` or set the environment variable HF_TOKEN"
-            )
+        refuse_secrets(vars(namespace), where)
         outputs = []
         for dataclass_type in self.dataclass_types:
             names = [f.name for f in dataclasses.fields(dataclass_type) if f.init]

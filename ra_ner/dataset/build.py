@@ -25,13 +25,13 @@ from datasets import Dataset, DatasetDict, Features, List, Value
 from tqdm import tqdm
 
 from .. import __version__
-from ..atomic_files import new_folder
 from ..corpora.benchmarks import load_benchmark
 from ..corpora.decontamination import RULES, find_contaminated
 from ..corpora.long_texts import split_at_sentence_end
 from ..corpora.sources import LoadedCorpus
 from ..errors import UserError
 from ..hub import repos
+from ..output_folder import new_folder
 from ..passage import Passage, fingerprint, merge_duplicates, sample
 from ..prompting.chat_template import control_tokens, load_training_tokenizer, training_length
 from ..prompting.conversation import Message, NegativeTypes, find_wording, training_conversation, transcript
@@ -342,9 +342,13 @@ def summary(dataset: RADataset) -> str:
 
 
 def write(dataset: RADataset, folder: Path) -> None:
-    """Write the folder, completely or not at all."""
+    """Write the folder, completely or not at all.
+
+    Raises:
+        UserError: something else stands there.
+    """
     name = dataset.facts["recipe"]
-    with new_folder(folder) as new:
+    with new_folder(folder, "dataset") as new:
         (new / name).mkdir()
         files = {}
         for split, part in dataset.splits.items():

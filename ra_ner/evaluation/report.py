@@ -122,10 +122,9 @@ def html_page(
         lstrip_blocks=True,
     )
     environment.tests["rate"] = lambda value: isinstance(value, Rate)
-    page = environment.get_template("report.html.jinja").render(
+    return environment.get_template("report.html.jinja").render(
         name=name, mark=mark, tables=tables, runs=runs, settings=settings, lines=lines, figures=figures
     )
-    return page.encode("utf-8", "replace").decode()  # UTF-8 has no half surrogate pairs
 
 
 def sample_note(config: dict) -> str:

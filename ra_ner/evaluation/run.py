@@ -30,6 +30,7 @@ from ..errors import UserError
 from ..hub.repos import LocalModel
 from ..inference.engine import Request, ServerOptions, by_text
 from ..inference.models import Model, find_model, load_engine, longest_question
+from ..output_folder import claim
 from ..passage import Passage, sample
 from ..prompting.answers import parse_answer
 from ..prompting.conversation import Message, NegativeTypes, transcript
@@ -82,9 +83,12 @@ def evaluate(recipe: Recipe, config: EvaluateConfig, output_dir: Path) -> dict |
     Under `accelerate launch` each process asks its share; the main one writes, the others return None.
 
     Raises:
-        UserError: a setting, a benchmark or a model is unknown or can't be read.
+        UserError: a setting, a benchmark or a model is unknown or can't be read, or something else stands in the
+            folder.
     """
     state = distributed_state()
+    if state.is_main_process:
+        claim(output_dir, "evaluation")
     benchmarks, pools = _benchmarks(recipe, config)
     models, tasks = _models(recipe, config), _tasks(benchmarks, pools, config)
     queries = [query for model in models for query in _queries(model, tasks, config)]
@@ -135,11 +139,12 @@ def plan(recipe: Recipe, config: EvaluateConfig) -> str:
 
 
 def _models(recipe: Recipe, config: EvaluateConfig) -> list[Model]:
-    """The models that are asked. Models whose runs share a name go by what the user wrote."""
+    """The models that are asked. If two share a name, all go by what the user wrote."""
     with distributed_state().main_process_first():  # the other processes find the models in the cache
         models = {name: resolve_model(name, recipe, config) for name in config.models}
-    count = Counter(model.name for model in models.values())
-    return [replace(model, name=given) if count[model.name] > 1 else model for given, model in models.items()]
+    if len({model.name for model in models.values()}) == len(models):
+        return list(models.values())
+    return [replace(model, name=given) for given, model in models.items()]
 
 
 def resolve_model(name: str, recipe: Recipe, config: EvaluateConfig) -> Model:

@@ -29,6 +29,7 @@ BLOCK = 32  # resamples computed at a time, which bounds memory
 
 Row = Mapping
 Span = tuple[int, int]
+Model = tuple[str, str]  # name and revision: two models of one name are two
 Cells = dict[tuple[str, int], "Counts"]  # by type and position of the passage
 
 
@@ -394,26 +395,26 @@ def score_all(
         `results`; `means` over benchmarks, if there are several; and `comparisons` of runs that differ only in the
         model or only in the setting, on each benchmark and on the mean (benchmark None).
     """
-    groups: dict[tuple[str, str, str], list[Row]] = defaultdict(list)
+    groups: dict[tuple[Model, str, str], list[Row]] = defaultdict(list)
     for row in rows:
-        groups[row["model"], row["benchmark"], row["setting"]].append(row)
-    runs: dict[tuple[str, str | None, str], Run] = {}
+        groups[(row["model"], row["revision"]), row["benchmark"], row["setting"]].append(row)
+    runs: dict[tuple[Model, str | None, str], Run] = {}
     results, means, comparisons = [], [], []
     for (model, benchmark, setting), group in groups.items():
         run = runs[model, benchmark, setting] = score(group, texts[benchmark], seed, samples)
-        names = {"model": model, "revision": group[0]["revision"], "benchmark": benchmark, "setting": setting}
+        names = {"model": model[0], "revision": model[1], "benchmark": benchmark, "setting": setting}
         results.append(names | run.figures)
     if len({benchmark for _, benchmark, _ in groups}) > 1:
         for model, setting in dict.fromkeys((model, setting) for model, _, setting in groups):
             run = mean([run for (m, _, s), run in runs.items() if (m, s) == (model, setting)])
             runs[model, None, setting] = run
-            means.append({"model": model, "setting": setting} | run.figures)
+            means.append({"model": model[0], "setting": setting} | run.figures)
     for ((model_a, on_a, setting_a), a), ((model_b, on_b, setting_b), b) in combinations(runs.items(), 2):
         if on_a == on_b and (model_a == model_b) != (setting_a == setting_b):
             names = {
                 "benchmark": on_a,
-                "run": {"model": model_b, "setting": setting_b},
-                "baseline": {"model": model_a, "setting": setting_a},
+                "run": {"model": model_b[0], "setting": setting_b},
+                "baseline": {"model": model_a[0], "setting": setting_a},
             }
             comparisons.append(names | compare(b, a))
     return {"results": results, "means": means, "comparisons": comparisons}

@@ -17,6 +17,7 @@ from transformers import AutoTokenizer
 from ..errors import RequestError, UserError
 from ..prompting.chat_template import prompt_ids
 from ..prompting.conversation import Message
+from ..redaction import redact
 from .engine import Generation, Piece, R, Request, ServerOptions, answer_budget
 
 logger = logging.getLogger(__name__)
@@ -195,13 +196,14 @@ class ServerEngine:
                 choice = reply.choices[0] if reply.choices else None
                 said = choice and (choice.text if ids else choice.message and (choice.message.content or ""))
                 if isinstance(said, str):
+                    said = said.encode("utf-8", "replace").decode()  # half a surrogate pair can't be sent back
                     self._note(said, choice.finish_reason, budget)
                     return Generation(said, _pieces(choice.logprobs) if self.with_pieces else ())
         except _LimitReached as error:
             raise UserError(f"stopped at `{error}`: raise it and run this again; answers so far are kept") from None
         except openai.APIStatusError as error:
             kind = RequestError if error.status_code in OF_ONE_REQUEST else UserError
-            raise kind(f"{self._where} refused ({error.status_code}): {error.message[:300]}") from None
+            raise kind(f"{self._where} refused ({error.status_code}): {redact(error.message)[:300]}") from None
         except openai.OpenAIError as error:
             raise UserError(f"{self._where} can't be reached or broke off ({error}): run this again") from None
         except (AttributeError, TypeError, ValueError):

@@ -46,8 +46,16 @@ _NO_STRING = re.compile(
     rf"(?:(?P<nothing>null|none|n/a|无|没有)|-?\d+(?:\.\d+)?(?:e[-+]?\d+)?|true|false|nan|\.\.+|…+)(?={_END})",
     re.IGNORECASE,
 )
-# One item made of several: a quotation ends in it that did not begin there, and another begins.
-_SEVERAL = re.compile(rf"[^“「『«]*[”」』»]\s*[{_SEPARATORS}]\s*[“「『«]|[^\"＂]*[\"＂]\s*[{_SEPARATORS}]\s*[\"＂]")
+# One item made of several: a whole list, or a quotation ends in it that did not begin there, and another begins.
+_A_LIST = rf"\s*[{re.escape(_OPENING)}]\s*{_ANY_QUOTE}.*{_ANY_QUOTE}\s*[{re.escape(_CLOSING)}]\s*\Z"
+_JOINED = [
+    rf"[^{marks}]*[{marks}]\s*[{separators}]\s*[{marks}]"
+    for marks, separators in [
+        *((marks, _SEPARATORS) for marks in ('"＂', "“”„‟", "‘’‚‛", "「」『』«»")),
+        ("'＇", "，、；"),  # a comma may follow an apostrophe
+    ]
+]
+_SEVERAL = re.compile("|".join([_A_LIST, *_JOINED]), re.DOTALL)
 _NOTHING = re.compile(
     r"[\W_]*(?:none|null|n/a|nothing|none found|not mentioned|no entit(?:y|ies)(?: found)?"
     r"|无|没有|暂无|未提及|(?:无|没有)(?:相关)?实体)[\W_]*",
@@ -75,7 +83,8 @@ def parse_answer(raw: str) -> Answer:
         items = None
     if isinstance(items, list) and all(isinstance(item, str) for item in items):
         return _answer(items, strict=True)
-    text, is_thinking = _without_thoughts(raw)
+    start, end = outside_thoughts(raw)
+    text = raw[start:end]
     answer, error, position = None, "no list" if text.strip() else "empty answer", 0
     while opening := _LIST.search(text, position):
         read, position = _read_list(text, opening.start())
@@ -85,18 +94,18 @@ def parse_answer(raw: str) -> Answer:
             answer = read
     if answer:
         return answer
-    return Answer((), error="thinking that does not end, so no answer" if is_thinking else error)
+    return Answer((), error="thinking that does not end, so no answer" if end < len(raw) else error)
 
 
-def _without_thoughts(raw: str) -> tuple[str, bool]:
-    """What follows the thoughts of a reasoning model, and whether thoughts begin there that do not end."""
+def outside_thoughts(raw: str) -> "Span":
+    """The place of what follows the thoughts of a reasoning model. It ends where thoughts begin that do not end."""
     start, end = 0, len(raw)
     for mark in _THOUGHTS.finditer(raw):
         if "/" in mark[0]:
             start, end = mark.end(), len(raw)
         elif end == len(raw):
             end = mark.start()
-    return raw[start:end], end < len(raw)
+    return Span(start, end)
 
 
 def _read_list(text: str, start: int) -> tuple[Answer, int]:

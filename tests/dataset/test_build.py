@@ -214,11 +214,11 @@ def test_the_folder_loads_and_a_second_build_is_byte_identical(passages, config,
     assert files == {
         p.relative_to(tmp_path / "two"): p.read_bytes() for p in (tmp_path / "two").rglob("*") if p.is_file()
     }
-    assert len(files) == 4
+    assert len(files) == 5
     loaded = load_dataset(str(tmp_path / "one"))
     assert loaded["train"].features == FEATURES
     assert {split: part.to_list() for split, part in loaded.items()} == {s: rows(dataset, s) for s in loaded}
-    assert json.loads(files[next(p for p in files if p.suffix == ".json")])["rows"] == {"train": 15, "validation": 5}
+    assert json.loads(files[next(p for p in files if p.name == "ra_it.json")])["rows"] == {"train": 15, "validation": 5}
 
 
 def test_load_dataset_sees_a_rebuilt_folder(passages, config, tmp_path):

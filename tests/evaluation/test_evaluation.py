@@ -241,3 +241,46 @@ def test_two_adapters_of_one_recipe_are_told_apart(here, tmp_path):
     args = ["--models", "adapter", copy, "--settings", "zero_shot", "--output_dir", tmp_path / "o"]
     scores = run_command("evaluate", RECIPE, *args)
     assert [(result["model"], result["passages"]) for result in scores["results"]] == [("adapter", 3), (str(copy), 3)]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [b"", b"garbage", b'{"key": "torn', b"\xff\xfe", b"null", b"[]", b'{"key": 1, "answer": "a"}', b"[" * 9999],
+    ids=lambda line: ascii(line[:12]),
+)
+def test_a_broken_line_of_the_journal_costs_itself_alone_and_is_said(here, tmp_path, capsys, line):
+    args = [RECIPE, "--models", "base", "--settings", "zero_shot", "--output_dir", tmp_path]
+    run_command("evaluate", *args)
+    whole, journal = outputs(tmp_path), (tmp_path / "answers.jsonl").read_bytes().splitlines()
+    (tmp_path / "answers.jsonl").write_bytes(b"\n".join([line, *journal[1:], b""]))
+    run_command("evaluate", *args)
+    assert outputs(tmp_path) == whole
+    assert "answers.jsonl: 1 lines can't be read; what they held is asked again" in capsys.readouterr().out
+    assert entries(tmp_path) == len(journal) + 1, "one answer was asked again"
+
+
+@pytest.mark.parametrize("answer", ["\ud83d", '["\ud83d"]', '["\\ud83d"]', "a" * 1000 + "\udcff"])
+def test_half_a_surrogate_pair_in_an_answer_costs_that_answer_alone(here, tmp_path, answer):
+    args = [RECIPE, "--models", "base", "--settings", "zero_shot", "--output_dir", tmp_path]
+    run_command("evaluate", *args)
+    before, lines = predictions(tmp_path), (tmp_path / "answers.jsonl").read_text().splitlines()
+    entry = json.loads(lines[0]) | {"answer": answer}
+    (tmp_path / "answers.jsonl").write_text("\n".join([json.dumps(entry), *lines[1:], ""]))
+    run_command("evaluate", *args)
+    after = predictions(tmp_path)
+    (changed,) = [row for row, old in zip(after, before, strict=True) if row != old]
+    assert changed["raw_answer"] == answer
+    assert all((tmp_path / name).read_text(encoding="utf-8") for name in ("scores.json", "report.md", "report.html"))
+
+
+def test_a_model_whose_recipe_is_called_like_another_entry_is_told_apart(here, tmp_path):
+    """The copies are other models, as their files differ."""
+    copies = [shutil.copytree(here / "outputs" / "quickstart" / "adapter", tmp_path / name) for name in "ab"]
+    for copy, recipe in zip(copies, ("quickstart", "adapter"), strict=True):
+        facts = json.loads((copy / "ra_it.json").read_text()) | {"recipe": recipe}
+        (copy / "ra_it.json").write_text(json.dumps(facts))
+    args = ["--models", "adapter", *copies, "--settings", "zero_shot", "--output_dir", tmp_path / "o"]
+    scores = run_command("evaluate", RECIPE, *args)
+    assert [r["model"] for r in scores["results"]] == ["adapter", *map(str, copies)]
+    assert len({r["revision"] for r in scores["results"]}) == 3
+    assert {r["passages"] for r in scores["results"]} == {3} and len(scores["comparisons"]) == 3

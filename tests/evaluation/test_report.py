@@ -8,6 +8,7 @@ from html_pages import HOSTILE, Page
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ra_ner.atomic_files import write_text
 from ra_ner.evaluation.report import _segments, report, report_html, scores_json
 from ra_ner.evaluation.scoring import Verdict, score_all
 from ra_ner.prompting.answers import parse_answer
@@ -206,7 +207,7 @@ def test_no_markup_of_data_or_models_survives(name, mention):
     page = Page(report_html(*evaluation_of(name, mention)))
     assert [(tag, list(attributes)) for tag, attributes in page.tags] == harmless_markup()
     for shown in (name, mention):
-        assert shown.replace("\ud800", "?") in page.content
+        assert shown in page.content
     table = [line for line in report(evaluation_of(name, mention)[0]).splitlines() if line.startswith("|")]
     columns = [len(re.findall(r"(?<!\\)\|", line)) for line in table]
     assert columns == [13] * 4 + [8] * 3 + [10] * 4
@@ -214,7 +215,8 @@ def test_no_markup_of_data_or_models_survives(name, mention):
 
 
 def test_half_a_surrogate_pair_can_be_written(tmp_path):
-    (tmp_path / "report.html").write_text(report_html(*evaluation_of("\ud800", "m")), encoding="utf-8")
+    write_text(tmp_path / "report.html", report_html(*evaluation_of("\ud800", "m")))
+    assert "\\ud800" in (tmp_path / "report.html").read_text(encoding="utf-8")
 
 
 def test_without_queries_there_is_still_a_report():

@@ -441,3 +441,17 @@ def test_all_runs_of_an_evaluation():
         assert sum(part["tp"] for part in result[key]) == result["span"]["tp"]
     assert [part["passages"] for part in result["by_best_example"]] == [10, 10, 10, 10]
     assert [part["from"] for part in result["by_gold_entities"]] == [0, 1, 3]
+
+
+def test_two_models_of_one_name_are_two_runs():
+    rows, texts = [], {}
+    for revision, skill in (("r1", 0.3), ("r2", 0.9)):
+        for benchmark in ("one", "two"):
+            part, texts[benchmark] = corpus_rows(3, skill)
+            names = {"model": "same", "revision": revision, "benchmark": benchmark, "setting": "zero_shot"}
+            rows += [{**row, **names} for row in part]
+    scores = score_all(rows, texts, samples=50)
+    assert [(r["revision"], r["passages"]) for r in scores["results"]] == [("r1", 40)] * 2 + [("r2", 40)] * 2
+    first, second = (result["span"]["f1"] for result in scores["results"][::2])
+    assert first < second and [m["span"]["f1"] for m in scores["means"]] == [first, second]
+    assert [comparison["benchmark"] for comparison in scores["comparisons"]] == ["one", "two", None]

@@ -8,10 +8,11 @@ import shutil
 
 import pytest
 import torch
-from conftest import run_command
+from conftest import content, run_command
 
 from ra_ner.errors import UserError
 from ra_ner.hub.card import REPO
+from ra_ner.output_folder import new_folder
 from ra_ner.training.merge import compare, tolerance
 
 RECIPE = "recipes/quickstart.yaml"
@@ -117,15 +118,15 @@ def test_a_broken_adapter_leaves_the_merged_model_of_before(here, tmp_path):
     from safetensors.torch import load_file, save_file
 
     run = copy_run(here, tmp_path)
-    (run / "merged").mkdir()
-    (run / "merged" / "mine").touch()
+    with new_folder(run / "merged", "merged model") as before:
+        (before / "config.json").touch()
     file = run / "adapter" / "adapter_model.safetensors"
     weights = {name: torch.full_like(tensor, torch.nan) for name, tensor in load_file(file).items()}
     save_file(weights, file)
     with pytest.raises(UserError, match="can't be merged: NaNs"):
         run_command("train", RECIPE, "--merge", "--output_dir", run)
     assert [path.name for path in run.iterdir() if path.name != "adapter"] == ["merged"]
-    assert (run / "merged" / "mine").is_file()
+    assert content(run / "merged")["config.json"] == b""
 
 
 @pytest.mark.parametrize(
