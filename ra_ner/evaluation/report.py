@@ -16,6 +16,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from ..markdown import cell, table
 from .scoring import ERRORS, SCORES, Counts, Verdict, judge
 
+SHOWN_SCORES = ("span", "grounded", "uniner")
 SHOWN = 3  # worst passages, and best ones
 LONGEST_ANSWER = 200  # characters shown of an unparseable answer
 
@@ -159,8 +160,8 @@ def _results(scores: dict) -> Table:
     config, rows = scores["config"], []
     for result in scores["results"]:
         rates = []
-        for figures in (result["span"], result["uniner"]):
-            rates += [Rate(figures["precision"]), Rate(figures["recall"]), _f1(figures)]
+        for score in SHOWN_SCORES:
+            rates += [Rate(result[score]["precision"]), Rate(result[score]["recall"]), _f1(result[score])]
         rows.append(
             [
                 *_name(result),
@@ -171,12 +172,12 @@ def _results(scores: dict) -> Table:
             ]
         )
     header = ["model", "benchmark", "setting"]
-    header += [f"{score} {key}" for score in ("span", "uniner") for key in ("P", "R", "F1")]
+    header += [f"{score} {key}" for score in SHOWN_SCORES for key in ("P", "R", "F1")]
     asked = f"a sample of {config['limit']} passages (seed {config['seed']})" if config["limit"] else "all passages"
     note = f"""P, R and F1 in percent, micro-averaged over queries: one query for each passage and type. Each benchmark:
 {asked}. Brackets hold 95% intervals over passages. The span score compares character spans and counts an unparseable
-answer as wrong; uniner is UniversalNER's metric, which counts it as an empty list. In-context settings show
-{config["k"]} examples. {_conditions(scores)}"""
+answer as wrong; grounded is the same without mentions that are not in the text; uniner is UniversalNER's metric, which
+counts an unparseable answer as an empty list. In-context settings show {config["k"]} examples. {_conditions(scores)}"""
     return Table("", [*header, "passages", "queries", "unparsed"], rows, note)
 
 
@@ -203,9 +204,12 @@ def _conditions(scores: dict) -> str:
 
 
 def _means(scores: dict) -> Table:
-    rows = [[m["model"], m["setting"], _f1(m["span"]), _f1(m["uniner"]), m["benchmarks"]] for m in scores["means"]]
+    rows = [
+        [m["model"], m["setting"], *(_f1(m[score]) for score in SHOWN_SCORES), m["benchmarks"]] for m in scores["means"]
+    ]
+    header = ["model", "setting", *(f"{score} F1" for score in SHOWN_SCORES), "benchmarks"]
     note = "The mean F1 over benchmarks, with equal weights."
-    return Table("Means over benchmarks", ["model", "setting", "span F1", "uniner F1", "benchmarks"], rows, note)
+    return Table("Means over benchmarks", header, rows, note)
 
 
 def _differences(scores: dict, every: bool) -> Table:
@@ -215,11 +219,12 @@ def _differences(scores: dict, every: bool) -> Table:
         if every or entry["benchmark"] is None or not scores["means"]:
             runs = [" ".join(entry[side].values()) for side in ("run", "baseline")]
             figures = []
-            for score in (entry["span"], entry["uniner"]):
+            for score in (entry[name] for name in SHOWN_SCORES):
                 figures += [str(Rate(score["difference"], score["interval"])), f"{score['p']:.3f}"]
             rows.append([*runs, "mean" if entry["benchmark"] is None else entry["benchmark"], *figures])
     note = "Differences in F1 with 95% intervals and two-sided p-values (paired bootstrap over passages)."
-    return Table("Differences", ["run", "minus", "benchmark", "span", "p", "uniner", "p"], rows, note)
+    header = ["run", "minus", "benchmark", *(word for score in SHOWN_SCORES for word in (score, "p"))]
+    return Table("Differences", header, rows, note)
 
 
 def _errors(scores: dict) -> Table:

@@ -27,6 +27,7 @@ from ..atomic_files import write_text
 from ..corpora.benchmarks import Benchmark, load_benchmark
 from ..distributed import distributed_state
 from ..errors import UserError
+from ..extraction.alignment import AlignedText
 from ..hub.repos import LocalModel
 from ..inference.engine import Request, ServerOptions, by_text
 from ..inference.models import Model, find_model, load_engine, longest_question
@@ -358,11 +359,19 @@ def _row(query: Query, journal: Journal) -> dict:
         "raw_answer": raw,
         "parsed": answer.error is None,
         "predicted": list(answer.mentions),
+        "grounded": _grounded(answer.mentions, query.text),
         "parse_error": query.error or answer.error,
         "copied": _copied(answer.mentions, query),
         "example_ids": [example.passage.id for example in query.examples],
         "example_scores": [example.score for example in query.examples],
     }
+
+
+def _grounded(mentions: Sequence[str], text: str) -> list[str]:
+    """The mentions that extraction can place in the text, as they stand there."""
+    aligned = AlignedText(text)
+    places = [aligned.find(mention)[0] for mention in mentions]
+    return list(dict.fromkeys(text[start:end] for spans in places for start, end in spans))
 
 
 def _copied(mentions: Sequence[str], query: Query) -> list[str]:

@@ -2,10 +2,12 @@
 
 Imports nothing of the library, because a copy of this file is published beside the metric on the Hub. A row is one
 query: a mapping with `passage_id`, `type`, `gold` (entities with `text`, and `start` and `end`, which may be None),
-`raw_answer`, `parsed` (whether it could be parsed) and `predicted` (its mentions), and optionally `example_scores` and
-`copied` (mentions that are only in an example). The rows of predictions.jsonl are such rows. Three scores:
+`raw_answer`, `parsed` (whether it could be parsed) and `predicted` (its mentions), and optionally `example_scores`,
+`copied` (mentions that are only in an example) and `grounded` (the mentions that can be placed in the text, as they
+stand there). The rows of predictions.jsonl are such rows. Four scores:
 
 - `span`: compares character spans; repeats count, unparseable answers are wrong, nothing is normalised.
+- `grounded`: the same, without mentions that can't be placed in the text: what a user of extraction gets.
 - `uniner`: UniversalNER's metric (arXiv 2308.03279) as the RA-IT release computes it, with its flaws, for comparison.
 - `legacy_start`: the same, but the list must be at the very start of an answer, as in UniversalNER's own code.
 """
@@ -22,7 +24,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-SCORES = ("span", "uniner", "legacy_start")
+SCORES = ("span", "grounded", "uniner", "legacy_start")
 ERRORS = ("spurious", "missed", "boundary", "wrong_type", "hallucinated", "unparsed")
 RATES = ("precision", "recall", "f1")
 BLOCK = 32  # resamples computed at a time, which bounds memory
@@ -165,6 +167,12 @@ def _outcome_of_missed(
     return "boundary" if any(_overlap(spans, others) for _, others in wrong) else "missed"
 
 
+def _grounded(row: Row, text: str) -> Row:
+    """A row without the mentions that can't be placed in the text."""
+    held = row.get("grounded")
+    return {**row, "predicted": [m for m in row["predicted"] if m in text] if held is None else held}
+
+
 def _mentions(row: Row) -> dict[str, None]:
     return dict.fromkeys(row["predicted"] if row["parsed"] else ())
 
@@ -229,6 +237,8 @@ def score(rows: Iterable[Row], texts: Mapping[str, str], seed: int = 42, samples
         for verdict in judge(passages[id_], texts[id_]):
             cells["span"][verdict.type, position] += verdict.counts
             errors[verdict.outcome, verdict.is_gold] += 1
+        for verdict in judge([_grounded(row, texts[id_]) for row in passages[id_]], texts[id_]):
+            cells["grounded"][verdict.type, position] += verdict.counts
         for row in passages[id_]:
             gold = json.dumps([entity["text"] for entity in row["gold"]])
             for name, at_start in (("uniner", False), ("legacy_start", True)):

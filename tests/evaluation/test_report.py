@@ -77,7 +77,7 @@ def test_scores_json_reads_like_a_table():
     scores, _, _ = evaluation()
     lines = [line.strip() for line in scores_json(scores).splitlines()]
     figures = re.compile(r'"person": \{.*"f1_interval": \[.*\], "tp": \d, "fp": \d, "fn": \d\}')
-    assert len([line for line in lines if figures.fullmatch(line.removesuffix(","))]) == 6, "two models, three scores"
+    assert len([line for line in lines if figures.fullmatch(line.removesuffix(","))]) == 8, "two models, four scores"
 
 
 def test_markdown_compares_models_with_intervals_differences_and_errors():
@@ -210,7 +210,7 @@ def test_no_markup_of_data_or_models_survives(name, mention):
         assert shown in page.content
     table = [line for line in report(evaluation_of(name, mention)[0]).splitlines() if line.startswith("|")]
     columns = [len(re.findall(r"(?<!\\)\|", line)) for line in table]
-    assert columns == [13] * 4 + [8] * 3 + [10] * 4
+    assert columns == [16] * 4 + [10] * 3 + [10] * 4
     assert not any(re.search(r"(?<!\\)[<`]", line) for line in table)
 
 

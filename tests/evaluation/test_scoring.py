@@ -455,3 +455,18 @@ def test_two_models_of_one_name_are_two_runs():
     first, second = (result["span"]["f1"] for result in scores["results"][::2])
     assert first < second and [m["span"]["f1"] for m in scores["means"]] == [first, second]
     assert [comparison["benchmark"] for comparison in scores["comparisons"]] == ["one", "two", None]
+
+
+# grounded
+
+
+def test_grounded_leaves_out_what_can_not_be_placed_in_the_text():
+    text = {"p": "Ada met Bob in Rome."}
+    gold = [at("Ada", 0), at("Bob", 8)]
+    figures = score([row("person", gold, '["Ada", "Carl", "BOB"]')], text, samples=2).figures
+    assert [figures["span"][key] for key in ("tp", "fp", "fn")] == [1, 2, 1]
+    assert [figures["grounded"][key] for key in ("tp", "fp", "fn")] == [1, 0, 1]
+    placed = row("person", gold, '["Ada", "Carl", "BOB"]', grounded=["Ada", "Bob"])  # as evaluation aligns them
+    assert [score([placed], text, samples=2).figures["grounded"][key] for key in ("tp", "fp", "fn")] == [2, 0, 0]
+    unparsed = score([row("person", gold, "no list")], text, samples=2).figures
+    assert unparsed["grounded"] == unparsed["span"]
