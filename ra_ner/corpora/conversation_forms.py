@@ -25,8 +25,10 @@ _QUESTIONS = [
         r"文本中属于[\"“”](?P<type>.+)[\"“”]的实体有哪些[？?]",
         # Of instructions in alpaca, such as `List every city in the text as JSON.`
         r"(?:Please )?(?:list|extract|find|identify|name) (?:every|each|any|all)(?: the)?(?: mentions? of)? "
-        r"(?:entit(?:y|ies) of (?:the )?type )?[\"'“]?(?P<type>[^\"'“”.:,\n]+?)[\"'”]?(?: entit(?:y|ies)| mentions?)? "
+        r"(?!(?:named )?entit)[\"'“]?(?P<type>[^\"'“”.:,\n]+?)[\"'”]?(?: entit(?:y|ies)| mentions?)? "
         r"(?:in|from) the (?:following |given )?(?:text|sentence|passage|input)\b[^\n]*",
+        # Of SLIMER: `Extract the Named Entities of type COURT from the text chunk you have read.` and guidelines
+        r"[^\n]{0,60}\bentit(?:y|ies) of (?:the )?type [\"'“]?(?P<type>[^\"'“”.:,\n]+?)[\"'”]? (?:in|from) the \w.*",
         r"(?:请)?(?:从文本中|从句子中)?(?:抽取|提取|找出|列出)(?:文本|句子)?(?:中)?(?:的)?所有(?:的)?[\"“]?(?P<type>[^\"“”，。：\n]+?)[\"”]?"
         r"(?:类型)?(?:的)?(?:实体)?(?:[，。：？][^\n]*)?",
     )

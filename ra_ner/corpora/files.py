@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -244,25 +244,46 @@ def _spans(doc: "spacy.tokens.Doc") -> Iterator["spacy.tokens.Span"]:  # noqa: F
 
 # Folders
 
+_NO_DATA = {".ipynb", ".log", ".md", ".pdf", ".py", ".sh", ".zip"}
+_ABOUT_DATA = {"dataset_info", "dataset_infos", "label", "labels", "license", "readme", "state"}
+
 
 def read_folder(folder: Path, split: str, context: Context) -> tuple[Table, Path]:
-    """The rows of a folder, and what was read: brat files, or the file of a split.
+    """The rows of a folder, and what was read: brat files, or the file of a split, which may come in numbered parts.
 
     Raises:
         UserError: it is not clear which file is meant.
     """
-    if (folder / split).is_dir():
-        return read_folder(folder / split, split, context)
+    for inner in (folder / split, folder / "data"):  # as the Hub's datasets have them
+        if inner.is_dir():
+            return read_folder(inner, split, context)
     files = [file for file in sorted(folder.iterdir()) if file.is_file() and not file.name.startswith(".")]
     annotated = [file for file in files if file.suffix == ".ann"]
     if annotated:
         return read_brat(annotated), folder
-    data = [file for file in files if file.suffix not in (".md", ".py") and "readme" not in file.name.lower()]
+    data = [file for file in files if file.suffix not in _NO_DATA and file.stem.lower() not in _ABOUT_DATA]
     chosen = [file for file in data if split in re.split(r"[^a-z0-9]+", file.name.lower())] or data
-    if len(chosen) != 1:
+    if len({re.sub(r"\d+", "", file.name) for file in chosen}) != 1:
         shown = ", ".join(file.name for file in chosen) or "no data file"
         raise UserError(
             f"{folder} is a folder with {shown}: name the file, or a folder with one file of split {split!r} or with "
             "brat files (.ann and .txt)"
         )
-    return read_file(chosen[0], context), chosen[0]
+    if len(chosen) == 1:
+        return read_file(chosen[0], context), chosen[0]
+    return _join([(file, read_file(file, context)) for file in chosen], folder), folder
+
+
+def _join(parts: list[tuple[Path, Table]], folder: Path) -> Table:
+    """The rows of several files as those of one.
+
+    Raises:
+        UserError: they were not recognised as the same.
+    """
+    first = parts[0][1]
+    for file, table in parts:
+        if (table.form, table.description) != (first.form, first.description):
+            raise UserError(f"{file}: read as {table.description or 'JSON'}, unlike {parts[0][0]}: name one file")
+    rows = [row for _, table in parts for row in table.rows]
+    places = [f"{file.name}, {place}" for file, table in parts for place in table.places]
+    return replace(first, rows=rows, places=places, stem=folder.name)

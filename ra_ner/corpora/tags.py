@@ -9,6 +9,7 @@ from pathlib import Path
 from ..errors import UserError
 
 ENOUGH = 0.8  # share of the tags that must follow a scheme; the others are malformed
+ENOUGH_OUTSIDE = 0.2  # share of O among tags without a prefix
 MOST_TYPES = 200  # of tags without a prefix: more distinct values are words, not types
 
 OUTSIDE = {"O", "o", "-", "_"}
@@ -24,8 +25,8 @@ Piece = tuple[str, str]  # prefix and type
 def find_scheme(tags: Counter[str], are_tags: bool = False) -> str | None:
     """The scheme that tags follow: `prefix`, `suffix`, `brackets` or `type`; None if there is no evidence for one.
 
-    Tags that are types alone need more evidence than others, since any words could be: O is the most frequent of
-    them, and they are few.
+    Tags that are types alone need more evidence than others, since any words could be: many of them are O, and the
+    types are few.
 
     Args:
         tags: how often each tag occurs.
@@ -42,7 +43,7 @@ def find_scheme(tags: Counter[str], are_tags: bool = False) -> str | None:
         return "prefix"  # a file without entities
     if is_untyped(tags) or not all(map(_TYPE.fullmatch, types)) or sum(map(bool, map(_PREFIXED.fullmatch, types))) > 1:
         return None
-    is_clear = tags["O"] == max(tags.values()) and len(types) <= min(MOST_TYPES, max(2, total / 2))
+    is_clear = tags["O"] >= ENOUGH_OUTSIDE * total and len(types) <= min(MOST_TYPES, max(2, total / 2))
     return "type" if are_tags or is_clear else None
 
 
