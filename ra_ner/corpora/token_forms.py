@@ -123,9 +123,11 @@ def _join_halves(tokens: list[str], layers: list[list[str]]) -> tuple[list[str],
 
 def read_token_spans(row: Row, context: Context) -> Draft:
     """GLiNER's `[first, last, type]`, SpERT's `{type, start, end}` with an exclusive end, W2NER's `{index, type}`."""
-    tokens = row[_token_key(row)]
+    tokens, entities = row[_token_key(row)], next((row[key] for key in _SPANS if _is_span_list(row.get(key))), None)
+    if entities is None:
+        raise ValueError(f"there is no list of entities under {', '.join(_SPANS)}")
     spans, scattered = [], []
-    for entity in next(row[key] for key in _SPANS if _is_span_list(row.get(key))):
+    for entity in entities:
         if isinstance(entity, list):
             first, last, label = entity
             spans.append((first, last + 1, context.type_of(label)))
