@@ -15,6 +15,7 @@ from ..errors import UserError
 from .annotations import Annotation, Context, Draft, Malformed
 from .formats import BRAT, DOCBIN, PUBTATOR, TAGGED, Form, unknown_form
 from .hub_datasets import dataset_rows
+from .span_forms import is_spacy
 from .tagged import find_layout, tagged_rows
 
 # Lists of rows that a JSON file may hold under one key, as the NER Annotator for spaCy writes them.
@@ -132,7 +133,7 @@ def _rows_of(document: object) -> list[object]:
         if "text" in document or "tokens" in document or len(keys) != 1:
             return [document]
         document = document[keys[0]]
-    return [row for row in document if row is not None]
+    return [document] if is_spacy(document) else [row for row in document if row is not None]
 
 
 # brat, PubTator, DocBin

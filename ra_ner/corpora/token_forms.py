@@ -39,10 +39,9 @@ def has_tags(row: object) -> bool:
 
 
 def has_token_spans(row: object) -> bool:
-    if not isinstance(row, dict) or (tokens := _token_key(row)) is None:
+    if not isinstance(row, dict) or _token_key(row) is None or any(row.get(key) for key in ("ner_tags", "tags")):
         return False
-    is_tagged = (tags := _tag_key(row)) and len(row[tags]) == len(row[tokens])
-    return not is_tagged and any(_is_span_list(row.get(key)) for key in _SPANS)
+    return any(_is_span_list(row.get(key)) for key in _SPANS)
 
 
 def _is_span_list(value: object) -> bool:
