@@ -7,6 +7,7 @@ from corpus_forms import OWN, chat, entities
 
 from ra_ner.corpora.annotations import NOT_FOUND
 from ra_ner.corpora.sources import SKIPPED, load_corpus
+from ra_ner.errors import UserError
 from ra_ner.prompting.conversation import WORDINGS, training_conversation
 
 
@@ -100,3 +101,73 @@ def test_our_own_conversations_are_read_back(write, name, language):
     row = chat(*(message["content"] for message in prompt + completion), id="1")
     (read,) = load_corpus(write([row], "chat.jsonl"), language).passages
     assert (read.id, read.text, read.pairs) == (passage.id, passage.text, passage.pairs)
+
+
+def test_content_beside_the_list_makes_a_row_malformed(write, capsys):
+    question = "What describes person in the text?"
+    good = chat("Text: Ada ran", "ok", question, '["Ada"]')
+    rows = [good] * 16 + [
+        chat("Text: Ada ran", "ok", question, answer)
+        for answer in ('The person is ["Ada"].', '["Ada", 3]', '["Ada"', '["Bo" and "Ada"]')
+    ]
+    assert load_corpus(write(rows), "en").counts == {SKIPPED: 4}
+    assert "line 17: answer 'The person is [\"Ada\"].' can't be read" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        '[{"entity": "Oslo", "type": "city"}, {"entity": "Ada", "type": "person"}]',
+        '{"city": ["Oslo"], "person": ["Ada"], "river": []}',
+        '[{"Oslo": "city"}, {"Ada": "person"}]',
+        '[{"city": "Oslo"}, {"person": "Ada"}]',
+        '```json\n[{"text": "Oslo", "label": "city"}, {"text": "Ada", "label": "person"}]\n```',
+    ],
+)
+def test_an_answer_with_types(write, answer):
+    prompt = "Extract all entities as JSON.\n\nText: Ada left Oslo."
+    rows = [
+        {"messages": [{"role": "system", "content": "You are an extractor."}, *message_turns(prompt, answer)]},
+        {"instruction": "Extract all entities as JSON.", "input": "Ada left Oslo.", "output": answer},
+        {"instruction": prompt, "input": "", "output": answer},
+    ]
+    for row in rows:
+        (passage,) = load_corpus(write([row]), "en").passages
+        assert passage.text == "Ada left Oslo."
+        assert entities(passage) == [("Oslo", "city", 9, 13), ("Ada", "person", 0, 3)]
+
+
+def message_turns(*contents: str) -> list[dict]:
+    return [{"role": ("user", "assistant")[i % 2], "content": content} for i, content in enumerate(contents)]
+
+
+@pytest.mark.parametrize(
+    "instruction, type_",
+    [
+        ("List every city in the text as JSON.", "city"),
+        ("Find all book titles in the following sentence. Answer as JSON.", "book titles"),
+        ('Extract all entities of type "city" from the given text', "city"),
+        ("Extract the Named Entities of type CITY from the text chunk you have read.\nReturn a JSON list.", "CITY"),
+        ("What describes city in the text?", "city"),
+        ("请抽取文本中所有的地名。", "地名"),
+        ('文本中属于"地名"的实体有哪些？', "地名"),
+    ],
+)
+def test_an_instruction_that_names_a_type(write, instruction, type_):
+    row = {"instruction": instruction, "input": "Ada left Oslo.", "output": '["Oslo"]'}
+    assert load_corpus(write([row]), "en").passages[0].pairs == [("Oslo", type_)]
+
+
+@pytest.mark.parametrize(
+    "instruction, output",
+    [
+        ("Extract all named entities from the text.", '["Oslo"]'),
+        ("Translate this.", "Oslo"),
+        ("List every city in the text.", "Oslo"),
+        ("List the entities.", '[{"Oslo": "Ada"}]'),
+    ],
+)
+def test_an_answer_without_a_type_or_a_list_is_refused(write, instruction, output):
+    row = {"instruction": instruction, "input": "Ada left Oslo.", "output": output}
+    with pytest.raises(UserError, match="none of its 1 rows is a valid alpaca row; row 1: "):
+        load_corpus(write([row]), "en")

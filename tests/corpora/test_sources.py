@@ -6,7 +6,8 @@ import pytest
 from corpus_forms import OWN, entities
 from datasets import Dataset
 
-from ra_ner.corpora.sources import load_corpus
+from ra_ner.corpora.annotations import BLANK, TRIMMED
+from ra_ner.corpora.sources import SKIPPED, load_corpus
 from ra_ner.errors import UserError
 
 
@@ -86,8 +87,112 @@ def test_bad_files_are_refused_in_one_line(write, content, message):
     assert "corpus.jsonl" in str(error.value) and "\n" not in str(error.value)
 
 
-def test_a_folder_and_a_broken_parquet_file(write, tmp_path):
-    with pytest.raises(UserError, match="is a folder"):
-        load_corpus(str(tmp_path), "en")
+def test_a_broken_parquet_file(write, tmp_path):
     with pytest.raises(UserError, match="a.parquet: can't be read"):
         load_corpus(write("no Parquet", "a.parquet"), "en")
+
+
+# --- malformed rows
+
+GOOD = {"text": "Ada ran", "label": [[0, 3, "x"]]}
+BAD = {"text": "Ada", "label": [[0, 30, "x"]]}
+
+
+@pytest.mark.parametrize("good, bad", [(GOOD, BAD), (OWN, {**OWN, "text": "Bo"})])
+def test_up_to_a_fifth_of_malformed_rows_is_skipped_counted_and_shown(write, good, bad, capsys):
+    assert load_corpus(write([good] * 4 + [bad]), "en").counts == {SKIPPED: 1}
+    assert "corpus.jsonl: skipped line 5: " in capsys.readouterr().out
+    path = write([good] * 7 + [bad] * 2)
+    with pytest.raises(UserError, match="2 of 9 rows are malformed, .* line 8: .*`check_corpus: false`"):
+        load_corpus(path, "en")
+    assert load_corpus(path, "en", check=False).counts == {SKIPPED: 2}
+
+
+def test_rows_are_shown_in_their_order(write, capsys):
+    unlike = {"text": 3, "label": []}
+    load_corpus(write([GOOD] * 20 + [BAD, unlike, BAD, unlike]), "en")
+    shown = [line for line in capsys.readouterr().out.splitlines() if "skipped" in line]
+    assert [line.split("skipped ")[1][:8] for line in shown] == ["line 21:", "line 22:", "line 23:"]
+
+
+HALF = "\\ud83d"  # as JSON writes it
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        '{"id": "1", "text": "Ada HALF", "entities": [{"text": "Ada", "type": "x", "start": 0, "end": 3}]}',
+        '{"id": "HALF", "text": "Ada", "entities": [{"text": "Ada", "type": "x"}]}',
+        '{"text": "Ada", "label": [[0, 3, "HALF"]]}',
+        '["Ada HALF", {"entities": [[0, 3, "x"]]}]',
+        '{"tokens": ["Ada", "HALF"], "ner_tags": ["B-x", "O"]}',
+        '{"messages": [{"role": "user", "content": "Text: Ada HALF"}, {"role": "assistant", "content": "ok"}, '
+        '{"role": "user", "content": "What describes x in the text?"}, '
+        '{"role": "assistant", "content": "[\\"Ada\\"]"}]}',
+    ],
+)
+def test_half_an_emoji_is_one_line_with_its_row(write, row):
+    with pytest.raises(UserError, match=r"row 1: .ud83d is half of a character") as error:
+        load_corpus(write(row.replace("HALF", HALF)), "en")
+    assert str(error.value).isprintable()
+    whole = row.replace("HALF", HALF + "\\ude00")
+    assert load_corpus(write(whole), "en").passages[0].entities[0].text == "Ada"
+
+
+# --- mentions
+
+
+def test_mentions_are_trimmed_and_mentions_of_blanks_are_dropped(write):
+    spans = [("Oslo ", 0, 5), ("\nAda", 11, 15), (" ", 4, 5), (" Ada", None, None), ("\n", None, None)]
+    listed = [{"text": mention, "type": "x", "start": start, "end": end} for mention, start, end in spans]
+    corpus = load_corpus(write([{"id": "1", "text": "Oslo lies.\n\nAda left.", "entities": listed}]), "en")
+    assert entities(corpus.passages[0]) == [("Oslo", "x", 0, 4), ("Ada", "x", 12, 15), ("Ada", "x", None, None)]
+    assert corpus.counts == {TRIMMED: 3, BLANK: 2}
+
+
+def test_nested_repeated_and_discontinuous_mentions_of_our_own_stay_as_they_are(write):
+    spans = [
+        ("IL-2", "a", 0, 4),
+        ("IL-2", "b", 0, 4),
+        ("IL-2 IL-2", "a", 0, 9),
+        ("IL-2", "a", 5, 9),
+        ("I 2", "a", None, None),
+    ]
+    listed = [{"text": text, "type": type_, "start": start, "end": end} for text, type_, start, end in spans]
+    corpus = load_corpus(write([{"id": "1", "text": "IL-2 IL-2", "entities": listed}]), "en")
+    assert entities(corpus.passages[0]) == spans and not corpus.counts
+
+
+# --- what looks misread
+
+
+def check_insist(path: str, message: str, **keys) -> None:
+    with pytest.raises(UserError, match=message) as error:
+        load_corpus(path, "en", **keys)
+    assert "`check_corpus: false`" in str(error.value)
+    assert load_corpus(path, "en", check=False, **keys).passages
+
+
+def test_texts_of_numbers_are_refused(write):
+    lines = "\n\n".join("7 Ada B-x\n8 ran O\n9 home O" for _ in range(3))
+    check_insist(
+        write(lines, "a.txt"), "3 of 3 texts are mostly numbers, such as '7 8 9'", columns={"token": 1, "tag": 3}
+    )
+
+
+@pytest.mark.parametrize("types", [("PER", "Per"), ("book title", "book  title"), ("city", "city ")])
+def test_types_that_differ_by_white_space_or_case_are_refused(write, types):
+    spans = [[0, 3, types[0]], [4, 6, types[1]]]
+    check_insist(write([{"text": "Ada Bo", "label": spans}]), "differ by white space or case alone")
+
+
+def test_many_open_types_may_differ_by_case(write):
+    types = [f"type {number}" for number in range(200)] + ["Type 1"]
+    rows = [{"text": f"Ada {type_}", "label": [[0, 3, type_]]} for type_ in types]
+    assert load_corpus(write(rows), "en").passages
+
+
+def test_columns_of_a_form_without_columns_are_refused(write):
+    write("Ada", "a.txt")
+    with pytest.raises(UserError, match="`columns` is for CoNLL text and rows of tokens and tags, but this is brat"):
+        load_corpus(write("T1\tx 0 3\tAda\n", "a.ann"), "en", columns={"token": 1, "tag": 2})
