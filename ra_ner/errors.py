@@ -5,9 +5,14 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from .redaction import redact
+
 
 class UserError(Exception):
-    """An error that the user can correct. The message is one line: what, why, and what to do."""
+    """An error that the user can correct. The message is one line: what, why, and what to do. It shows no secrets."""
+
+    def __init__(self, message: str):
+        super().__init__(redact(message))
 
 
 class RequestError(UserError):

@@ -190,7 +190,7 @@ class Extractor:
             with_pieces=True,
         )
         beside = model.local.path / calibration.FILE
-        return cls(
+        extractor = cls(
             model,
             engine,
             examples=passages,
@@ -202,6 +202,8 @@ class Extractor:
             max_new_tokens=max_new_tokens,
             batch_size=batch_size,
         )
+        extractor.max_length = max(1, extractor.max_length - (server.thinking_tokens if server else 0))
+        return extractor
 
     def add_examples(self, passages: Iterable[Passage]) -> None:
         """Extend the pool. Only new passages are encoded."""

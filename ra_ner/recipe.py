@@ -21,6 +21,7 @@ from transformers import HfArgumentParser
 
 from .errors import UserError
 from .paths import resource
+from .redaction import find_secret
 
 # Each section, and the folder below outputs/<recipe> that its command writes. `train` writes several.
 SECTIONS = {"dataset": "dataset", "train": ".", "evaluate": "evaluation"}
@@ -142,6 +143,10 @@ class DatasetConfig:
         metadata={"help": "How in-context examples are chosen; none is vanilla tuning. See docs/retrieval.md."},
     )
     k: int = field(default=2, metadata={"help": "In-context examples for each passage."})
+    examples_probability: float = field(
+        default=1.0,
+        metadata={"help": "Share of train rows that show their examples; below 1 the model learns to do without, too."},
+    )
     candidates: int = field(
         default=128, metadata={"help": "Number of nearest neighbours that diverse strategies and hybrid choose from."}
     )
@@ -174,7 +179,7 @@ class DatasetConfig:
         self.columns, self.labels = (_mapping(key, getattr(self, key)) for key in ("columns", "labels"))
         if self.columns is not None and (not isinstance(self.columns, dict) or set(self.columns) != {"token", "tag"}):
             raise ValueError(f"`columns: {self.columns}`: {{token: 1, tag: 3}} is needed")
-        shares = ("negative_probability", "mixed_nn_probability", "validation_fraction")
+        shares = ("negative_probability", "examples_probability", "mixed_nn_probability", "validation_fraction")
         _check_numbers(self, ("size", "candidates", "max_length"), shares)
 
     def encoder_for(self, language: str) -> str | None:
@@ -254,6 +259,13 @@ class EvaluateConfig:
         default_factory=list,
         metadata={"help": "Known names, NAME=PATH for files that you have, or a path; see docs/evaluation.md."},
     )
+    words: Literal["ra_ner", "uniner", "release", "file"] | None = field(
+        default=None,
+        metadata={
+            "help": "Words that labels are asked by: ra_ner, those of UniversalNER or of RA-IT's release, or the "
+            "file's own. Default: see docs/evaluation.md."
+        },
+    )
     settings: list[str] = field(
         default_factory=lambda: ["zero_shot"],
         metadata={
@@ -275,7 +287,9 @@ class EvaluateConfig:
         default=None,
         metadata={"help": "Out-of-domain pool: a file or a Hub id. Default: the passages that the recipe trains on."},
     )
-    allow_overlap: bool = field(default=False, metadata={"help": "Accept a pool that contains texts of the test part."})
+    allow_overlap: bool = field(
+        default=False, metadata={"help": "Keep texts of the test part in a pool. By default they are dropped from it."}
+    )
     limit: int | None = field(default=None, metadata={"help": "Passages of each benchmark, drawn by seed. null: all."})
     seed: int = field(default=42, metadata={"help": "Seed of the sample, of negative types and of the in-domain pool."})
     encoder: str | None = field(
@@ -296,9 +310,13 @@ class EvaluateConfig:
     )
     server_json: bool = field(default=False, metadata={"help": "Make a vLLM server constrain answers to JSON lists."})
     server_concurrency: int = field(default=8, metadata={"help": "Number of requests at the same time."})
-    server_timeout: float = field(default=120.0, metadata={"help": "Seconds to wait for an answer."})
+    server_timeout: float = field(default=120.0, metadata={"help": "Seconds to wait for a whole answer."})
     server_max_requests: int = field(default=10_000, metadata={"help": "Most requests to send, retries included."})
     server_max_tokens: int = field(default=10_000_000, metadata={"help": "Most tokens to send and receive."})
+    server_thinking_tokens: int = field(
+        default=0,
+        metadata={"help": "Most tokens that a reasoning model may think, beside those of its answer."},
+    )
     server_prices: list[float] = field(
         default_factory=lambda: [0.0, 0.0],
         metadata={"help": "Prices of a million prompt tokens and of a million answer tokens."},
@@ -318,6 +336,10 @@ class EvaluateConfig:
     def __post_init__(self) -> None:
         server = ("server_concurrency", "server_max_requests", "server_max_tokens")
         _check_numbers(self, ("in_domain_pool", "limit", "max_new_tokens", "batch_size", *server))
+        if not 0 < self.server_timeout < float("inf"):
+            raise ValueError(f"`server_timeout: {self.server_timeout}`: a number of seconds above 0 is needed")
+        if self.server_thinking_tokens < 0:
+            raise ValueError(f"`server_thinking_tokens: {self.server_thinking_tokens}`: at least 0 is needed")
 
 
 @dataclass(frozen=True)
@@ -394,7 +416,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     """Read the mapping in a recipe, or in a study's grid file.
 
     Raises:
-        UserError: the file can't be read, or is not a mapping.
+        UserError: the file can't be read, is not a mapping, or holds a secret.
     """
     try:
         content = parse_yaml(path.read_text(encoding="utf-8"))
@@ -408,7 +430,21 @@ def read_yaml(path: Path) -> dict[str, Any]:
         raise UserError(f"{path}: {where}not valid YAML ({getattr(error, 'problem', None) or error})") from None
     if not isinstance(content, dict):
         raise UserError(f"{path}: a recipe is a mapping of keys to values, see recipes/quickstart.yaml")
+    refuse_secrets(content, f"{path}: ")
     return content
+
+
+def refuse_secrets(values: dict[str, Any], where: str) -> None:
+    """Refuse a configuration that holds a secret: it would leak into process lists, cards, reports and the Hub.
+
+    Raises:
+        UserError: it holds one. The message shows the key alone.
+    """
+    if key := find_secret(values):
+        raise UserError(
+            f"{where}`{key}` is not accepted, because it holds a secret: log in with `hf auth login`, or set the "
+            "environment variable HF_TOKEN, or for a server OPENAI_API_KEY"
+        )
 
 
 def find_recipe(name: str, folder: Path) -> Path:
@@ -535,7 +571,8 @@ class RecipeParser(HfArgumentParser):
         """
         flags, unknown = self.parse_known_args(args)
         for word in unknown:
-            self._refuse_key(word.lstrip("-").split("=")[0].replace("-", "_"), f"unknown argument {word}")
+            flag = word.split("=")[0]  # without its value, which may be a secret
+            self._refuse_key(flag.lstrip("-").replace("-", "_"), f"unknown argument {flag}")
         recipe = load_recipe(flags.recipe)
         return (recipe, *self.parse_section(recipe, args))
 
@@ -551,10 +588,7 @@ class RecipeParser(HfArgumentParser):
                 raise UserError(where + str(error).removesuffix(" (see --help)")) from None
         namespace = self.parse_args([str(recipe.path)] if args == () else args, namespace)
         del namespace.recipe
-        if getattr(namespace, "hub_token", None):  # would leak into process lists, recipes, cards and checkpoints
-            raise UserError(
-                "`hub_token` is not accepted: log in with `hf auth login` or set the environment variable HF_TOKEN"
-            )
+        refuse_secrets(vars(namespace), where)
         outputs = []
         for dataclass_type in self.dataclass_types:
             names = [f.name for f in dataclasses.fields(dataclass_type) if f.init]

@@ -10,11 +10,16 @@ import os
 import sys
 import warnings
 
+from .redaction import redact
+
 logger = logging.getLogger("ra_ner")
 
 
 class _Handler(logging.StreamHandler):
-    """Writes to stderr, above the progress bar if there is one."""
+    """Writes to stderr, above the progress bar if there is one, and shows no secrets."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return redact(super().format(record))
 
     def emit(self, record: logging.LogRecord) -> None:
         if tqdm := sys.modules.get("tqdm"):

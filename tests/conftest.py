@@ -44,10 +44,11 @@ class _Printer(logging.Handler):
         print(record.getMessage())
 
 
-@pytest.fixture(autouse=True, scope="session")
+@pytest.fixture(autouse=True)
 def _messages() -> None:
-    logging.getLogger("ra_ner").addHandler(_Printer())
-    logging.getLogger("ra_ner").setLevel(logging.INFO)
+    logger = logging.getLogger("ra_ner")  # a test that runs the command line has it write to stderr
+    logger.handlers, logger.propagate = [_Printer()], True
+    logger.setLevel(logging.INFO)
 
 
 @pytest.fixture
@@ -144,6 +145,11 @@ def models(tmp_path_factory) -> Path:
     words = StaticEmbedding(tokenizer.backend_tokenizer, embedding_dim=32)
     SentenceTransformer(modules=[words]).save(str(folder / "encoder"))
     return folder
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    """All files below a folder."""
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
 
 
 def put_folder(repo_type: str, repo_id: str, folder: Path) -> str:

@@ -11,8 +11,9 @@ from conftest import REPO
 PACKAGE = REPO / "ra_ner"
 # Each room may import from itself and from the rooms before it.
 ROOMS = [
+    ["redaction"],
     ["errors", "paths", "terminal", "atomic_files", "distributed", "markdown", "passage"],
-    ["recipe"],
+    ["recipe", "output_folder"],
     ["prompting"],
     ["hub"],
     ["corpora"],

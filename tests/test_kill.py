@@ -10,10 +10,10 @@ from pathlib import Path
 
 import processes
 import pytest
-from conftest import run_command
+from conftest import content, run_command
 
-from ra_ner import atomic_files as files
 from ra_ner.errors import clear_errors
+from ra_ner.output_folder import new_folder
 
 RECIPE = "recipes/quickstart.yaml"
 KILLS = 20
@@ -48,17 +48,13 @@ def kill_many_times(start, check, script: str, *args: object) -> int:
     return runs
 
 
-def content(folder: Path) -> dict[str, bytes]:
-    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
-
-
 def test_a_killed_build_leaves_the_old_dataset_or_the_new_one_or_none(start, tmp_path):
     folder = tmp_path / "dataset"
     args = [RECIPE, "--output_dir", folder]
     process = start("build", *args)
     process.join()
     whole = content(folder)
-    assert len(whole) == 4
+    assert len(whole) == 5
 
     def check(finished: bool) -> None:
         assert not folder.exists() or content(folder) == whole
@@ -162,12 +158,13 @@ def test_a_killed_training_resumes_to_the_same_weights(start, tmp_path):
 
 
 def test_an_error_while_writing_leaves_the_old_folder_as_it_was(tmp_path):
-    with files.new_folder(tmp_path / "a") as new:
+    with new_folder(tmp_path / "a", "dataset") as new:
         (new / "x").write_text("old")
-    with pytest.raises(OSError), files.new_folder(tmp_path / "a") as new:
+    before = content(tmp_path)
+    with pytest.raises(OSError), new_folder(tmp_path / "a", "dataset") as new:
         (new / "x").write_text("new")
         raise OSError("disk")
-    assert content(tmp_path) == {"a/x": b"old"}
+    assert content(tmp_path) == before and before["a/x"] == b"old"
 
 
 @pytest.fixture

@@ -1,16 +1,19 @@
 """Slow checks on the real embedded models, after `make quickstart`; run by `make slow-test`."""
 
 import json
+import shutil
 from collections import defaultdict
+from dataclasses import asdict
 
 import pytest
 import torch
-from conftest import REPO
+from conftest import REPO, run_command
 from datasets import load_dataset
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from ra_ner import Extractor
 from ra_ner.corpora.sources import load_corpus
+from ra_ner.evaluation.scoring import score_all
 from ra_ner.inference.cpu import prepare_for_cpu
 from ra_ner.inference.engine import Request
 from ra_ner.inference.transformers import TransformersEngine
@@ -87,3 +90,36 @@ def test_extraction_gives_the_predictions_of_evaluation(setting, options):
             assert ours == predicted
             compared += len(predicted)
     assert compared > 20
+
+
+@pytest.mark.parametrize("setting, strategy", [("zero_shot", "none"), ("in_domain-nn", "nn")])
+def test_extraction_over_crossner_music_scores_as_evaluation(shared, tmp_path, monkeypatch, setting, strategy):
+    """To the digit, where evaluation's predictions are without the mentions that the text does not contain."""
+    monkeypatch.chdir(REPO)
+    music, folder = shared / "data" / "en" / "crossner_music", tmp_path / "crossner_music"
+    folder.mkdir()
+    test, train = (load_corpus(str(music / f"{part}.jsonl"), "en").passages for part in ("test", "train"))
+    test = test[:20]
+    train = [passage for passage in train if passage.text not in {passage.text for passage in test}][:32]
+    for name, passages in (("test", test), ("train", train)):
+        lines = (json.dumps(asdict(passage)) + "\n" for passage in passages)
+        (folder / f"{name}.jsonl").write_text("".join(lines), encoding="utf-8")
+    shutil.copyfile(music / "labels.json", folder / "labels.json")
+    args = ["--models", "adapter", "--benchmarks", f"music={folder}", "--settings", setting, "--limit", 20]
+    run_command("evaluate", "recipes/quickstart.yaml", *args, "--output_dir", tmp_path / "evaluation")
+    lines = (tmp_path / "evaluation" / "predictions.jsonl").read_text(encoding="utf-8").splitlines()
+    rows = [json.loads(line) for line in lines]
+    texts = json.loads((tmp_path / "evaluation" / "texts.json").read_text(encoding="utf-8"))["music"]
+
+    options = {"strategy": strategy, "max_new_tokens": 32, "labels": json.loads((folder / "labels.json").read_text())}
+    ner = Extractor.from_pretrained(str(RUN / "adapter"), train, **options)
+    types = list(dict.fromkeys(row["type"] for row in rows))
+    found = dict(zip(texts, ner.extract(texts.values(), types), strict=True))
+    extracted, held = [], []
+    for row in rows:
+        entities = [e for e in found[row["passage_id"]] if e.type == row["type"] and e.alignment == "exact"]
+        extracted.append({**row, "predicted": list(dict.fromkeys(entity.text for entity in entities))})
+        held.append({**row, "predicted": [m for m in row["predicted"] if m in texts[row["passage_id"]]]})
+    scores = [score_all(part, {"music": texts})["results"] for part in (extracted, held)]
+    print(setting, scores[0][0]["span"])
+    assert scores[0] == scores[1] and sum(len(row["predicted"]) for row in held) > 3

@@ -10,6 +10,9 @@ from conftest import REPO
 from test_commands import run
 from test_recipes import hub_of_the_paper  # noqa: F401 - a fixture
 
+from ra_ner.commands.models import QUICKSTART
+from ra_ner.recipe import load_recipe
+
 README = (REPO / "README.md").read_text(encoding="utf-8")
 FILES = dict(re.findall(r"<!-- file: (\S+) -->\n```\w*\n(.*?)```", README, re.DOTALL))
 COMMANDS = [
@@ -17,7 +20,7 @@ COMMANDS = [
     for fence in re.findall(r"^```sh\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
     for line in fence.splitlines()
 ]
-SET_UP = ["pip install .", "make quickstart", "make test", "source .venv/bin/activate"]
+SET_UP = ["make quickstart", "make test", "source .venv/bin/activate"]
 OF_ONES_OWN = [command for command in COMMANDS if "my.yaml" in command]
 EXTRACT = [command for command in COMMANDS if command.startswith("ra-ner extract")]
 PYTHON = re.findall(r"^```python\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
@@ -25,7 +28,7 @@ OF_THE_QUICKSTART = [command for command in COMMANDS if "quickstart.yaml" in com
 
 
 def test_every_command_is_run_by_a_test():
-    assert [SET_UP[0], *OF_ONES_OWN, *SET_UP[1:], *OF_THE_QUICKSTART, *EXTRACT] == COMMANDS
+    assert [*SET_UP, *EXTRACT, *OF_THE_QUICKSTART, "pip install .", *OF_ONES_OWN] == COMMANDS
     assert len(OF_ONES_OWN) == len(OF_THE_QUICKSTART) == 3 and len(EXTRACT) == len(PYTHON) == 1
     assert FILES.keys() == {"my.conll", "my.yaml", "notes.txt"}
 
@@ -65,10 +68,24 @@ def test_entities_are_extracted_by_the_command_and_from_python(here):
     exec(PYTHON[0], {})
 
 
+def plan_of(target: str, folder: Path) -> str:
+    """What make would run in a fresh clone."""
+    subprocess.run(["git", "clone", "-q", REPO, folder / "clone"], check=True)
+    (folder / "clone" / "Makefile").write_bytes((REPO / "Makefile").read_bytes())
+    return subprocess.run(["make", "-n", target], cwd=folder / "clone", capture_output=True, text=True).stdout
+
+
+def test_make_chinese_encoder_unpacks_every_model_of_its_recipe(tmp_path):
+    plan = plan_of("chinese-encoder", tmp_path)
+    unpacked = {name for names in re.findall(r"ra-ner models(.*)", plan) for name in names.split() or QUICKSTART}
+    recipe = load_recipe("quickstart_zh")
+    needed = [recipe.sections["train"]["model_name_or_path"], recipe.dataset.encoder_for("zh")]
+    assert {Path(model).name for model in needed} <= unpacked
+    assert "requirements-chinese-encoder.txt" in plan
+
+
 def test_make_quickstart_runs_the_same_commands(tmp_path):
-    subprocess.run(["git", "clone", "-q", REPO, tmp_path / "clone"], check=True)
-    (tmp_path / "clone" / "Makefile").write_bytes((REPO / "Makefile").read_bytes())
-    plan = subprocess.run(["make", "-n", "quickstart"], cwd=tmp_path / "clone", capture_output=True, text=True).stdout
+    plan = plan_of("quickstart", tmp_path)
     for command in OF_THE_QUICKSTART:
         words = command.replace("accelerate launch", "accelerate launch --num_processes 1")
         assert words in plan

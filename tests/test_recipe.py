@@ -8,7 +8,8 @@ from conftest import REPO, write_recipe
 from ra_ner.errors import UserError
 from ra_ner.recipe import DatasetConfig, EvaluateConfig, OutputConfig, RecipeParser, load_recipe
 
-GRIDS = ("strategies", "sizes", "inference", "k", "smollm2")  # of recipes/experiments: no recipes, but made of them
+# Of recipes/experiments: no recipes, but made of them.
+GRIDS = ("strategies", "sizes", "inference", "k", "smollm2", "smollm2_mixed")
 RECIPES = [path for path in sorted((REPO / "recipes").rglob("*.yaml")) if path.stem not in GRIDS]
 
 

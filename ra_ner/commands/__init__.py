@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from ..errors import UserError
+from ..recipe import refuse_secrets
 
 
 class CommandParser(argparse.ArgumentParser):
@@ -21,7 +22,10 @@ class CommandParser(argparse.ArgumentParser):
 
     def parse_args(self, arguments: Sequence[str] | None = None, namespace: None = None) -> argparse.Namespace:
         given = sys.argv[1:] if arguments is None else arguments
-        return super().parse_args([re.sub(r"^--[\w-]+", _with_underscores, argument) for argument in given], namespace)
+        words = [re.sub(r"^--[\w-]+", _with_underscores, argument) for argument in given]
+        options = super().parse_args(words, namespace)
+        refuse_secrets(vars(options), "")
+        return options
 
 
 def _with_underscores(flag: re.Match) -> str:

@@ -1,9 +1,11 @@
 """Build an RA-IT dataset: corpus -> examples -> conversations -> a folder laid out like a Hub dataset repo."""
 
 import logging
+from contextlib import nullcontext
 from pathlib import Path
 
 from ..errors import UserError
+from ..output_folder import beside, check, locked
 from ..recipe import CommandConfig, DatasetConfig, OutputConfig, PushDatasetConfig, Recipe, RecipeParser, check_unpacked
 
 logger = logging.getLogger(__name__)
@@ -33,23 +35,24 @@ def run(
     if not config.corpus:
         raise UserError(f"{recipe.path}: section dataset has no `corpus`; name a file or a Hub id")
     check_unpacked(recipe.sections["train"].get("model_name_or_path"), config.encoder_for(recipe.language))
-    is_main = distributed_state().is_main_process
+    is_main, folder = distributed_state().is_main_process, Path(output.output_dir)
+    check(folder, "dataset")
     if push.push_to_hub and is_main and not command.dry_run:
         repos.prepare_push("dataset", push.hub_dataset_id, push.hub_private_repo, "hub_dataset_id")
-    corpus = load_recipe_corpus(config, recipe.language)
-    dataset = build(corpus, recipe.language, recipe.name, config, recipe_tokenizer(recipe, config))
-    if not is_main:
-        return None
-    folder = Path(output.output_dir)
-    if command.dry_run:
-        print(f"{summary(dataset)}\n\nA dry run: nothing was written to {folder}")
-        return None
-    write(dataset, folder)
-    for split, rows in dataset.facts["rows"].items():
-        logger.info("%s: %d rows, %d questions", split, rows, dataset.facts["questions"][split])
-    logger.info("dataset: %s (its README.md says how it was made)", folder)
-    if push.push_to_hub:
-        commit = push_to_hub(folder, recipe.name, push.hub_dataset_id)
-        logger.info("pushed to %s at %s", push.hub_dataset_id, commit)
+    with locked(beside(folder)) if is_main and not command.dry_run else nullcontext():
+        corpus = load_recipe_corpus(config, recipe.language)
+        dataset = build(corpus, recipe.language, recipe.name, config, recipe_tokenizer(recipe, config))
+        if not is_main:
+            return None
+        if command.dry_run:
+            print(f"{summary(dataset)}\n\nA dry run: nothing was written to {folder}")
+            return None
+        write(dataset, folder)
+        for split, rows in dataset.facts["rows"].items():
+            logger.info("%s: %d rows, %d questions", split, rows, dataset.facts["questions"][split])
+        logger.info("dataset: %s (its README.md says how it was made)", folder)
+        if push.push_to_hub:
+            commit = push_to_hub(folder, recipe.name, push.hub_dataset_id)
+            logger.info("pushed to %s at %s", push.hub_dataset_id, commit)
     logger.info("next: accelerate launch -m ra_ner train %s", recipe.path)
     return folder

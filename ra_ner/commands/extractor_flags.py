@@ -28,6 +28,8 @@ def add_flags(parser: CommandParser) -> None:
     model.add_argument("--server_model", help="what the server calls the model; default: --model")
     model.add_argument("--server_api", choices=["completions", "chat"], default="completions")
     model.add_argument("--server_concurrency", type=int, default=64, help="requests at a time (default: 64)")
+    model.add_argument("--server_timeout", type=float, default=120.0, help="seconds for a whole answer (default: 120)")
+    model.add_argument("--server_thinking_tokens", type=int, default=0, help="room for a reasoning model to think")
     model.add_argument("--dtype", choices=["auto", "float32", "bfloat16", "float16"], default="auto")
     model.add_argument("--load_in_4bit", action="store_true", help="load the model in 4 bits")
     model.add_argument("--max_new_tokens", type=int, default=256, help="longest answer (default: 256)")
@@ -51,6 +53,8 @@ def load_extractor(options: Namespace, **further) -> "Extractor":
             options.server_url,
             options.server_api,
             concurrency=options.server_concurrency,
+            timeout=options.server_timeout,
+            thinking_tokens=options.server_thinking_tokens,
             max_requests=sys.maxsize,
             max_tokens=sys.maxsize,
         )

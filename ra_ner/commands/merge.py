@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from ..errors import UserError
+from ..output_folder import LOCK, locked
 from ..recipe import RecipeParser
 from . import train
 
@@ -19,8 +20,9 @@ def main(arguments: list[str]) -> None:
     adapter = run_dir / "adapter"
     if not adapter.is_dir():
         raise UserError(f"{adapter} does not exist; train it first: ra-ner train {recipe.path}")
-    check_merge(training_args, is_finished=True)
+    check_merge(training_args, is_finished=True, output=run_dir / "merged")
     if command.dry_run:
         print(f"{adapter} would be merged into {run_dir / 'merged'}\n\nA dry run: nothing was written")
         return
-    merge(adapter, run_dir / "merged", model_args.load_in_4bit)
+    with locked(run_dir / LOCK):
+        merge(adapter, run_dir / "merged", model_args.load_in_4bit)

@@ -5,6 +5,7 @@ from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
 from ..errors import UserError
+from ..output_folder import beside, locked
 from . import CommandParser
 
 logger = logging.getLogger(__name__)
@@ -42,7 +43,8 @@ def main(arguments: list[str]) -> None:
         elif options.dry_run:
             print(f"{folder}: would be unpacked from {' and '.join(PACKAGES[name])}")
         else:
-            unpack(name, folder)
+            with locked(beside(folder)):
+                unpack(name, folder)
             logger.info("%s: unpacked", folder)
 
 

@@ -1,9 +1,11 @@
 """Train a QLoRA adapter on an RA-IT dataset with TRL's SFTTrainer."""
 
 import logging
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..output_folder import LOCK, locked
 from ..recipe import CommandConfig, Recipe, RecipeParser, TrainConfig, check_unpacked
 
 if TYPE_CHECKING:
@@ -30,24 +32,26 @@ def run(
     command: CommandConfig,
 ) -> None:
     """Train the adapter, and merge it with `--merge`; with `--dry_run` print what would be trained."""
-    from ..training.trainer import plan, train
+    from ..training.trainer import check_output, plan, train
 
     check_unpacked(model_args.model_name_or_path)
+    run_dir = Path(training_args.output_dir)
+    check_output(run_dir)
     if command.dry_run:
         print(f"{plan(recipe, config, model_args, training_args)}\n\nA dry run: nothing was trained or written")
         return
-    run_dir = Path(training_args.output_dir)
     adapter = run_dir / "adapter"
     is_finished = config.merge and adapter.is_dir()
     if config.merge:
         from ..training.merge import check_merge, merge
 
-        check_merge(training_args, is_finished)
-    if is_finished:
-        logger.info("%s is finished, so nothing is trained; remove it to train again", adapter)
-    else:
-        train(recipe, config, model_args, training_args)
-        logger.info("adapter: %s\nlogs: tensorboard --logdir %s", adapter, run_dir / "logs")
-        logger.info("next: ra-ner evaluate %s", recipe.path)
-    if config.merge:
-        merge(adapter, run_dir / "merged", model_args.load_in_4bit)
+        check_merge(training_args, is_finished, run_dir / "merged")
+    with locked(run_dir / LOCK) if training_args.process_index == 0 else nullcontext():
+        if is_finished:
+            logger.info("%s is finished, so nothing is trained; remove it to train again", adapter)
+        else:
+            train(recipe, config, model_args, training_args)
+            logger.info("adapter: %s\nlogs: tensorboard --logdir %s", adapter, run_dir / "logs")
+            logger.info("next: ra-ner evaluate %s", recipe.path)
+        if config.merge:
+            merge(adapter, run_dir / "merged", model_args.load_in_4bit)

@@ -53,12 +53,14 @@ class Draft:
     Attributes:
         is_ours: in our own form a wrong offset makes a row malformed, and an unknown one stays so. In other forms
             such a mention gets no offsets, and mentions without any are looked for in the text.
+        asked: of questions about the text, the types that they ask.
     """
 
     text: str
     annotations: list[Annotation]
     id: str | None = None
     is_ours: bool = False
+    asked: list[str] = field(default_factory=list)
 
 
 @dataclass

@@ -1,34 +1,23 @@
-"""Benchmarks: where each is found, its language, and the words its labels are asked by."""
+"""Loading benchmarks: a name of the table or files that the user has become passages and the types they are asked."""
 
 import difflib
-import json
-from dataclasses import dataclass, replace
+import logging
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ..errors import UserError
 from ..passage import Passage
-from ..paths import resource
-from .sources import load_corpus
+from .benchmark_files import find_parts
+from .benchmark_table import BENCHMARKS, CATCH_ALL, BenchmarkSpec
+from .label_words import LABELS_FILE, apply_words, label_key, read_words
+from .sources import LoadedCorpus, UnlabelledError, load_corpus
 
-CATCH_ALL = "misc"  # never asked
+logger = logging.getLogger(__name__)
 
-
-@dataclass(frozen=True)
-class BenchmarkSpec:
-    """Where a benchmark is found, and how its labels are asked.
-
-    Attributes:
-        words: label in lower case -> the words it is asked by; None for open types, which are asked as written.
-        test, train: files.
-        hub_id, hub_config: a dataset of the Hub. Without files and dataset the user names the files.
-    """
-
-    language: str
-    words: dict[str, str] | None = None
-    test: Path | None = None
-    train: Path | None = None
-    hub_id: str | None = None
-    hub_config: str | None = None
+TAG_NAMES = "label.json"  # beside files of the tner datasets, whose tags are numbers
+Asked = dict[str, list[str]]  # id of a passage -> the types that its file asks
 
 
 @dataclass(frozen=True)
@@ -38,8 +27,12 @@ class Benchmark:
     Attributes:
         train: passages for in-domain examples; may be empty.
         types: the label set that every passage is asked for, None for open types.
-        labels: name of the label set, since its wording changes scores by points: `ra_ner` (the table below),
-            `labels.json` (of the user's folder), or `open`.
+        labels: name of the label set, since its wording changes scores by points: `ra_ner`, `uniner` or `release`
+            (benchmark_table.py), `labels.json` (beside the user's files), `file` (as the files write them), or `open`.
+        asked: the questions of a file of questions, by id of the passage; they take the place of `types`.
+        labels_of: words -> the labels that the files have for them.
+        not_asked: words of the label set that no passage has an entity of.
+        tested: name of the file, or of the split, that the test passages are from.
     """
 
     name: str
@@ -47,127 +40,37 @@ class Benchmark:
     train: list[Passage]
     types: list[str] | None
     labels: str
+    asked: Asked | None = None
+    labels_of: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    not_asked: tuple[str, ...] = ()
+    tested: str = ""
 
 
-def _crossner(config: str, **words: str) -> BenchmarkSpec:
-    common = ("country", "event", "location", "organisation", "person", CATCH_ALL)
-    words = {word: word for word in common} | words
-    return BenchmarkSpec("en", words, hub_id="DFKI-SLT/cross_ner", hub_config=config)
+@dataclass(frozen=True)
+class _Part:
+    """A part of a benchmark as its files have it."""
+
+    passages: list[Passage]
+    asked: Asked
+    name: str
 
 
-def _same(*labels: str) -> dict[str, str]:
-    return {label: label for label in labels}
-
-
-# The benchmarks of the paper, with the labels of the published files.
-BENCHMARKS = {
-    "sample_en": BenchmarkSpec(
-        "en", test=resource("data/sample/en_test.jsonl"), train=resource("data/sample/en.jsonl")
-    ),
-    "sample_zh": BenchmarkSpec(
-        "zh", test=resource("data/sample/zh_test.jsonl"), train=resource("data/sample/zh.jsonl")
-    ),
-    "crossner_ai": _crossner(
-        "ai",
-        **_same("algorithm", "conference", "field", "product", "researcher", "task", "university"),
-        metrics="metric",
-        programlang="programming language",
-    ),
-    "crossner_literature": _crossner(
-        "literature", **_same("award", "book", "magazine", "poem", "writer"), literarygenre="literary genre"
-    ),
-    "crossner_music": _crossner(
-        "music",
-        **_same("album", "award", "band", "song"),
-        musicalartist="musical artist",
-        musicalinstrument="musical instrument",
-        musicgenre="music genre",
-    ),
-    "crossner_politics": _crossner("politics", **_same("election", "politician"), politicalparty="political party"),
-    "crossner_science": _crossner(
-        "science",
-        **_same("award", "discipline", "enzyme", "protein", "scientist", "theory", "university"),
-        academicjournal="academic journal",
-        astronomicalobject="astronomical object",
-        chemicalcompound="chemical compound",
-        chemicalelement="chemical element",
-    ),
-    "mit_movie": BenchmarkSpec(
-        "en",
-        _same("actor", "character", "director", "genre", "plot", "rating", "review", "song", "title", "trailer", "year")
-        | {"ratings_average": "average rating"},
-    ),
-    "mit_restaurant": BenchmarkSpec(
-        "en",
-        _same("amenity", "cuisine", "dish", "hours", "location", "price", "rating")
-        | {"restaurant_name": "restaurant name"},
-    ),
-    "ontonotes4": BenchmarkSpec("zh", {"gpe": "地缘政治实体", "loc": "地名", "org": "机构名", "per": "人名"}),
-    "msra": BenchmarkSpec("zh", {"loc": "地名", "org": "机构名", "per": "人名"}),
-    "weibo": BenchmarkSpec(
-        "zh",
-        {
-            f"{label}.{kind}": f"{word}{suffix}"
-            for label, word in {"gpe": "地缘政治实体", "loc": "地点", "org": "机构", "per": "人物"}.items()
-            for kind, suffix in {"nam": "名称", "nom": "的泛指"}.items()
-        },
-    ),
-    "boson": BenchmarkSpec(
-        "zh",
-        {
-            "company_name": "公司名",
-            "location": "地名",
-            "org_name": "机构名",
-            "person_name": "人名",
-            "product_name": "产品名",
-            "time": "时间",
-        },
-    ),
-    "cluener": BenchmarkSpec(
-        "zh",
-        {
-            "address": "地址",
-            "book": "书名",
-            "company": "公司",
-            "game": "游戏",
-            "government": "政府机构",
-            "movie": "电影",
-            "name": "人名",
-            "organization": "组织机构",
-            "position": "职位",
-            "scene": "景点",
-        },
-    ),
-    "cmeee": BenchmarkSpec(
-        "zh",
-        {
-            "bod": "身体部位",
-            "dep": "医院科室",
-            "dis": "疾病",
-            "dru": "药物",
-            "equ": "医疗设备",
-            "ite": "医学检验项目",
-            "mic": "微生物",
-            "pro": "医疗程序",
-            "sym": "临床症状",
-        },
-    ),
-    "renminribao": BenchmarkSpec("zh", {"loc": "地名", "org": "机构名", "per": "人名", "t": "时间"}),
-    "yidu": BenchmarkSpec("zh", _same("疾病和诊断", "影像检查", "实验室检验", "手术", "药物", "解剖部位")),
-}
-
-
-def load_benchmark(argument: str, language: str) -> Benchmark:
+def load_benchmark(argument: str, language: str, words: str | None = None, check: bool = True) -> Benchmark:
     """Load a benchmark.
 
     Args:
         argument: a name of the table; NAME=PATH for files that you have, where NAME may be new; or a path. A path is
-            one test file, or a folder with a file `test` (else `dev`), perhaps `train` for in-domain examples, and
-            perhaps `labels.json`, which maps labels to the words they are asked by. Files are in any form that
-            `load_corpus` reads. Without labels.json and a known name, types are open: they are asked as written.
+            one test file, or a folder of files named as they are published: a test part, or else a dev part; perhaps a
+            train part for in-domain examples. `labels.json` in the folder maps labels to the words they are asked by.
+            Files are in any form that `load_corpus` reads. A file of questions is asked its own questions.
+        words: the label set: `ra_ner`, `uniner`, `release`, or `file` (the words of labels.json, else the types as the
+            files write them). None: labels.json if there is one; the questions of a file of questions; `ra_ner` for a
+            name of the table; else types are open: they are asked as written.
+        check: refuse files that look misread, as `load_corpus` does.
 
     Raises:
-        UserError: there is no such benchmark, it is in another language, or a label has no words.
+        UserError: there is no such benchmark, it is in another language, it has no such label set, or a label has no
+            words.
 
     Example:
         >>> load_benchmark("mine=my_test.conll", "en").types is None
@@ -177,14 +80,34 @@ def load_benchmark(argument: str, language: str) -> Benchmark:
     spec = BENCHMARKS.get(name, BenchmarkSpec(language))
     if spec.language != language:
         raise UserError(f"benchmark {name} is in {spec.language}, the recipe's language is {language}")
-    labels = "ra_ner" if spec.words else "open"
-    if path:
-        spec, labels = user_benchmark(path, spec, labels)
-    test, train = _read(name, spec)
-    if spec.words:
-        test, train = ([_verbalise(passage, spec.words, name) for passage in part] for part in (test, train))
-    types = [word for word in dict.fromkeys(spec.words.values()) if word != CATCH_ALL] if spec.words else None
-    return Benchmark(name, test, train, types, labels)
+    parts = _read(name, spec, path, check)
+    test, train = parts["test"], parts.get("train")
+    label_set, words_of = _label_words(name, spec, path, words, is_questions=bool(test.asked))
+    labels_of = _labels_of(parts.values(), words_of)
+    if words_of:
+        _check_words(name, label_set, labels_of, words_of)
+    types, not_asked = _types(
+        spec, label_set, words_of, labels_of, is_whole=len({part.name for part in parts.values()}) > 1
+    )
+    if test.asked:
+        types, not_asked = None, []
+    if not_asked:
+        logger.info(f"benchmark {name}: not asked, because no passage has it: {', '.join(not_asked)}")
+    asked = {
+        id_: [word for label in labels if (word := words_of.get(label_key(label), label)) != CATCH_ALL]
+        for id_, labels in test.asked.items()
+    }
+    return Benchmark(
+        name,
+        apply_words(test.passages, words_of),
+        apply_words(train.passages, words_of) if train else [],
+        types,
+        label_set,
+        asked or None,
+        labels_of,
+        tuple(not_asked),
+        test.name,
+    )
 
 
 def _parse(argument: str) -> tuple[str, Path | None]:
@@ -199,44 +122,6 @@ def _parse(argument: str) -> tuple[str, Path | None]:
     raise _unknown(argument)
 
 
-def user_benchmark(path: Path, spec: BenchmarkSpec, labels: str) -> tuple[BenchmarkSpec, str]:
-    """The spec of a benchmark whose files the user has, and the name of its label set."""
-    if path.is_file():
-        return replace(spec, test=path, train=None), labels
-    files = {file.stem: file for file in sorted(path.glob("*.*"))} if path.is_dir() else {}
-    test = files.get("test") or files.get("dev")
-    if test is None:
-        raise _unknown(str(path))
-    spec = replace(spec, test=test, train=files.get("train"))
-    if file := files.get("labels"):
-        return replace(spec, words=_read_words(file)), "labels.json"
-    return spec, labels
-
-
-def _read(name: str, spec: BenchmarkSpec) -> tuple[list[Passage], list[Passage]]:
-    """The test and the train passages, from files or the Hub."""
-    if spec.test:
-        test = load_corpus(str(spec.test), spec.language).passages
-        return test, load_corpus(str(spec.train), spec.language).passages if spec.train else []
-    if not spec.hub_id:
-        raise UserError(f"benchmark {name} is not on the Hub: get its files and write {name}=PATH")
-    test, train = (
-        load_corpus(spec.hub_id, spec.language, split=split, config=spec.hub_config).passages
-        for split in ("test", "train")
-    )
-    return test, train
-
-
-def _read_words(file: Path) -> dict[str, str]:
-    try:
-        words = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError:  # neither JSON nor UTF-8
-        words = None
-    if not isinstance(words, dict) or not all(isinstance(word, str) and word.strip() for word in words.values()):
-        raise UserError(f'{file}: it must map each label to the words it is asked by, such as {{"PER": "person"}}')
-    return {label.lower(): word for label, word in words.items()}
-
-
 def _unknown(name: str) -> UserError:
     near = difflib.get_close_matches(Path(name).name, BENCHMARKS, n=1)
     hint = f"; did you mean {near[0]}?" if near else "."
@@ -246,10 +131,145 @@ def _unknown(name: str) -> UserError:
     )
 
 
-def _verbalise(passage: Passage, words: dict[str, str], name: str) -> Passage:
-    if missing := {type_ for type_ in passage.types if type_.lower() not in words}:
+# Reading the parts
+
+
+def _read(name: str, spec: BenchmarkSpec, path: Path | None, check: bool) -> dict[str, _Part]:
+    """The parts test, dev and train, as far as they are there. Without a labelled test part, dev takes its place."""
+    if path is None and spec.test:
+        files = {"test": [spec.test], "train": [spec.train]}
+    elif path is None:
+        if not spec.hub_id:
+            raise UserError(
+                f"benchmark {name} is not on the Hub: get its files and write {name}=PATH (`ra-ner benchmarks {name}` "
+                "says where)"
+            )
+        return {split: _from_hub(spec, split, check) for split in ("test", "train")}
+    elif path.is_file():
+        files = {"test": [path]}
+    else:
+        files = find_parts(path, spec.names) if path.is_dir() else {}
+    if not files.keys() & {"test", "dev"}:
+        raise _unknown(str(path))
+    parts = {}
+    for part, its_files in files.items():
+        try:
+            parts[part] = _from_files(its_files, spec.language, check)
+        except UnlabelledError as error:
+            if (part == "test" and "dev" not in files) or (part == "dev" and "test" not in parts):
+                raise _without_labels(error, its_files[0], spec) from None
+            instead = f"{files['dev'][0].name} is asked instead" if part == "test" else "it is left out"
+            logger.info(f"benchmark {name}: {error}; {instead}")
+    parts["test"] = parts.get("test") or parts["dev"]
+    return parts
+
+
+def _without_labels(error: UserError, file: Path, spec: BenchmarkSpec) -> UserError:
+    dev = find_parts(file.parent, spec.names).get("dev", [file])[0]
+    return UserError(f"{error}: " + (f"name {dev}" if dev != file else "name a file that has them"))
+
+
+def _from_hub(spec: BenchmarkSpec, split: str, check: bool) -> _Part:
+    return _part([load_corpus(spec.hub_id, spec.language, split=split, config=spec.hub_config, check=check)], split)
+
+
+def _from_files(files: list[Path], language: str, check: bool) -> _Part:
+    tags = files[0].with_name(TAG_NAMES)
+    labels = str(tags) if tags.is_file() else None
+    corpora = [load_corpus(str(file), language, labels=labels, check=check) for file in files]
+    return _part(corpora, " and ".join(file.name for file in files))
+
+
+def _part(corpora: list[LoadedCorpus], name: str) -> _Part:
+    """One part of all that was read. Rows that ask about the same text become one passage."""
+    ids = [passage.id for corpus in corpora for passage in corpus.passages]
+    prefixes = [f"{number}-" if len(set(ids)) < len(ids) else "" for number in range(len(corpora))]
+    passages, asked = [], {}
+    for prefix, corpus in zip(prefixes, corpora, strict=True):
+        passages += [replace(passage, id=prefix + passage.id) for passage in corpus.passages]
+        asked |= {prefix + id_: types for id_, types in corpus.asked.items()}
+    if asked:
+        passages, asked = merge_questions(passages, asked)
+    return _Part(passages, asked, name)
+
+
+def merge_questions(passages: Iterable[Passage], asked: Asked) -> tuple[list[Passage], Asked]:
+    """Merge rows that ask about the same text.
+
+    A question that is asked again begins another passage with that text: the benchmark has it twice.
+
+    Returns:
+        the passages, each with the entities of all its rows, in their order; and the types that each is asked.
+    """
+    by_text: dict[str, list[str]] = defaultdict(list)
+    merged: dict[str, Passage] = {}
+    types: Asked = {}
+    for row in passages:
+        its_types = asked.get(row.id) or row.types
+        fitting = (id_ for id_ in by_text[row.text] if not set(types[id_]) & set(its_types))
+        if (id_ := next(fitting, None)) is None:
+            by_text[row.text].append(row.id)
+            merged[row.id], types[row.id] = row, list(its_types)
+        else:
+            merged[id_] = replace(merged[id_], entities=merged[id_].entities + row.entities)
+            types[id_] += its_types
+    return list(merged.values()), types
+
+
+# The label set
+
+
+def _label_words(
+    name: str, spec: BenchmarkSpec, path: Path | None, words: str | None, is_questions: bool
+) -> tuple[str, Mapping[str, str]]:
+    """The name of the label set, and its words by key of the label; no words if types are asked as they are written."""
+    if words not in (None, "file"):
+        if words not in spec.label_sets():
+            raise UserError(f"benchmark {name} has no label set {words}; choose from {', '.join(spec.label_sets())}")
+        return words, spec.words_of(words)
+    if path and (file := (path if path.is_dir() else path.parent) / LABELS_FILE).is_file():
+        return LABELS_FILE, read_words(file)
+    if words == "file" or is_questions:
+        return "file", {}
+    return ("ra_ner", spec.words_of("ra_ner")) if spec.words else ("open", {})
+
+
+def _labels_of(parts: Iterable[_Part], words_of: Mapping[str, str]) -> dict[str, frozenset[str]]:
+    """Words -> the labels that have an entity or a question."""
+    found: dict[str, set[str]] = {}
+    for part in parts:
+        types = [entity.type for passage in part.passages for entity in passage.entities]
+        for label in dict.fromkeys([*types, *(label for labels in part.asked.values() for label in labels)]):
+            found.setdefault(words_of.get(label_key(label), label), set()).add(label)
+    return {word: frozenset(labels) for word, labels in found.items()}
+
+
+def _check_words(
+    name: str, label_set: str, labels_of: Mapping[str, frozenset[str]], words_of: Mapping[str, str]
+) -> None:
+    labels = sorted(label for labels in labels_of.values() for label in labels)
+    if missing := [label for label in labels if label_key(label) not in words_of]:
+        other = "" if label_set == LABELS_FILE else f", or write `words: file` (the label set is {label_set})"
         raise UserError(
-            f"benchmark {name}: label {sorted(missing)[0]!r} has no words; add it to labels.json beside the test file"
+            f"benchmark {name}: label {missing[0]!r} has no words; add it to labels.json beside the test file{other}"
         )
-    entities = tuple(replace(entity, type=words[entity.type.lower()]) for entity in passage.entities)
-    return replace(passage, entities=entities)
+
+
+def _types(
+    spec: BenchmarkSpec,
+    label_set: str,
+    words_of: Mapping[str, str],
+    labels_of: Mapping[str, frozenset[str]],
+    is_whole: bool,
+) -> tuple[list[str] | None, list[str]]:
+    """The types that each passage is asked for, None for open types; and the words left out, as no passage has them.
+
+    Args:
+        is_whole: there are more parts than the test part, which alone may be a sample.
+    """
+    if label_set == "open":
+        return None, []
+    types = [word for word in dict.fromkeys(words_of.values() if words_of else labels_of) if word != CATCH_ALL]
+    unused = {words_of.get(label_key(label)) for label in spec.unused}
+    left_out = [word for word in types if word not in labels_of and (is_whole or word in unused)]
+    return [word for word in types if word not in left_out], left_out

@@ -59,13 +59,14 @@ def read_conversation(row: Row, context: Context) -> Draft:
     questions, answers = words[number + 2 :: 2], words[number + 3 :: 2]
     if len(questions) != len(answers):
         raise ValueError("the last question has no answer")
-    annotations = []
+    annotations, asked = [], {}
     for question, answer in zip(questions, answers, strict=True):
         type_ = _asked_type(question, _QUESTIONS[:2])
         if type_ is None:
             raise ValueError(f"not a question about an entity type: {question[:60]!r}")
+        asked[type_] = None
         annotations += [Annotation(type_, mention) for mention in _mentions(answer, text)]
-    return Draft(text, annotations)
+    return Draft(text, annotations, asked=list(asked))
 
 
 def is_alpaca(row: object) -> bool:
@@ -106,7 +107,7 @@ def _read_answer(instruction: str, text: str, answer: str, context: Context) -> 
     type_ = _asked_type(instruction, _QUESTIONS)
     if type_ is None:
         raise ValueError(f"neither the question nor the answer names a type: {instruction[:60]!r}")
-    return Draft(text, [Annotation(type_, mention) for mention in _mentions(answer, text)])
+    return Draft(text, [Annotation(type_, mention) for mention in _mentions(answer, text)], asked=[type_])
 
 
 def _asked_type(question: str, patterns: list[re.Pattern]) -> str | None:
@@ -123,8 +124,9 @@ def _mentions(answer: str, text: str) -> list[str]:
     parsed = parse_answer(answer)
     if parsed.strict:
         mentions = list(parsed.mentions)
-    elif not answer.startswith("[") or not answer.endswith("]") or parsed.error:
-        raise ValueError(f"answer {answer[:60]!r} can't be read: {parsed.error or 'not a list of strings'}")
+    elif not answer.startswith("[") or not answer.endswith("]") or parsed.error or parsed.dropped:
+        reason = parsed.error or ("an item is no mention" if parsed.dropped else "not a list of strings")
+        raise ValueError(f"answer {answer[:60]!r} can't be read: {reason}")
     elif missing := [mention for mention in parsed.mentions if mention not in text]:
         raise ValueError(f"answer {answer[:60]!r} is not a list of strings, and {missing[0]!r} is not in the text")
     else:

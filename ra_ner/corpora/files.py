@@ -13,7 +13,7 @@ from datasets import Dataset
 
 from ..errors import UserError
 from .annotations import Annotation, Context, Draft, Malformed
-from .formats import BRAT, DOCBIN, PUBTATOR, TAGGED, Form, unknown_form
+from .formats import BRAT, DOCBIN, LINE_FORMS, LOOKED_AT, PUBTATOR, TAGGED, Form, unknown_form
 from .hub_datasets import dataset_rows
 from .span_forms import is_spacy
 from .tagged import find_layout, tagged_rows
@@ -60,7 +60,8 @@ def read_file(path: Path, context: Context) -> Table:
             return numbered(dataset_rows(Dataset(pyarrow.parquet.read_table(path))), path.stem)
         text = _read_text(path)
     except (OSError, UnicodeDecodeError, pyarrow.ArrowException) as error:
-        raise UserError(f"{path}: can't be read ({error}); save it as UTF-8 text or Parquet") from None
+        reason = " ".join(str(error).split())
+        raise UserError(f"{path}: can't be read ({reason}); save it as UTF-8 text or Parquet") from None
     if not text.strip():
         return Table([], [], path.stem)
     if (table := _read_json(text, path)) is not None:
@@ -70,6 +71,8 @@ def read_file(path: Path, context: Context) -> Table:
         return _read_pubtator(lines, path)
     if path.with_suffix(".ann").is_file():
         return read_brat([path.with_suffix(".ann")])
+    if not context.columns and (table := _read_lines(lines, path)) is not None:
+        return table
     layout = find_layout(lines, path, context.columns, context.labels)
     if layout is None:
         raise unknown_form(str(path))
@@ -83,9 +86,19 @@ def _read_text(path: Path) -> str:
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError:
-        # The first release of Weibo encodes the two halves of an emoji each on its own, as Java does (CESU-8).
+        # The first edition of Weibo encodes the two halves of an emoji each on its own, as Java does (CESU-8).
         halves = content.decode("utf-8-sig", "surrogatepass")
         return halves.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")
+
+
+def _read_lines(lines: list[str], path: Path) -> Table | None:
+    """The lines of a file with a passage on each, None if it has no such form."""
+    filled = {f"line {number}": line.rstrip("\r") for number, line in enumerate(lines, 1) if line.strip()}
+    first = list(filled.values())[:LOOKED_AT]
+    for form in LINE_FORMS:
+        if sum(map(form.recognises, first)) > len(first) / 2:
+            return Table(list(filled.values()), list(filled), path.stem, form)
+    return None
 
 
 def numbered(rows: list[object], stem: str) -> Table:
@@ -206,7 +219,8 @@ def _read_docbin(path: Path) -> Table:
     try:
         docs = list(DocBin().from_disk(path).get_docs(spacy.blank("xx").vocab))
     except Exception as error:  # whatever msgpack and zlib say of a broken file
-        raise UserError(f"{path}: can't be read as a DocBin of spaCy ({error})") from None
+        reason = " ".join(str(error).split())
+        raise UserError(f"{path}: can't be read as a DocBin of spaCy ({reason})") from None
     rows = [
         Draft(doc.text, [Annotation(span.label_, span.text, span.start_char, span.end_char) for span in _spans(doc)])
         for doc in docs

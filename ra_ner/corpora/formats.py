@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ..errors import UserError
-from . import conversation_forms, span_forms, token_forms
+from . import benchmark_forms, conversation_forms, span_forms, token_forms
 from .annotations import Context, Draft
 
 LOOKED_AT = 100  # rows by which a form is recognised
@@ -71,6 +71,7 @@ ROW_FORMS = [
     Form("spaCy tuples", span_forms.is_spacy, span_forms.read_spacy),
     Form("Label Studio", span_forms.is_label_studio, span_forms.read_label_studio),
     Form("CLUENER", span_forms.is_cluener, span_forms.read_cluener),
+    Form("RA-IT {sentence, label}", benchmark_forms.has_mention_types, benchmark_forms.read_mention_types),
     Form("MRC {context, label}", token_forms.is_mrc, token_forms.read_mrc),
     OURS,
     Form("Prodigy", _has("answer", "_input_hash"), span_forms.read_spans),
@@ -80,7 +81,13 @@ ROW_FORMS = [
     Form("{text, entity_list}", _has("entity_list"), span_forms.read_spans),
     Form("doccano", span_forms.has_entities, span_forms.read_spans),
 ]
-FILE_FORMS = [TAGGED, BRAT, PUBTATOR, DOCBIN]
+# One passage on each line of a text file.
+LINE_FORMS = [
+    Form("Boson", benchmark_forms.is_marked_up, benchmark_forms.read_marked_up),
+    Form("CHIP 2020", benchmark_forms.is_barred, benchmark_forms.read_barred),
+    Form("MSRA words with tags", benchmark_forms.is_words_with_tags, benchmark_forms.read_words_with_tags),
+]
+FILE_FORMS = [TAGGED, *LINE_FORMS, BRAT, PUBTATOR, DOCBIN]
 FORMS = [OURS, *FILE_FORMS, *(form for form in ROW_FORMS if form is not OURS)]
 
 

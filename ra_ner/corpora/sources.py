@@ -8,7 +8,7 @@ import logging
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ..errors import UserError
@@ -19,12 +19,15 @@ from .annotations import FROM_UTF16, NOT_ANNOTATED, Context, Draft, Malformed, N
 from .files import Table, numbered, read_file, read_folder
 from .formats import TAGGED, TOKENS, Form, recognise
 from .hub_datasets import dataset_rows, load_from_hub
+from .label_words import LABELS_FILE, apply_words, label_key, read_words
+from .span_forms import is_unlabelled
 from .tags import read_labels
 
 logger = logging.getLogger(__name__)
 
 SKIPPED = "skipped_malformed"
 SHOWN = 3  # malformed rows, and sample entities
+LABELS_SHOWN = 10  # labels without words
 MOST_MALFORMED = 0.2  # share of malformed rows from which on a corpus is refused
 MOST_CLOSED_TYPES = 200  # with more types they are open, and some always differ by case alone
 INSIST = "if it is right, write `check_corpus: false` in section dataset"
@@ -41,6 +44,8 @@ class LoadedCorpus:
         counts: how many rows or mentions had which fault.
         license: as the Hub names it, None if it is unknown.
         form: what the source was read as: the form, and the columns of tagged text.
+        asked: of questions about texts, id of a passage -> the types that are asked, in their order.
+        words: label -> other words that took its place, see `with_label_words`.
     """
 
     passages: list[Passage]
@@ -48,6 +53,12 @@ class LoadedCorpus:
     counts: dict[str, int]
     license: str | None = None
     form: str | None = None
+    asked: dict[str, list[str]] = field(default_factory=dict)
+    words: dict[str, str] = field(default_factory=dict)
+
+
+class UnlabelledError(UserError):
+    """The source has texts, but no entities."""
 
 
 def load_corpus(
@@ -94,27 +105,29 @@ def load_corpus(
         table = numbered(dataset_rows(dataset, source), f"{source.rpartition('/')[2]}-{split}")
     if not table.rows:
         raise UserError(f"{read} is empty; a corpus needs at least one passage")
+    if is_unlabelled(table.rows):
+        raise UnlabelledError(f"{read} has texts without labels")
     form = table.form or (TOKENS if columns else recognise(table.rows, read))
     if columns and form not in (TAGGED, TOKENS):
         raise UserError(f"{read}: `columns` is for CoNLL text and rows of tokens and tags, but this is {form.name}")
     description = (table.description or form.name) + (f", of {file}" if path.is_dir() and file != path else "")
     counts: Counter[str] = Counter()
-    passages = _read_rows(table, form, replace(context, scheme=table.scheme), read, counts, check)
+    passages, asked = _read_rows(table, form, replace(context, scheme=table.scheme), read, counts, check)
     if not any(passage.entities for passage in passages):
-        raise UserError(f"{read}: no passage has an entity, so there is nothing to learn or to score")
+        raise UnlabelledError(f"{read}: no passage has an entity, so there is nothing to learn or to score")
     _show(passages, read, description)
     if check:
         _check_sanity(passages, read)
-    return LoadedCorpus(passages, commit, dict(counts), license, description)
+    return LoadedCorpus(passages, commit, dict(counts), license, description, asked)
 
 
 def load_recipe_corpus(config: DatasetConfig, language: str) -> LoadedCorpus:
-    """Read the corpus that section `dataset` of a recipe names.
+    """Read the corpus that section `dataset` of a recipe names, with the words of its labels.
 
     Raises:
-        UserError: as `load_corpus`.
+        UserError: as `load_corpus` and `with_label_words`.
     """
-    return load_corpus(
+    corpus = load_corpus(
         config.corpus,
         language,
         revision=config.revision,
@@ -123,12 +136,34 @@ def load_recipe_corpus(config: DatasetConfig, language: str) -> LoadedCorpus:
         labels=config.labels,
         check=config.check_corpus,
     )
+    return corpus if config.labels else with_label_words(corpus, config.corpus)
+
+
+def with_label_words(corpus: LoadedCorpus, source: str) -> LoadedCorpus:
+    """The corpus with words in place of labels, if there is a labels.json in the folder of its file.
+
+    Labels that labels.json does not have stay as they are written.
+
+    Raises:
+        UserError: labels.json does not map labels to words.
+    """
+    path = Path(source)
+    file = (path if path.is_dir() else path.parent) / LABELS_FILE
+    if not path.exists() or not file.is_file():
+        return corpus
+    words = read_words(file)
+    labels = dict.fromkeys(type_ for passage in corpus.passages for type_ in passage.types)
+    without = [label for label in labels if label_key(label) not in words]
+    stay = f"; without words, and asked as written: {', '.join(without[:LABELS_SHOWN])}" if without else ""
+    logger.info(f"{source}: labels are asked by the words of {file}{stay}")
+    worded = {label: word for label in labels if (word := words.get(label_key(label), label)) != label}
+    return replace(corpus, passages=apply_words(corpus.passages, words), words=worded)
 
 
 def _read_rows(
     table: Table, form: Form, context: Context, source: str, counts: Counter[str], check: bool
-) -> list[Passage]:
-    """The passages of all rows that are not malformed.
+) -> tuple[list[Passage], dict[str, list[str]]]:
+    """The passages of all rows that are not malformed, and by their id the types that the rows ask.
 
     Raises:
         UserError: too many are.
@@ -155,7 +190,7 @@ def _read_rows(
         is_utf16 = find_unit(drafts.values(), check)
     except UserError as error:
         raise UserError(f"{source}: {error}") from None
-    passages, ids = [], _ids(table)
+    passages, asked, ids = [], {}, _ids(table)
     for number, draft in drafts.items():
         row_counts: Counter[str] = Counter()
         try:
@@ -166,10 +201,12 @@ def _read_rows(
         else:
             counts.update({key: number for key, number in row_counts.items() if number})
             passages.append(passage)
+            if draft.asked:
+                asked[ids[number]] = draft.asked
     if counts[FROM_UTF16]:
         logger.info(f"{source}: {counts[FROM_UTF16]} offsets count UTF-16 units; they were converted to characters")
     _report([faults[row] for row in sorted(faults)], len(table.rows), source, form, counts, check)
-    return passages
+    return passages, asked
 
 
 _ROW_ERRORS = (ValueError, KeyError, TypeError, AttributeError, IndexError)

@@ -1,5 +1,7 @@
 """Rows of a text and entities with character offsets or mentions: our own form, and what annotation tools export."""
 
+from collections.abc import Sequence
+
 from .annotations import Annotation, Context, Draft, NotAnnotatedError
 
 Row = dict  # one JSON object
@@ -36,6 +38,11 @@ def read_ours(row: Row, context: Context) -> Draft:
 
 def has_spans(row: object) -> bool:
     return isinstance(row, dict) and _first(row, _TEXT, str) is not None and _first(row, _LIST, list) is not None
+
+
+def is_unlabelled(rows: Sequence[object]) -> bool:
+    """Whether rows have a text and nothing that could label it."""
+    return all(isinstance(row, dict) and row.keys() <= {"id", *_TEXT} and row.keys() & {*_TEXT} for row in rows)
 
 
 def has_entities(row: object) -> bool:

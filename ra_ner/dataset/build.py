@@ -25,13 +25,13 @@ from datasets import Dataset, DatasetDict, Features, List, Value
 from tqdm import tqdm
 
 from .. import __version__
-from ..atomic_files import new_folder
 from ..corpora.benchmarks import load_benchmark
-from ..corpora.decontamination import drop_contaminated
+from ..corpora.decontamination import RULES, find_contaminated
 from ..corpora.long_texts import split_at_sentence_end
 from ..corpora.sources import LoadedCorpus
 from ..errors import UserError
 from ..hub import repos
+from ..output_folder import new_folder
 from ..passage import Passage, fingerprint, merge_duplicates, sample
 from ..prompting.chat_template import control_tokens, load_training_tokenizer, training_length
 from ..prompting.conversation import Message, NegativeTypes, find_wording, training_conversation, transcript
@@ -59,6 +59,7 @@ FEATURES = Features(
         "example_scores": List(Value("float32")),
     }
 )
+ZERO_SHOT = "validation_zero_shot"  # the validation split without examples, of a mixed dataset
 QUANTILES = {"shortest": 0, "median": 0.5, "90%": 0.9, "99%": 0.99, "longest": 1}
 TYPES_SHOWN = 20
 ROWS_SHOWN = 3
@@ -82,8 +83,10 @@ def build(
     """Make the rows of the recipe called `name`. The same passages and keys give the same rows.
 
     The corpus is split first. The examples of both splits come from the train split, without the passage itself and
-    those with the same text. Negative types and the order of questions depend on the seed and the passage's id alone,
-    so the baseline of a recipe (`strategy: none`) has the same rows in the same order.
+    those with the same text. With an `examples_probability` between 0 and 1 some train rows show none, and the
+    validation rows are made in both forms: those without examples are the split `validation_zero_shot`. Negative types
+    and the order of questions depend on the seed and the passage's id alone, so the baseline of a recipe
+    (`strategy: none`) has the same rows in the same order.
 
     Args:
         tokenizer: of the model to be trained, with its training chat template; needed for `max_length`. Passages that
@@ -100,11 +103,12 @@ def build(
     encoder = Encoder(repos.fetch_model(encoder_name)) if encoder_name else None
     retriever = Retriever(splits.train, config, language, encoder)
     examples = iter(retriever.examples(splits.train + splits.validation))
-    rows = {
-        split: _to_dataset(splits.row(passage, next(examples)) for passage in part)
-        for split, part in (("train", splits.train), ("validation", splits.validation))
-        if part
-    }
+    rows = {"train": _to_dataset(splits.row(p, splits.draw_examples(p, next(examples))) for p in splits.train)}
+    if splits.validation:
+        shown = config.examples_probability > 0
+        rows["validation"] = _to_dataset(splits.row(p, next(examples) if shown else []) for p in splits.validation)
+    if splits.validation and splits.is_mixed:
+        rows[ZERO_SHOT] = _to_dataset(splits.row(passage, []) for passage in splits.validation)
     passages_of_type = Counter(t for passage in splits.train + splits.validation for t in passage.types)
     facts = {
         "ra_ner": __version__,
@@ -121,6 +125,7 @@ def build(
             "license": corpus.license,
             "form": corpus.form,
             "fingerprint": fingerprint(corpus.passages),
+            "words": corpus.words,
         },
         "counts": splits.counts,
         "rows": {split: len(part) for split, part in rows.items()},
@@ -194,19 +199,34 @@ class PassageSplits:
             return None
         return LengthLimit(self.config.max_length, training_length(self.tokenizer))
 
+    @property
+    def is_mixed(self) -> bool:
+        """Whether some train rows show examples, and others none although they could."""
+        return self.config.strategy != "none" and self.config.k > 0 and 0 < self.config.examples_probability < 1
+
+    def draw_examples(self, passage: Passage, examples: Sequence[Example]) -> Sequence[Example]:
+        """The examples of a train row, or none, by `examples_probability`, the seed and the passage's id."""
+        if random.Random(f"{self.config.seed}:examples:{passage.id}").random() < self.config.examples_probability:
+            return examples
+        self.counts["rows_drawn_without_examples"] = self.counts.get("rows_drawn_without_examples", 0) + 1
+        return []
+
     def _usable(self, passages: Sequence[Passage], language: str) -> list[Passage]:
         """Merge duplicates, and drop passages of benchmarks, with control tokens, and without entities."""
         distinct = merge_duplicates(passages)
         if self.config.check_corpus:
             _check_repeats(passages)
-        tested = [passage for name in self.config.exclude for passage in load_benchmark(name, language).test]
-        clean = drop_contaminated(distinct, tested, language)
+        benchmarks = [load_benchmark(name, language, check=self.config.check_corpus) for name in self.config.exclude]
+        tested = [passage for benchmark in benchmarks for passage in benchmark.test]
+        contaminated = find_contaminated(distinct, tested, language)
+        clean = [passage for passage, rule in zip(distinct, contaminated, strict=True) if not rule]
         control = control_tokens(self.tokenizer) if self.tokenizer else []
         plain = [passage for passage in clean if not _contains(passage, control)]
         annotated = [passage for passage in plain if passage.entities]
         self.counts |= {
             "merged_duplicates": len(passages) - len(distinct),
             "dropped_contaminated": len(distinct) - len(clean),
+            **{rule: contaminated.count(rule) for rule in RULES if self.config.exclude},
             "dropped_control_tokens": len(clean) - len(plain),
             "dropped_without_entities": len(plain) - len(annotated),
         }
@@ -322,9 +342,13 @@ def summary(dataset: RADataset) -> str:
 
 
 def write(dataset: RADataset, folder: Path) -> None:
-    """Write the folder, completely or not at all."""
+    """Write the folder, completely or not at all.
+
+    Raises:
+        UserError: something else stands there.
+    """
     name = dataset.facts["recipe"]
-    with new_folder(folder) as new:
+    with new_folder(folder, "dataset") as new:
         (new / name).mkdir()
         files = {}
         for split, part in dataset.splits.items():

@@ -3,6 +3,7 @@
 import yaml
 
 from .. import markdown
+from ..corpora import decontamination
 from ..hub.card import CITATION, new_card
 from ..prompting.conversation import transcript
 
@@ -37,6 +38,12 @@ Tokens of a row, by the tokenizer of the model that the recipe trains (at most {
 
 {markdown.table(["", *facts["tokens"]], [("tokens", *facts["tokens"].values())])}
 """
+    asked = ", ".join(f"{label} as {word}" for label, word in corpus.get("words", {}).items())
+    words = f"Its labels are asked in words: {markdown.cell(asked)}. " if asked else ""
+    excluded = f"""
+Decontamination by the test parts of {", ".join(map(markdown.cell, config["exclude"]))}.
+{decontamination.describe(facts["language"])}
+"""
     recipe = {"language": facts["language"], "dataset": config}
     shown = "\n\n".join(markdown.fence(transcript(row["prompt"] + row["completion"])) for row in rows)
     body = f"""## {markdown.cell(name)}
@@ -49,10 +56,10 @@ Load it with `load_dataset(<this folder or repo>, "{name}")`. `prompt` holds the
 question; `completion` holds its answer and all further questions with their answers.
 
 Source: {markdown.cell(config["corpus"])}, {f"commit {corpus['commit']}" if corpus["commit"] else "a local file"};
-license: {markdown.cell(corpus["license"] or "unknown, ask its authors")}. What happened to its passages:
+license: {markdown.cell(corpus["license"] or "unknown, ask its authors")}. {words}What happened to its passages:
 
 {markdown.table(["count", "number"], counts)}
-
+{excluded if config["exclude"] else ""}
 The most frequent of its {facts["types"]} entity types:
 
 {markdown.table(["type", "passages"], facts["passages_of_type"].items())}

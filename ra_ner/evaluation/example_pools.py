@@ -1,13 +1,15 @@
 """Settings of an evaluation: which examples a model is shown with the passages of a benchmark."""
 
 import difflib
-from collections.abc import Sequence
+import logging
+from collections.abc import Sequence, Set
 from dataclasses import replace
 from functools import cached_property
+from pathlib import Path
 from typing import get_args
 
 from ..corpora.benchmarks import Benchmark
-from ..corpora.sources import load_corpus, load_recipe_corpus
+from ..corpora.sources import BUILT_IN, LoadedCorpus, load_corpus, load_recipe_corpus, with_label_words
 from ..dataset.build import recipe_tokenizer, training_passages
 from ..errors import UserError
 from ..hub import repos
@@ -15,6 +17,8 @@ from ..passage import Passage, sample
 from ..recipe import ENCODERS, WITHOUT_ENCODER, EvaluateConfig, Recipe, Strategy
 from ..retrieval.encode import Encoder
 from ..retrieval.retriever import Example, Retriever
+
+logger = logging.getLogger(__name__)
 
 STRATEGIES = [strategy for strategy in get_args(Strategy) if strategy != "none"]
 SETTINGS = [
@@ -46,21 +50,59 @@ class ExamplePools:
         self.recipe, self.config = recipe, config
 
     @cached_property
+    def corpus(self) -> LoadedCorpus:
+        """The corpus that the recipe trains on."""
+        keys = self.recipe.dataset
+        if not keys.corpus:
+            raise UserError(f"{self.recipe.path}: out-of-domain settings need `pool`, or `corpus` of section dataset")
+        return load_recipe_corpus(keys, self.recipe.language)
+
+    @cached_property
     def out_domain(self) -> list[Passage]:
         """The passages of `pool`, by default those of the recipe's train rows."""
         language, keys = self.recipe.language, self.recipe.dataset
         if self.config.pool:
-            return load_corpus(self.config.pool, language).passages
-        if not keys.corpus:
-            raise UserError(f"{self.recipe.path}: out-of-domain settings need `pool`, or `corpus` of section dataset")
-        source = load_recipe_corpus(keys, language)
-        return training_passages(source, language, keys, recipe_tokenizer(self.recipe, keys))
+            pool = load_corpus(self.config.pool, language, check=keys.check_corpus)
+            return with_label_words(pool, self.config.pool).passages
+        return training_passages(self.corpus, language, keys, recipe_tokenizer(self.recipe, keys))
 
     def in_domain(self, benchmark: Benchmark) -> list[Passage]:
-        """The passages of the benchmark's train part, or `in_domain_pool` of them by seed."""
+        """The passages of the benchmark's train part, without those of its test part, or `in_domain_pool` of them by
+        seed.
+
+        Raises:
+            UserError: there are none.
+        """
         if not benchmark.train:
             raise UserError(f"benchmark {benchmark.name} has no train part to take in-domain examples from")
-        return sample(benchmark.train, self.config.in_domain_pool, self.config.seed)
+        left = benchmark.train if self.config.allow_overlap else without_tested(benchmark.train, benchmark)
+        if not left:
+            raise UserError(
+                f"all {len(benchmark.train)} passages of the train part of benchmark {benchmark.name} are in its test "
+                "part: leave out in-domain settings, or write `allow_overlap: true`"
+            )
+        return sample(left, self.config.in_domain_pool, self.config.seed)
+
+    def dropped(self, benchmark: Benchmark) -> int:
+        """How many passages of the train part are no in-domain examples, because they are in the test part."""
+        used = any(setting.startswith(("in_domain", "on_demand")) for setting in self.config.settings)
+        if not used or self.config.allow_overlap:
+            return 0
+        return len(benchmark.train) - len(without_tested(benchmark.train, benchmark))
+
+    def check(self, benchmark: Benchmark) -> None:
+        """Check the pools of all settings, before any is searched.
+
+        Raises:
+            UserError: a pool is missing, nothing of it is left, or the out-of-domain pool holds texts of the test part.
+        """
+        for setting in self.config.settings:
+            self._pools(setting, benchmark)
+        if dropped := self.dropped(benchmark):
+            logger.info(
+                f"benchmark {benchmark.name}: {dropped} of {len(benchmark.train)} passages of its train part are in "
+                "its test part; they are no examples"
+            )
 
     @cached_property
     def encoder(self) -> Encoder:
@@ -74,35 +116,55 @@ class ExamplePools:
         tries the in-domain pool first, then the out-of-domain pool (arXiv 2406.17305).
 
         Raises:
-            UserError: a pool is missing, or holds a text of the benchmark's test part.
+            UserError: as `check`.
         """
+        pools = self._pools(setting, benchmark)
         if setting == "zero_shot":
             return [[] for _ in passages]
         if setting == "on_demand":
-            pools = [self.in_domain(benchmark)] if benchmark.train else []
             chosen: list[list[Example]] = [[] for _ in passages]
-            for pool in [*pools, self.out_domain]:
+            for pool in pools:
                 left = [i for i, examples in enumerate(chosen) if not examples]
-                retriever = self._retriever(pool, benchmark, strategy="nn", threshold_scale="self")
+                retriever = self._retriever(pool, strategy="nn", threshold_scale="self")
                 for i, examples in zip(left, retriever.examples_if_near([passages[i] for i in left]), strict=True):
                     chosen[i] = examples
             return chosen
-        domain, _, strategy = setting.partition("-")
-        pool = self.in_domain(benchmark) if domain == "in_domain" else self.out_domain
-        return self._retriever(pool, benchmark, strategy=strategy).examples(passages)
+        return self._retriever(pools[0], strategy=setting.partition("-")[2]).examples(passages)
 
-    def _retriever(self, pool: list[Passage], benchmark: Benchmark, **keys: object) -> Retriever:
-        """The builder's retriever, with the keys of section evaluate in place of its own."""
-        tested = {_squeeze(passage.text) for passage in benchmark.test}
-        shared = sum(_squeeze(passage.text) in tested for passage in pool)
+    def _pools(self, setting: str, benchmark: Benchmark) -> list[list[Passage]]:
+        """The pools of a setting, the first choice first."""
+        if setting == "zero_shot":
+            return []
+        if setting.startswith("in_domain"):
+            return [self.in_domain(benchmark)]
+        shared = len(self.out_domain) - len(without_tested(self.out_domain, benchmark))
         if shared and not self.config.allow_overlap:
             raise UserError(
-                f"{shared} of {len(pool)} passages of the pool are in the test part of benchmark {benchmark.name}: "
-                "name another pool, leave them out (`exclude` of section dataset), or write `allow_overlap: true`"
+                f"{shared} of {len(self.out_domain)} passages of the pool are in the test part of benchmark "
+                f"{benchmark.name}: name another pool, leave them out (`exclude` of section dataset), or write "
+                "`allow_overlap: true`"
             )
+        in_domain = [self.in_domain(benchmark)] if setting == "on_demand" and benchmark.train else []
+        return [*in_domain, self.out_domain]
+
+    def _retriever(self, pool: list[Passage], **keys: object) -> Retriever:
+        """The builder's retriever, with the keys of section evaluate in place of its own."""
         config = replace(self.recipe.dataset, **{"k": self.config.k, "seed": self.config.seed, **keys})
         encoder = None if config.strategy in WITHOUT_ENCODER else self.encoder
         return Retriever(pool, config, self.recipe.language, encoder)
+
+    def trained_types(self) -> Set[str]:
+        """The types of the corpus that the recipe trains on, if it is here; none if it would have to be fetched."""
+        corpus = self.recipe.dataset.corpus
+        if not corpus or not (Path(corpus).exists() or corpus in BUILT_IN):
+            return set()
+        return {type_ for passage in self.corpus.passages for type_ in passage.types}
+
+
+def without_tested(pool: Sequence[Passage], benchmark: Benchmark) -> list[Passage]:
+    """The passages of a pool whose texts are not in a benchmark's test part. Case and white space do not count."""
+    tested = {_squeeze(passage.text) for passage in benchmark.test}
+    return [passage for passage in pool if _squeeze(passage.text) not in tested]
 
 
 def _squeeze(text: str) -> str:

@@ -6,7 +6,7 @@ Both render the same tables and escape all text of data and models.
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
@@ -16,6 +16,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from ..markdown import cell, table
 from .scoring import ERRORS, SCORES, Counts, Verdict, judge
 
+SHOWN_SCORES = ("span", "grounded", "uniner")
 SHOWN = 3  # worst passages, and best ones
 LONGEST_ANSWER = 200  # characters shown of an unparseable answer
 
@@ -122,10 +123,9 @@ def html_page(
         lstrip_blocks=True,
     )
     environment.tests["rate"] = lambda value: isinstance(value, Rate)
-    page = environment.get_template("report.html.jinja").render(
+    return environment.get_template("report.html.jinja").render(
         name=name, mark=mark, tables=tables, runs=runs, settings=settings, lines=lines, figures=figures
     )
-    return page.encode("utf-8", "replace").decode()  # UTF-8 has no half surrogate pairs
 
 
 def sample_note(config: dict) -> str:
@@ -143,15 +143,25 @@ def _f1(figures: dict) -> Rate:
 
 def _main_tables(scores: dict, every_difference: bool = False) -> list[Table]:
     tables = [_results(scores), _means(scores), _differences(scores, every_difference), _errors(scores)]
-    return [table for table in tables if table.rows]
+    return _with_labels(tables, scores)
+
+
+def _with_labels(tables: Iterable[Table], scores: dict) -> list[Table]:
+    """The tables that have rows, each with the label words of its benchmarks: they change scores by points."""
+    facts = scores.get("benchmarks", {})
+    words = ", ".join(
+        f"{labels} for {benchmark}" + (f" ({facts[benchmark]['tested']})" if benchmark in facts else "")
+        for benchmark, labels in scores["labels"].items()
+    )
+    return [replace(table, note=f"{table.note} Label words: {words}.".lstrip()) for table in tables if table.rows]
 
 
 def _results(scores: dict) -> Table:
     config, rows = scores["config"], []
     for result in scores["results"]:
         rates = []
-        for figures in (result["span"], result["uniner"]):
-            rates += [Rate(figures["precision"]), Rate(figures["recall"]), _f1(figures)]
+        for score in SHOWN_SCORES:
+            rates += [Rate(result[score]["precision"]), Rate(result[score]["recall"]), _f1(result[score])]
         rows.append(
             [
                 *_name(result),
@@ -162,27 +172,30 @@ def _results(scores: dict) -> Table:
             ]
         )
     header = ["model", "benchmark", "setting"]
-    header += [f"{score} {key}" for score in ("span", "uniner") for key in ("P", "R", "F1")]
+    header += [f"{score} {key}" for score in SHOWN_SCORES for key in ("P", "R", "F1")]
     asked = f"a sample of {config['limit']} passages (seed {config['seed']})" if config["limit"] else "all passages"
     note = f"""P, R and F1 in percent, micro-averaged over queries: one query for each passage and type. Each benchmark:
 {asked}. Brackets hold 95% intervals over passages. The span score compares character spans and counts an unparseable
-answer as wrong; uniner is UniversalNER's metric, which counts it as an empty list. In-context settings show
-{config["k"]} examples. {_conditions(scores)}"""
+answer as wrong; grounded is the same without mentions that are not in the text; uniner is UniversalNER's metric, which
+counts an unparseable answer as an empty list. In-context settings show {config["k"]} examples. {_conditions(scores)}"""
     return Table("", [*header, "passages", "queries", "unparsed"], rows, note)
 
 
 def _conditions(scores: dict) -> str:
-    """What else changes scores: number format, form of the questions, label words, and what did not fit."""
-    config, counts = scores["config"], scores["counts"]
+    """What else changes scores: number format, form of the questions, what was left out, and what did not fit."""
+    config, counts, facts = scores["config"], scores["counts"], scores.get("benchmarks", {})
     model = config["dtype"] + (", weights in 4 bits" if config["load_in_4bit"] else "")
     engine = "a server" if config["engine"] == "server" else f"transformers in {model}"
     asked = "all in one conversation" if config["mode"] == "conversation" else "each on its own"
-    labels = ", ".join(f"{labels} for {benchmark}" for benchmark, labels in scores["labels"].items())
     sentences = [
         f"Engine: {engine}; answers have at most {config['max_new_tokens']} tokens.",
         f"The types of a passage are asked {asked}.",
-        f"Label words: {labels}.",
     ]
+    for benchmark, fact in facts.items():
+        if fact["not_asked"]:
+            sentences.append(f"{benchmark}: no passage has {', '.join(fact['not_asked'])}, which is not asked.")
+        if dropped := fact["dropped_from_pool"]:
+            sentences.append(f"{benchmark}: {dropped} passages of its train part are in its test part and no examples.")
     if counts["dropped_examples"]:
         sentences.append(f"{counts['dropped_examples']} examples were dropped to fit prompts into the model's length.")
     if counts["too_long_queries"]:
@@ -191,9 +204,12 @@ def _conditions(scores: dict) -> str:
 
 
 def _means(scores: dict) -> Table:
-    rows = [[m["model"], m["setting"], _f1(m["span"]), _f1(m["uniner"]), m["benchmarks"]] for m in scores["means"]]
+    rows = [
+        [m["model"], m["setting"], *(_f1(m[score]) for score in SHOWN_SCORES), m["benchmarks"]] for m in scores["means"]
+    ]
+    header = ["model", "setting", *(f"{score} F1" for score in SHOWN_SCORES), "benchmarks"]
     note = "The mean F1 over benchmarks, with equal weights."
-    return Table("Means over benchmarks", ["model", "setting", "span F1", "uniner F1", "benchmarks"], rows, note)
+    return Table("Means over benchmarks", header, rows, note)
 
 
 def _differences(scores: dict, every: bool) -> Table:
@@ -203,11 +219,12 @@ def _differences(scores: dict, every: bool) -> Table:
         if every or entry["benchmark"] is None or not scores["means"]:
             runs = [" ".join(entry[side].values()) for side in ("run", "baseline")]
             figures = []
-            for score in (entry["span"], entry["uniner"]):
+            for score in (entry[name] for name in SHOWN_SCORES):
                 figures += [str(Rate(score["difference"], score["interval"])), f"{score['p']:.3f}"]
             rows.append([*runs, "mean" if entry["benchmark"] is None else entry["benchmark"], *figures])
     note = "Differences in F1 with 95% intervals and two-sided p-values (paired bootstrap over passages)."
-    return Table("Differences", ["run", "minus", "benchmark", "span", "p", "uniner", "p"], rows, note)
+    header = ["run", "minus", "benchmark", *(word for score in SHOWN_SCORES for word in (score, "p"))]
+    return Table("Differences", header, rows, note)
 
 
 def _errors(scores: dict) -> Table:
@@ -246,7 +263,7 @@ def _detail_tables(scores: dict) -> list[Table]:
             for part in result.get(key, [])
         ]
         tables.append(Table(title, [*header, value, "passages", "wrong mentions", "span F1"], rows))
-    return [table for table in tables if table.rows]
+    return _with_labels(tables, scores)
 
 
 def _types(title: str, results: Sequence[dict]) -> Table:

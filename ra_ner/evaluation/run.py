@@ -10,11 +10,15 @@ import hashlib
 import json
 import logging
 import random
+import signal
+import threading
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
@@ -23,9 +27,11 @@ from ..atomic_files import write_text
 from ..corpora.benchmarks import Benchmark, load_benchmark
 from ..distributed import distributed_state
 from ..errors import UserError
+from ..extraction.alignment import AlignedText
 from ..hub.repos import LocalModel
 from ..inference.engine import Request, ServerOptions, by_text
 from ..inference.models import Model, find_model, load_engine, longest_question
+from ..output_folder import claim
 from ..passage import Passage, sample
 from ..prompting.answers import parse_answer
 from ..prompting.conversation import Message, NegativeTypes, transcript
@@ -35,6 +41,9 @@ from .example_pools import ExamplePools, check_settings
 from .journal import Journal
 from .report import report, report_html, scores_json
 from .scoring import score_all
+
+if TYPE_CHECKING:
+    from ..inference.server import ServerEngine
 
 logger = logging.getLogger(__name__)
 
@@ -75,10 +84,14 @@ def evaluate(recipe: Recipe, config: EvaluateConfig, output_dir: Path) -> dict |
     Under `accelerate launch` each process asks its share; the main one writes, the others return None.
 
     Raises:
-        UserError: a setting, a benchmark or a model is unknown or can't be read.
+        UserError: a setting, a benchmark or a model is unknown or can't be read, or something else stands in the
+            folder.
     """
     state = distributed_state()
-    models, tasks = _models(recipe, config), _tasks(recipe, config)
+    if state.is_main_process:
+        claim(output_dir, "evaluation")
+    benchmarks, pools = _benchmarks(recipe, config)
+    models, tasks = _models(recipe, config), _tasks(benchmarks, pools, config)
     queries = [query for model in models for query in _queries(model, tasks, config)]
     journal = Journal(output_dir, state.process_index)
     for model in models:
@@ -96,6 +109,7 @@ def evaluate(recipe: Recipe, config: EvaluateConfig, output_dir: Path) -> dict |
         "ra_ner": __version__,
         "config": vars(config),
         "labels": {task.benchmark: task.labels for task in tasks},
+        "benchmarks": {benchmark.name: _facts(benchmark, pools) for benchmark in benchmarks},
         "counts": _counts(queries),
         **score_all(rows, texts, config.seed),
     }
@@ -114,21 +128,24 @@ def plan(recipe: Recipe, config: EvaluateConfig) -> str:
     Raises:
         UserError: as `evaluate`.
     """
-    models, tasks = _models(recipe, config), _tasks(recipe, config)
+    benchmarks, pools = _benchmarks(recipe, config)
+    models, tasks = _models(recipe, config), _tasks(benchmarks, pools, config)
     queries = [query for model in models for query in _queries(model, tasks, config)]
     counts = Counter((query.model.name, query.task.benchmark, query.task.setting) for query in queries)
     lines = [f"{model} {benchmark} {setting}: {count} queries" for (model, benchmark, setting), count in counts.items()]
     lines += [f"{key}: {count}" for key, count in _counts(queries).items()]
+    lines += [f"labels of {benchmark.name}: {benchmark.labels} ({benchmark.tested})" for benchmark in benchmarks]
     shown = next((query for query in queries if query.examples), queries[0])
     return "\n".join([*lines, "", f"A prompt of setting {shown.task.setting}:", "", transcript(shown.messages)])
 
 
 def _models(recipe: Recipe, config: EvaluateConfig) -> list[Model]:
-    """The models that are asked. Models whose runs share a name go by what the user wrote."""
+    """The models that are asked. If two share a name, all go by what the user wrote."""
     with distributed_state().main_process_first():  # the other processes find the models in the cache
         models = {name: resolve_model(name, recipe, config) for name in config.models}
-    count = Counter(model.name for model in models.values())
-    return [replace(model, name=given) if count[model.name] > 1 else model for given, model in models.items()]
+    if len({model.name for model in models.values()}) == len(models):
+        return list(models.values())
+    return [replace(model, name=given) for given, model in models.items()]
 
 
 def resolve_model(name: str, recipe: Recipe, config: EvaluateConfig) -> Model:
@@ -158,16 +175,44 @@ def resolve_model(name: str, recipe: Recipe, config: EvaluateConfig) -> Model:
     return replace(model, name="base" if name == "base" else model.name, server_name=served)
 
 
-def _tasks(recipe: Recipe, config: EvaluateConfig) -> list[Task]:
+def _benchmarks(recipe: Recipe, config: EvaluateConfig) -> tuple[list[Benchmark], ExamplePools]:
+    """The benchmarks and the pools of their examples, all checked before any is searched or a model is asked."""
     if not config.benchmarks:
         raise UserError(f"{recipe.path}: section evaluate names no `benchmarks`")
     check_settings(config.settings)
+    check = recipe.dataset.check_corpus
+    benchmarks = [load_benchmark(name, recipe.language, config.words, check) for name in config.benchmarks]
+    for name, count in Counter(benchmark.name for benchmark in benchmarks).items():
+        if count > 1:
+            raise UserError(f"benchmark {name} is given twice; scores are kept by its name")
     pools = ExamplePools(recipe, config)
+    for benchmark in benchmarks:
+        pools.check(benchmark)
+    if set(config.models) != {"base"}:
+        for benchmark in benchmarks:
+            if message := untrained_words(benchmark, pools.trained_types):
+                logger.warning(message)
+    return benchmarks, pools
+
+
+def untrained_words(benchmark: Benchmark, trained: Callable[[], Set[str]]) -> str | None:
+    """A warning, if words of a benchmark were never trained while the labels that they stand for were."""
+    verbalised = {word: labels for word, labels in benchmark.labels_of.items() if word not in labels}
+    types = trained() if verbalised else set()
+    pairs = [(label, word) for word, labels in verbalised.items() if word not in types for label in labels & types]
+    if not pairs:
+        return None
+    shown = ", ".join(f"{word!r} for {label!r}" for label, word in sorted(pairs))
+    return (
+        f"benchmark {benchmark.name} is asked by words that the recipe's corpus does not have, though it has the "
+        f"labels: {shown}. Write these words into labels.json beside the corpus, or ask by its labels (`words: file`, "
+        "without a labels.json)"
+    )
+
+
+def _tasks(benchmarks: Sequence[Benchmark], pools: ExamplePools, config: EvaluateConfig) -> list[Task]:
     tasks = []
-    for name in config.benchmarks:
-        benchmark = load_benchmark(name, recipe.language)
-        if any(task.benchmark == benchmark.name for task in tasks):
-            raise UserError(f"benchmark {benchmark.name} is given twice; scores are kept by its name")
+    for benchmark in benchmarks:
         passages = sample(benchmark.test, config.limit, config.seed)
         types = types_asked(benchmark, passages, config.seed)
         for setting in config.settings:
@@ -180,7 +225,11 @@ def _tasks(recipe: Recipe, config: EvaluateConfig) -> list[Task]:
 
 
 def types_asked(benchmark: Benchmark, passages: list[Passage], seed: int) -> list[list[str]]:
-    """The types that each passage is asked for: the whole label set; of open types, its own and as many others."""
+    """The types that each passage is asked for: its file's own questions; the whole label set; or of open types its own
+    and as many others.
+    """
+    if benchmark.asked is not None:
+        return [benchmark.asked[passage.id] for passage in passages]
     if benchmark.types is not None:
         return [benchmark.types for _ in passages]
     others = NegativeTypes(benchmark.test)
@@ -198,7 +247,8 @@ def _queries(model: Model, tasks: Sequence[Task], config: EvaluateConfig) -> Ite
         examples, error = task.examples, None
         if renders and questions:
             longest = partial(_prompt, model, text, longest_question(questions))
-            examples = model.fitting_examples(text, examples, longest, model.max_length, config.max_new_tokens)
+            room = model.max_length and max(1, model.max_length - config.server_thinking_tokens)
+            examples = model.fitting_examples(text, examples, longest, room, config.max_new_tokens)
             if model.positions and not examples:
                 tokens = model.count_tokens(longest([]))
                 if tokens > model.positions:
@@ -226,6 +276,7 @@ def _key(
     weights = [model.local.revision, model.base and model.base.revision, model.template]
     if config.engine == "server":
         generation = [config.server_url, model.server_name, config.server_api, config.server_json]
+        generation += [config.server_thinking_tokens] if config.server_thinking_tokens else []
     else:
         generation = [config.dtype, config.load_in_4bit]
     generation += [config.mode, config.max_new_tokens]
@@ -246,7 +297,7 @@ def _ask(queries: Sequence[Query], config: EvaluateConfig, journal: Journal) -> 
     model = missing[0][0].model
     server = None
     if config.engine == "server":
-        keys = ("url", "api", "json", "concurrency", "timeout", "max_requests", "max_tokens")
+        keys = ("url", "api", "json", "concurrency", "timeout", "max_requests", "max_tokens", "thinking_tokens")
         options = {key: getattr(config, f"server_{key}") for key in keys}
         server = ServerOptions(**options, prices=tuple(config.server_prices))
     engine = load_engine(
@@ -258,11 +309,13 @@ def _ask(queries: Sequence[Query], config: EvaluateConfig, journal: Journal) -> 
         batch_size=config.batch_size,
     )
     count = sum(map(len, missing))
-    with tqdm(total=count, desc=model.name, unit="query", disable=not state.is_main_process) as progress:
+    bar = tqdm(total=count, desc=model.name, unit="query", disable=not state.is_main_process)
+    with bar as progress, _first_interrupt_stops(engine) if server else nullcontext():
         if config.mode == "query":
-            for query, answer in engine.answer([query for group in missing for query in group]):
-                journal.add(query.key, answer.text)
-                progress.update()
+            with closing(engine.answer([query for group in missing for query in group])) as answers:
+                for query, answer in answers:
+                    journal.add(query.key, answer.text)
+                    progress.update()
         else:
             for group in missing:
                 for query, answer in zip(group, engine.converse(group), strict=True):
@@ -270,6 +323,24 @@ def _ask(queries: Sequence[Query], config: EvaluateConfig, journal: Journal) -> 
                     progress.update()
     if server:
         logger.info(f"{model.name}: {engine.cost}")
+
+
+@contextmanager
+def _first_interrupt_stops(engine: "ServerEngine") -> Iterator[None]:
+    """Have the first Ctrl-C send nothing more and await the answers that were paid for; the second ends at once."""
+    if threading.current_thread() is not threading.main_thread():  # it gets no signals
+        yield
+        return
+
+    def stop(*_: object) -> None:
+        signal.signal(signal.SIGINT, before)
+        engine.stop(KeyboardInterrupt())
+
+    before = signal.signal(signal.SIGINT, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _row(query: Query, journal: Journal) -> dict:
@@ -288,6 +359,7 @@ def _row(query: Query, journal: Journal) -> dict:
         "raw_answer": raw,
         "parsed": answer.error is None,
         "predicted": list(answer.mentions),
+        "grounded": _grounded(answer.mentions, query.text),
         "parse_error": query.error or answer.error,
         "copied": _copied(answer.mentions, query),
         "example_ids": [example.passage.id for example in query.examples],
@@ -295,10 +367,28 @@ def _row(query: Query, journal: Journal) -> dict:
     }
 
 
+def _grounded(mentions: Sequence[str], text: str) -> list[str]:
+    """The mentions that extraction can place in the text, as they stand there."""
+    aligned = AlignedText(text)
+    places = [aligned.find(mention)[0] for mention in mentions]
+    return list(dict.fromkeys(text[start:end] for spans in places for start, end in spans))
+
+
 def _copied(mentions: Sequence[str], query: Query) -> list[str]:
     """The mentions that stand in a shown example, but not in the text."""
     shown = [example.passage for example in query.examples]
     return [m for m in mentions if m not in query.text and any(passage.holds(m) for passage in shown)]
+
+
+def _facts(benchmark: Benchmark, pools: ExamplePools) -> dict:
+    """What scores.json says of a benchmark."""
+    return {
+        "labels": benchmark.labels,
+        "tested": benchmark.tested,
+        "types": benchmark.types,
+        "not_asked": list(benchmark.not_asked),
+        "dropped_from_pool": pools.dropped(benchmark),
+    }
 
 
 def _counts(queries: Sequence[Query]) -> dict[str, int]:

@@ -2,10 +2,12 @@
 
 Imports nothing of the library, because a copy of this file is published beside the metric on the Hub. A row is one
 query: a mapping with `passage_id`, `type`, `gold` (entities with `text`, and `start` and `end`, which may be None),
-`raw_answer`, `parsed` (whether it could be parsed) and `predicted` (its mentions), and optionally `example_scores` and
-`copied` (mentions that are only in an example). The rows of predictions.jsonl are such rows. Three scores:
+`raw_answer`, `parsed` (whether it could be parsed) and `predicted` (its mentions), and optionally `example_scores`,
+`copied` (mentions that are only in an example) and `grounded` (the mentions that can be placed in the text, as they
+stand there). The rows of predictions.jsonl are such rows. Four scores:
 
 - `span`: compares character spans; repeats count, unparseable answers are wrong, nothing is normalised.
+- `grounded`: the same, without mentions that can't be placed in the text: what a user of extraction gets.
 - `uniner`: UniversalNER's metric (arXiv 2308.03279) as the RA-IT release computes it, with its flaws, for comparison.
 - `legacy_start`: the same, but the list must be at the very start of an answer, as in UniversalNER's own code.
 """
@@ -22,13 +24,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-SCORES = ("span", "uniner", "legacy_start")
+SCORES = ("span", "grounded", "uniner", "legacy_start")
 ERRORS = ("spurious", "missed", "boundary", "wrong_type", "hallucinated", "unparsed")
 RATES = ("precision", "recall", "f1")
 BLOCK = 32  # resamples computed at a time, which bounds memory
 
 Row = Mapping
 Span = tuple[int, int]
+Model = tuple[str, str]  # name and revision: two models of one name are two
 Cells = dict[tuple[str, int], "Counts"]  # by type and position of the passage
 
 
@@ -164,6 +167,12 @@ def _outcome_of_missed(
     return "boundary" if any(_overlap(spans, others) for _, others in wrong) else "missed"
 
 
+def _grounded(row: Row, text: str) -> Row:
+    """A row without the mentions that can't be placed in the text."""
+    held = row.get("grounded")
+    return {**row, "predicted": [m for m in row["predicted"] if m in text] if held is None else held}
+
+
 def _mentions(row: Row) -> dict[str, None]:
     return dict.fromkeys(row["predicted"] if row["parsed"] else ())
 
@@ -228,6 +237,8 @@ def score(rows: Iterable[Row], texts: Mapping[str, str], seed: int = 42, samples
         for verdict in judge(passages[id_], texts[id_]):
             cells["span"][verdict.type, position] += verdict.counts
             errors[verdict.outcome, verdict.is_gold] += 1
+        for verdict in judge([_grounded(row, texts[id_]) for row in passages[id_]], texts[id_]):
+            cells["grounded"][verdict.type, position] += verdict.counts
         for row in passages[id_]:
             gold = json.dumps([entity["text"] for entity in row["gold"]])
             for name, at_start in (("uniner", False), ("legacy_start", True)):
@@ -394,26 +405,26 @@ def score_all(
         `results`; `means` over benchmarks, if there are several; and `comparisons` of runs that differ only in the
         model or only in the setting, on each benchmark and on the mean (benchmark None).
     """
-    groups: dict[tuple[str, str, str], list[Row]] = defaultdict(list)
+    groups: dict[tuple[Model, str, str], list[Row]] = defaultdict(list)
     for row in rows:
-        groups[row["model"], row["benchmark"], row["setting"]].append(row)
-    runs: dict[tuple[str, str | None, str], Run] = {}
+        groups[(row["model"], row["revision"]), row["benchmark"], row["setting"]].append(row)
+    runs: dict[tuple[Model, str | None, str], Run] = {}
     results, means, comparisons = [], [], []
     for (model, benchmark, setting), group in groups.items():
         run = runs[model, benchmark, setting] = score(group, texts[benchmark], seed, samples)
-        names = {"model": model, "revision": group[0]["revision"], "benchmark": benchmark, "setting": setting}
+        names = {"model": model[0], "revision": model[1], "benchmark": benchmark, "setting": setting}
         results.append(names | run.figures)
     if len({benchmark for _, benchmark, _ in groups}) > 1:
         for model, setting in dict.fromkeys((model, setting) for model, _, setting in groups):
             run = mean([run for (m, _, s), run in runs.items() if (m, s) == (model, setting)])
             runs[model, None, setting] = run
-            means.append({"model": model, "setting": setting} | run.figures)
+            means.append({"model": model[0], "setting": setting} | run.figures)
     for ((model_a, on_a, setting_a), a), ((model_b, on_b, setting_b), b) in combinations(runs.items(), 2):
         if on_a == on_b and (model_a == model_b) != (setting_a == setting_b):
             names = {
                 "benchmark": on_a,
-                "run": {"model": model_b, "setting": setting_b},
-                "baseline": {"model": model_a, "setting": setting_a},
+                "run": {"model": model_b[0], "setting": setting_b},
+                "baseline": {"model": model_a[0], "setting": setting_a},
             }
             comparisons.append(names | compare(b, a))
     return {"results": results, "means": means, "comparisons": comparisons}

@@ -10,8 +10,8 @@ from collections.abc import Iterable
 from itertools import pairwise
 from pathlib import Path
 
-from ..atomic_files import new_folder
 from ..errors import UserError
+from ..output_folder import new_folder
 from .entities import Entity, without_overlaps
 from .texts import Row
 
@@ -63,7 +63,7 @@ def as_conll(row: Row) -> str:
 
 def write_brat(rows: Iterable[Row], folder: Path, language: str) -> None:
     """A `.txt` and an `.ann` file for each text, named by its `id` where that can be a file name. Scores are notes."""
-    with new_folder(folder) as new:
+    with new_folder(folder, "brat files") as new:
         for number, row in enumerate(rows, 1):
             name = str(row.get("id", ""))
             if not name or _NOT_IN_NAMES.search(name) or (new / f"{name}.txt").exists():

@@ -5,6 +5,7 @@ import math
 from collections.abc import Iterator, Sequence
 
 from ..inference.engine import Piece
+from ..prompting.answers import outside_thoughts
 
 
 def mention_scores(mentions: Sequence[str], pieces: Sequence[Piece]) -> list[float | None]:
@@ -20,7 +21,7 @@ def mention_scores(mentions: Sequence[str], pieces: Sequence[Piece]) -> list[flo
     if not pieces:
         return [None for _ in mentions]
     answer = "".join(text for text, _ in pieces)
-    scores, position = [], 0
+    scores, position = [], outside_thoughts(answer).start
     for mention in mentions:
         start, position = _find(mention, answer, position)
         inside = list(_overlapping(pieces, start, position)) or [logarithm for _, logarithm in pieces]

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -105,14 +106,12 @@ class LocalModel:
     @property
     def adapter_config(self) -> dict | None:
         """The adapter's config, None for a full model."""
-        file = self.path / "adapter_config.json"
-        return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
+        return json.loads(_read(self.path / "adapter_config.json") or "null")
 
     @property
     def facts(self) -> dict:
         """The content of ra_it.json, which says how it was trained; empty for models of others."""
-        file = self.path / "ra_it.json"
-        return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+        return json.loads(_read(self.path / "ra_it.json") or "{}")
 
 
 def fetch_model(name: str, revision: str | None = None, files: list[str] = MODEL_FILES) -> LocalModel:
@@ -134,12 +133,44 @@ def fetch_model(name: str, revision: str | None = None, files: list[str] = MODEL
         with hub_errors(f"model {name!r} can't be fetched"):
             path = Path(snapshot_download(name, revision=revision, allow_patterns=files, ignore_patterns=SAME_WEIGHTS))
         local = LocalModel(path, path.name)  # the folder of a snapshot is named after its commit
-    if files == MODEL_FILES and not any(local.path.rglob("*.safetensors")):
+    if files == MODEL_FILES:
+        _check_weights(name, local.path)
+    return local
+
+
+def _check_weights(name: str, folder: Path) -> None:
+    """Check that the files which the libraries read weights from are safetensors.
+
+    They look for fixed names: in the folder and, of a sentence-transformers model, in those of its modules. Where the
+    safetensors are missing they take a pickle.
+
+    Raises:
+        UserError: there are no safetensors under these names, or pickles alone, or a shard is missing.
+    """
+    modules = json.loads(_read(folder / "modules.json") or "[]")
+    parts = {folder, *(folder / module["path"] for module in modules)}
+    safe = {part for part in parts if _has_safetensors(name, part)}
+    if not safe or any(file for part in parts - safe for file in part.glob("*model*.bin")):
         raise UserError(
             f"model {name!r} has no weights in safetensors, and pickles are not read: convert them, or name the "
             "revision of a pull request that does (https://huggingface.co/spaces/safetensors/convert opens one)"
         )
-    return local
+
+
+def _has_safetensors(name: str, folder: Path) -> bool:
+    """Whether a folder has the file that weights are read from, or an index of such files."""
+    if (folder / "adapter_config.json").is_file():
+        return (folder / "adapter_model.safetensors").is_file()
+    index = folder / "model.safetensors.index.json"
+    shards = set(json.loads(_read(index) or "{}").get("weight_map", {}).values())
+    for shard in shards:
+        if Path(shard).suffix != ".safetensors" or not (folder / shard).is_file():
+            raise UserError(f"model {name!r}: {index.name} names {shard}, which is missing or no safetensors file")
+    return bool(shards) or (folder / "model.safetensors").is_file()
+
+
+def _read(file: Path) -> str | None:
+    return file.read_text(encoding="utf-8") if file.is_file() else None
 
 
 def _digest(folder: Path) -> str:
@@ -152,7 +183,7 @@ def _digest(folder: Path) -> str:
         path = file.relative_to(folder)
         if file.is_file() and str(path) not in DESCRIPTIONS and not any(part.startswith(".") for part in path.parts):
             stat = file.stat()
-            digest.update(path.as_posix().encode() + _content_digest(file, stat.st_size, stat.st_mtime_ns))
+            digest.update(os.fsencode(path.as_posix()) + _content_digest(file, stat.st_size, stat.st_mtime_ns))
     return digest.hexdigest()[:16]
 
 

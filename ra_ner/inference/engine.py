@@ -58,9 +58,10 @@ class ServerOptions:
         api: `completions` sends token ids, rendered as in training; `chat` sends messages, for vendors.
         json: have a vLLM server constrain answers to JSON lists.
         concurrency: requests at a time.
-        timeout: seconds to wait for an answer.
+        timeout: seconds to wait for a whole answer.
         max_requests: most requests to send, retries included.
         max_tokens: most tokens to send and receive.
+        thinking_tokens: most tokens that a reasoning model may think, beside those of its answer.
         prices: of a million prompt tokens and of a million answer tokens.
     """
 
@@ -71,6 +72,7 @@ class ServerOptions:
     timeout: float = 120.0
     max_requests: int = 10_000
     max_tokens: int = 10_000_000
+    thinking_tokens: int = 0
     prices: tuple[float, ...] = (0.0, 0.0)
 
 

@@ -7,14 +7,14 @@ from pathlib import Path
 import torch
 from accelerate import PartialState
 from accelerate.utils.memory import clear_device_cache, should_reduce_batch_size
-from peft import PeftModel
-from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
+from transformers import AutoTokenizer, BitsAndBytesConfig
 
 from ..errors import RequestError, UserError
 from ..prompting.chat_template import prompt_ids
 from ..terminal import hide_loading_bars
 from .engine import Generation, Piece, R, answer_budget, by_text
 from .shared_prefix import SHARED, Branch, Tree
+from .weights import load_adapter, load_model
 
 Token = tuple[int, float]  # a generated token's id, and the natural logarithm of its probability
 
@@ -33,7 +33,7 @@ class TransformersEngine:
         with_pieces: also give the tokens of each answer with their probabilities.
 
     Raises:
-        UserError: a folder can't be loaded, or there is no chat template.
+        UserError: a folder can't be loaded, its weights do not fit, or there is no chat template.
 
     Example:
         >>> engine = TransformersEngine(Path("models/smollm2-135m-instruct"), dtype="float32")
@@ -62,17 +62,16 @@ class TransformersEngine:
         hide_loading_bars()
         try:
             self.tokenizer = AutoTokenizer.from_pretrained(adapter or model)
-            self.model = AutoModelForCausalLM.from_pretrained(
-                model,
-                dtype=number_format,
-                use_safetensors=True,
-                attn_implementation="sdpa",  # takes a mask of any shape
-                quantization_config=quantization if load_in_4bit else None,
-            )
-            if adapter:
-                self.model = PeftModel.from_pretrained(self.model, adapter, use_safetensors=True)
         except (OSError, ValueError) as error:
-            raise UserError(f"model {adapter or model} can't be loaded: {error}") from None
+            raise UserError(f"the tokenizer of {adapter or model} can't be loaded: {error}") from None
+        self.model = load_model(
+            model,
+            dtype=number_format,
+            attn_implementation="sdpa",  # takes a mask of any shape
+            quantization_config=quantization if load_in_4bit else None,
+        )
+        if adapter:
+            self.model = load_adapter(self.model, adapter)
         self.tokenizer.chat_template = chat_template or self.tokenizer.chat_template
         if not self.tokenizer.chat_template:
             raise UserError(

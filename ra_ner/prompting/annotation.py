@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..passage import Passage
+from .answers import outside_thoughts
 from .conversation import Message, Pairs, format_pairs
 
 _SYSTEM = {"en": "You are a helpful information extraction system.", "zh": "你是一个有效的信息抽取系统。"}
@@ -56,6 +57,8 @@ def parse_annotation(raw: str) -> Annotation:
         >>> parse_annotation('[{"Ada": "person"}, {"London": "city"}]').pairs
         [('Ada', 'person'), ('London', 'city')]
     """
+    start, end = outside_thoughts(raw)
+    raw = raw[start:end]
     found = [(_read(match[1]), _read(match[2])) for match in _PAIR.finditer(raw)]
     pairs: Pairs = []
     for (key, value), (next_key, next_value) in itertools.pairwise([*found, ("", "")]):

@@ -12,29 +12,66 @@ from typing import NamedTuple
 
 @dataclass(frozen=True)
 class Answer:
-    """A parsed answer. `error` says why it could not be parsed; `mentions` is then empty."""
+    """A parsed answer.
+
+    Attributes:
+        mentions: distinct, in the order of the answer.
+        strict: the whole answer is a JSON list of strings, and each of them is a mention.
+        error: why the answer could not be parsed; there are no mentions then.
+        dropped: items that are no mentions: null, numbers, `...`, empty strings, half characters.
+    """
 
     mentions: tuple[str, ...]
     strict: bool = False
     error: str | None = None
+    dropped: int = 0
 
 
-_ITEM = re.compile(
-    r"""\s*(?:
-        (?P<string>"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')  # a JSON or a Python string
-      | (?P<number>-?\d+(?:\.\d+)?)
-      | (?P<mark>[\[\],])
-    )""",
-    re.VERBOSE | re.DOTALL,
+MAY_BE_SEVERAL = "quotes inside an item, which may be several items"
+CUT_OFF = "list cut off before its first item ended"
+
+# Marks around what a reasoning model thinks.
+_THOUGHTS = re.compile(r"(?i:</?(?:\w{1,9}:)?(?:think|thinking|thought|reasoning)>)|\[/?THINK\]")
+_OPENING, _CLOSING, _SEPARATORS = "[［【", "]］】", ",，、;；"
+_LIST = re.compile(f"[{re.escape(_OPENING)}]")
+# Quotation marks of a family open and close each other: models also write ”so” and “so“.
+_FAMILIES = ('"', "＂", "'", "＇", "`", "“”„‟", "‘’‚‛", "「」", "『』", "«»")
+_QUOTES = {mark: re.compile(rf"\\.|[{family}]", re.DOTALL) for family in _FAMILIES for mark in family}
+_ANY_QUOTE = f"[{''.join(_QUOTES)}]"
+_END = rf"\s*(?:[{re.escape(_CLOSING)}{_SEPARATORS}]|\Z)"
+_AND = rf"(?:and|or|[/|&+]|和|与|及|以及|或)(?=\s*{_ANY_QUOTE})"
+_CONJUNCTION = re.compile(_AND)
+_AFTER_STRING = re.compile(rf"{_END}|\s+{_ANY_QUOTE}|\s*{_AND}")
+_NO_STRING = re.compile(
+    rf"(?:(?P<nothing>null|none|n/a|无|没有)|-?\d+(?:\.\d+)?(?:e[-+]?\d+)?|true|false|nan|\.\.+|…+)(?={_END})",
+    re.IGNORECASE,
+)
+# One item made of several: a whole list, or a quotation ends in it that did not begin there, and another begins.
+_A_LIST = rf"\s*[{re.escape(_OPENING)}]\s*{_ANY_QUOTE}.*{_ANY_QUOTE}\s*[{re.escape(_CLOSING)}]\s*\Z"
+_JOINED = [
+    rf"[^{marks}]*[{marks}]\s*[{separators}]\s*[{marks}]"
+    for marks, separators in [
+        *((marks, _SEPARATORS) for marks in ('"＂', "“”„‟", "‘’‚‛", "「」『』«»")),
+        ("'＇", "，、；"),  # a comma may follow an apostrophe
+    ]
+]
+_SEVERAL = re.compile("|".join([_A_LIST, *_JOINED]), re.DOTALL)
+_NOTHING = re.compile(
+    r"[\W_]*(?:none|null|n/a|nothing|none found|not mentioned|no entit(?:y|ies)(?: found)?"
+    r"|无|没有|暂无|未提及|(?:无|没有)(?:相关)?实体)[\W_]*",
+    re.IGNORECASE,
 )
 
 
 def parse_answer(raw: str) -> Answer:
-    """Parse an answer, strictly if possible, tolerantly otherwise. Never raises.
+    """Parse an answer, strictly if possible, tolerantly otherwise. Never raises, in time linear in its length.
 
-    Strict: the whole answer is a JSON list of strings. Tolerant: the first list anywhere in the answer. Its items may
-    be in single quotes, be numbers, or be in nested lists. Quotes inside an item may be unescaped (`["a "b" c"]`, as
-    in the released Chinese data). If the end is cut off, the complete items before it count.
+    Strict: the whole answer is a JSON list of strings. Tolerant: the last list of strings in the answer, outside of
+    what a reasoning model thinks. Its items may have any quotation marks and separators, also Chinese ones, and be in
+    nested lists. Quotes inside an item may be unescaped (`["a "b" c"]`, as in the released Chinese data), but where
+    they might end the item, the list can't be read: no mention is ever made of several. If the end is cut off, the
+    complete items before it count. `[]`, `[""]`, `[null]` and a single item that says so, such as `["None"]` or
+    `["无"]`, name nothing.
 
     Example:
         >>> parse_answer('The cities are ["Rome", "Paris"].').mentions
@@ -45,46 +82,147 @@ def parse_answer(raw: str) -> Answer:
     except (ValueError, RecursionError):
         items = None
     if isinstance(items, list) and all(isinstance(item, str) for item in items):
-        return Answer(_distinct(items), strict=True)
-    start = raw.find("[")
-    if start < 0:
-        return Answer((), error="no list")
-    answer = _read_items(raw, start)
-    line = raw[start:].split("\n", 1)[0].rstrip()
-    if answer.error and len(line) > 4 and line.startswith('["') and line.endswith('"]'):
-        return Answer(_distinct(line[2:-2].split('", "')))
-    return answer
-
-
-def _read_items(raw: str, start: int) -> Answer:
-    """Read the items of the list that starts at `start`, up to its closing bracket or the end of a cut-off answer."""
-    items, depth, position = [], 0, start
-    while match := _ITEM.match(raw, position):
-        position = match.end()
-        if mark := match["mark"]:
-            depth += {"[": 1, "]": -1, ",": 0}[mark]
-            if depth == 0:
-                return Answer(_distinct(items))
+        return _answer(items, strict=True)
+    start, end = outside_thoughts(raw)
+    text = raw[start:end]
+    answer, error, position = None, "no list" if text.strip() else "empty answer", 0
+    while opening := _LIST.search(text, position):
+        read, position = _read_list(text, opening.start())
+        if read.error:
+            error = read.error
         else:
-            items.append(match["number"] or _unquote(match["string"]))
-    if raw[position:].lstrip()[:1] in ("", '"', "'"):  # nothing or an unfinished string: the answer was cut off
-        return Answer(_distinct(items)) if items else Answer((), error="list cut off before its first item ended")
-    return Answer((), error="not a list of strings")
+            answer = read
+    if answer:
+        return answer
+    return Answer((), error="thinking that does not end, so no answer" if end < len(raw) else error)
 
 
-def _unquote(literal: str) -> str:
-    body = literal[1:-1]
-    if literal[0] == "'":
-        body = body.replace("\\'", "'").replace('"', '\\"')
-    try:
-        return json.loads(f'"{body}"', strict=False)
-    except ValueError:  # an escape that JSON does not have
-        return literal[1:-1]
+def outside_thoughts(raw: str) -> "Span":
+    """The place of what follows the thoughts of a reasoning model. It ends where thoughts begin that do not end."""
+    start, end = 0, len(raw)
+    for mark in _THOUGHTS.finditer(raw):
+        if "/" in mark[0]:
+            start, end = mark.end(), len(raw)
+        elif end == len(raw):
+            end = mark.start()
+    return Span(start, end)
 
 
-def _distinct(items: Sequence[str]) -> tuple[str, ...]:
-    # A JSON escape can be half a surrogate pair, which UTF-8 files can't hold.
-    return tuple(dict.fromkeys(item.encode("utf-8", "replace").decode() for item in items))
+def _read_list(text: str, start: int) -> tuple[Answer, int]:
+    """Read the list that starts at `start`, up to its closing bracket or the end of a cut-off answer.
+
+    Returns:
+        The answer, and where to look for the next list.
+    """
+    items: list[str] = []
+    depth = no_strings = nothings = separators = 0
+    position = start
+    while position < len(text):
+        char = text[position]
+        if char in _OPENING:
+            depth += 1
+        elif char in _CLOSING:
+            depth -= 1
+            if depth == 0:
+                if items or nothings or not (separators or no_strings):
+                    return _answer(items, dropped=no_strings), position + 1
+                return Answer((), error="not a list of strings"), position + 1
+        elif char in _SEPARATORS:
+            separators += 1
+        elif char in _QUOTES:
+            item, position = _read_string(text, position)
+            if item is None and position < len(text):
+                return Answer((), error=MAY_BE_SEVERAL), position
+            if item is None and items:  # the answer was cut off
+                break
+            if item is None:
+                return Answer((), error=CUT_OFF), start + 1
+            items.append(item)
+            continue
+        elif match := _NO_STRING.match(text, position):
+            no_strings += 1
+            nothings += match["nothing"] is not None
+            position = match.end()
+            continue
+        elif match := _CONJUNCTION.match(text, position):
+            position = match.end()
+            continue
+        elif not char.isspace():
+            return Answer((), error="not a list of strings"), position
+        position += 1
+    if items:
+        return _answer(items, dropped=no_strings), position
+    return Answer((), error=CUT_OFF), position
+
+
+def _read_string(text: str, start: int) -> tuple[str | None, int]:
+    """Read the item whose opening quote is at `start`.
+
+    Returns:
+        The item and where it ends. None if it does not end (the place is then that of the text's end), or may be
+        several items (the place is then where another list may begin).
+    """
+    inner, position, marks = [], start + 1, _QUOTES[text[start]]
+    while match := marks.search(text, position):
+        place, position = match.start(), match.end()
+        if match[0][0] == "\\":
+            continue
+        if _AFTER_STRING.match(text, position):
+            if not _are_quotations(text, inner):
+                return None, position
+            return _unescape(text[start + 1 : place]), position
+        before = place - 1
+        while text[before].isspace():
+            before -= 1
+        if before > start and text[before] in _OPENING + _SEPARATORS:
+            return None, before  # another item begins before this one ends
+        if not _is_apostrophe(text, place):
+            inner.append(place)
+    return None, len(text)
+
+
+def _are_quotations(text: str, quotes: Sequence[int]) -> bool:
+    """Whether unescaped quotes inside an item are pairs around something, not the ends of items."""
+    pieces = [text[start + 1 : end] for start, end in zip(quotes[::2], quotes[1::2], strict=False)]
+    return len(quotes) % 2 == 0 and all(
+        piece.strip() == piece and piece[:1] not in "(（" and any(map(str.isalnum, piece)) for piece in pieces
+    )
+
+
+def _is_apostrophe(text: str, place: int) -> bool:
+    around = text[place - 1] + text[place + 1 : place + 2]
+    return text[place] in "'’＇`" and all(c.isalnum() and c < _EAST_ASIAN for c in around)
+
+
+_ESCAPE = re.compile(
+    r"\\(?:(u[dD][89abAB][\da-fA-F]{2}\\u[dD][c-fC-F][\da-fA-F]{2}|u[\da-fA-F]{4})|(.))", re.DOTALL | re.ASCII
+)
+_ESCAPED = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", **{mark: mark for mark in "\"'\\/"}}
+
+
+def _unescape(body: str) -> str:
+    """Read the escapes of JSON, and that of the single quote in Python. Others stay as they are."""
+
+    def read(match: re.Match) -> str:
+        if match[1]:
+            return json.loads(f'"{match[0]}"')
+        return _ESCAPED.get(match[2], match[0])
+
+    return _ESCAPE.sub(read, body)
+
+
+_HALF_CHARACTER = re.compile("[\ud800-\udfff]")  # of a surrogate pair, which UTF-8 can't hold
+
+
+def _answer(items: Sequence[str], strict: bool = False, dropped: int = 0) -> Answer:
+    """The answer with these items, as far as they are mentions."""
+    if any(_SEVERAL.match(item) for item in items):
+        return Answer((), error=MAY_BE_SEVERAL)
+    if len(items) == 1 and (not items[0].strip() or _NOTHING.fullmatch(items[0])):
+        return Answer((), strict and not dropped, dropped=dropped)
+    mentions = [item for item in items if item.strip().strip(".…") and not _HALF_CHARACTER.search(item)]
+    dropped += len(items) - len(mentions)
+    return Answer(tuple(dict.fromkeys(mentions)), strict and not dropped, dropped=dropped)
 
 
 _EAST_ASIAN = "\u2e80"  # from here on scripts put no space between words

@@ -207,7 +207,7 @@ def _evaluate_cost(key: _CostKey) -> tuple[Cost, dict[str, str]]:
     weight_bytes = parameters * (BYTES_IN_4BIT if config.load_in_4bit else BYTES[config.dtype])
     for name in config.benchmarks:
         try:
-            benchmark = load_benchmark(name, recipe.language)
+            benchmark = load_benchmark(name, recipe.language, config.words)
         except UserError as error:
             unreadable[name] = str(error)
             continue

@@ -3,6 +3,7 @@
 recipes: [en.yaml, zh.yaml]          # base recipes: relative to this file, or built-in
 axes:
   dataset.strategy: [none, nn]       # section.key; a bare key sets it in `dataset` and `evaluate`, wherever it exists
+  dataset: [{strategy: nn}, {strategy: nn, examples_probability: 0.5}]   # a section: several keys in each value
   evaluate.settings: [zero_shot]     # the only axis that makes no cells: one evaluation covers all settings
 seeds: [42, 43]                      # for the sections `dataset` and `train`
 """
@@ -32,6 +33,7 @@ from ..recipe import (
     nearest_key,
     parse_yaml,
     read_yaml,
+    refuse_secrets,
 )
 
 SETTINGS_AXIS = "evaluate.settings"
@@ -41,7 +43,7 @@ KEYS = {
     section: [key.name for key in dataclasses.fields(config)]
     for section, config in (("dataset", DatasetConfig), ("evaluate", EvaluateConfig))
 }
-VANILLA_AXES = ("dataset.strategy", "dataset.k", "k")  # axes in which a cell and its vanilla cell may differ
+VANILLA_AXES = ("dataset", "dataset.strategy", "dataset.k", "k")  # axes in which a cell and its vanilla cell may differ
 
 Sections = dict[str, dict[str, Any]]
 
@@ -201,7 +203,7 @@ def load_grid(path: str | Path, overrides: Sequence[str] = ()) -> Grid:
     path = find_grid(str(path))
     content = _read(path)
     axes, seeds = content["axes"], content["seeds"]
-    axis_keys = {axis: _section_keys(axis, f"{path}: axis `{axis}`") for axis in axes}
+    axis_keys = {axis: _axis_keys(axis, values, f"{path}: axis `{axis}`") for axis, values in axes.items()}
     grid_keys = [*SEED_KEYS, *itertools.chain(*axis_keys.values())]
     for key in grid_keys:
         if grid_keys.count(key) > 1:
@@ -217,7 +219,8 @@ def load_grid(path: str | Path, overrides: Sequence[str] = ()) -> Grid:
     for base, seed, *values in itertools.product(recipes, seeds, *varied.values()):
         keys = {**shared, **dict.fromkeys(SEED_KEYS, seed)}
         for axis, value in zip(varied, values, strict=True):
-            keys |= dict.fromkeys(axis_keys[axis], value)
+            own = {f"{axis}.{key}": value[key] for key in value} if axis in SECTIONS else None
+            keys |= own or dict.fromkeys(axis_keys[axis], value)
         sections = _to_sections(keys)
         dataset = {**base.sections["dataset"], **sections["dataset"]}
         base_words = [base.name] if len(recipes) > 1 else []
@@ -275,11 +278,22 @@ def _parse_overrides(overrides: Sequence[str], grid_keys: Sequence[str]) -> dict
             value = parse_yaml(text)
         except yaml.YAMLError:
             raise UserError(f"--set {word}: the value is not valid YAML; quote it") from None
+        refuse_secrets({key: value}, "--set ")
         for section_key in _section_keys(key, f"--set {word}"):
             if section_key in grid_keys:
                 raise UserError(f"--set {word}: the grid sets `{section_key}` itself, by an axis or by `seeds`")
             parsed[section_key] = value
     return parsed
+
+
+def _axis_keys(axis: str, values: Sequence[object], where: str) -> list[str]:
+    """Each `section.key` that an axis sets. The values of an axis that is a section are mappings of its keys."""
+    if axis not in SECTIONS:
+        return _section_keys(axis, where)
+    if not all(isinstance(value, dict) and value for value in values):
+        raise UserError(f"{where}: each value of a section must be a mapping, such as {{strategy: nn, k: 2}}")
+    keys = dict.fromkeys(key for value in values for key in value)
+    return [name for key in keys for name in _section_keys(f"{axis}.{key}", where)]
 
 
 def _section_keys(key: str, where: str) -> list[str]:
@@ -314,9 +328,13 @@ def _to_sections(keys: Mapping[str, object]) -> Sections:
 
 def show(value: object) -> str:
     """The value of an axis as text."""
+    if isinstance(value, dict):
+        return ", ".join(f"{key}: {show(item)}" for key, item in value.items())
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def _file_word(value: object) -> str:
     """The value of an axis as part of a file name."""
+    if isinstance(value, dict):
+        return "-".join(map(_file_word, value.values()))
     return re.sub(r"[^\w.-]+", "_", show(value)).strip("_")

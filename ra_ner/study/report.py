@@ -16,10 +16,11 @@ from typing import Any, NamedTuple
 
 from tqdm import tqdm
 
-from ..atomic_files import new_folder, write_text
+from ..atomic_files import write_text
 from ..evaluation.report import Rate, Table, html_page, markdown_parts, sample_note
 from ..evaluation.scoring import RATES
 from ..markdown import cell as escape
+from ..output_folder import new_folder
 from . import figures
 from .grid import SETTINGS_AXIS, Cell, show
 from .results import (
@@ -98,13 +99,13 @@ def write(
     # " (sample)" if `limit` is set, for which one evaluation speaks for all.
     mark = next((mark for e in evaluations.values() if (mark := sample_note(e.config))), "")
 
-    with new_folder(folder / "figures") as drawn:
+    with new_folder(folder / "figures", "figures") as drawn:
         for title, png in images.items():
             (drawn / _file_name(title)).write_bytes(png)
     write_text(folder / "results.csv", results_csv(cells, evaluations, costs))
     links = [f"![{escape(title)}](figures/{_file_name(title)})" for title in images]
     parts = [f"# {escape(folder.name)}{mark}", *map(escape, introduction), *links, *markdown_parts(tables, mark)]
-    write_text(folder / "report.md", "\n\n".join(parts).encode("utf-8", "replace").decode() + "\n")
+    write_text(folder / "report.md", "\n\n".join(parts) + "\n")
     page = html_page(
         name=folder.name,
         mark=mark,

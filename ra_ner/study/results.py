@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import logging
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +14,8 @@ import numpy as np
 
 from ..evaluation.scoring import ERRORS, RATES, SCORES, Run, compare, interval, judge, mean, score
 from .grid import Cell, find_vanilla, show
+
+logger = logging.getLogger(__name__)
 
 Key = tuple[str, str]  # benchmark, setting
 Kind = tuple[str, bool]  # outcome of a verdict, and whether the verdict is on a gold entity
@@ -60,17 +63,22 @@ def read_evaluation(cell: Cell, folder: Path) -> Evaluation | None:
     """Read and score the predictions in a folder; scores.json alone has no resamples to combine seeds with.
 
     Returns:
-        None if the evaluation has not finished.
+        None if the evaluation has not finished, or is one of several models.
     """
     files = [folder / name for name in ("scores.json", "texts.json", "predictions.jsonl")]
     if not all(file.is_file() for file in files):
         return None
     scores, texts = (json.loads(file.read_text(encoding="utf-8")) for file in files[:2])
     rows_by_key: dict[Key, list[dict]] = defaultdict(list)
+    models: set[tuple[str, str]] = set()
     with files[2].open(encoding="utf-8") as lines:
         for line in lines:
             row = json.loads(line)
             rows_by_key[row["benchmark"], row["setting"]].append(row)
+            models.add((row["model"], row["revision"]))
+    if len(models) > 1:
+        logger.warning("%s has several models, so it is left out: remove its scores.json and run again", folder)
+        return None
     config = {"labels": scores["labels"], **scores["config"]}
     evaluation = Evaluation(cell, config, {}, {}, {})
     for key, rows in rows_by_key.items():

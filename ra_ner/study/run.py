@@ -5,7 +5,6 @@ outputs/<grid>/logs/<cell>.log       output of the commands; each run appends to
 outputs/<grid>/cells.json            cell -> stage -> status, digest, seconds, tokens, error
 """
 
-import fcntl
 import hashlib
 import json
 import logging
@@ -16,32 +15,28 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from statistics import mean
-from typing import Any, TextIO
+from typing import Any
 
 from tqdm.contrib.logging import tqdm_logging_redirect
 
 from .. import __version__, terminal
 from ..atomic_files import write_text
 from ..errors import UserError
+from ..hub import repos
+from ..hub.repos import LocalModel
+from ..output_folder import LOCK, claim, is_ours, lock_file, locked
 from ..recipe import TOKENIZER_KEYS, Recipe
 from .grid import Cell, Grid
 
 logger = logging.getLogger(__name__)
 
 STAGES = ("dataset", "train", "evaluate")
-# What each stage writes to outputs/<cell>; the last path exists once the stage has finished. The journal of answers is
-# not listed, so a new evaluation reuses it: each answer is stored under everything that it depends on.
-OUTPUTS = {
-    "dataset": ["dataset"],
-    "train": ["checkpoints", "logs", "adapter"],
-    "evaluate": [
-        f"evaluation/{name}" for name in ("texts.json", "predictions.jsonl", "report.md", "report.html", "scores.json")
-    ],
-}
+# What exists in outputs/<cell> once a stage has finished.
+OUTPUTS = {"dataset": "dataset", "train": "adapter", "evaluate": "evaluation/scores.json"}
 SAVE_SECONDS = 10  # between two updates of cells.json while a stage runs
 STOP_SECONDS = 60  # for a stopped stage to save a checkpoint before it is killed
 
@@ -58,10 +53,12 @@ def run(grid: Grid, launch: Sequence[str] = ()) -> list[str]:
         Names of the cells that failed. One failed cell does not stop the others.
 
     Raises:
-        UserError: a key of a cell is wrong, a benchmark can't be read, or another process runs the study.
+        UserError: a key of a cell is wrong, a benchmark can't be read, another process runs the study, or something
+            else stands in its folder.
     """
     check(grid.recipe(cell) for cell in grid.cells)
-    with _hold(grid.output_dir):
+    with locked(grid.output_dir / LOCK):
+        claim(grid.output_dir, "study")
         return Study(grid, launch).run()
 
 
@@ -80,13 +77,12 @@ def check(recipes: Iterable[Recipe]) -> None:
             raise UserError(f"{recipe.path}: section dataset has no `corpus`; name a file or a Hub id")
         config = recipe.evaluate
         check_settings(config.settings)
-        key = (recipe.language, tuple(config.benchmarks), tuple(config.settings), config.pool, config.allow_overlap)
+        names = (tuple(config.benchmarks), config.words, tuple(config.settings))
+        key = (recipe.language, *names, config.pool, config.allow_overlap)
         distinct.setdefault(key, ExamplePools(recipe, config))
     for pools in distinct.values():
         for name in pools.config.benchmarks:
-            benchmark = load_benchmark(name, pools.recipe.language)
-            for setting in pools.config.settings:
-                pools.examples(setting, benchmark, [])  # raises if the pool is missing or holds test passages
+            pools.check(load_benchmark(name, pools.recipe.language, pools.config.words))
 
 
 class Study:
@@ -95,9 +91,7 @@ class Study:
     def __init__(self, grid: Grid, launch: Sequence[str] = ()):
         self.grid, self.launch = grid, launch
         self.path = grid.output_dir / "cells.json"
-        self.state: dict[str, dict[str, Entry]] = (
-            json.loads(self.path.read_text(encoding="utf-8")) if self.path.is_file() else {}
-        )
+        self.state = _read_state(self.path)
 
     def run(self) -> list[str]:
         """Run what is unfinished, write the report and return the names of the failed cells."""
@@ -119,7 +113,7 @@ class Study:
                     if entry["status"] == "failed":
                         failed.append(cell.name)
                         logger.error("%s: %s failed: %s", cell.name, stage, entry["error"])
-                    else:
+                    elif "seconds" in entry:
                         logger.info("%s: %s done in %.0f s", cell.name, stage, entry["seconds"])
                 progress.update()
         self._write_report()
@@ -149,7 +143,7 @@ class Study:
 
     def _is_finished(self, cell: Cell, stage: str) -> bool:
         entry = self.state.get(cell.name, {}).get(stage, {})
-        exists = (cell.output_dir / OUTPUTS[stage][-1]).exists()
+        exists = (cell.output_dir / OUTPUTS[stage]).exists()
         return exists and entry.get("status") == "done" and entry["digest"] == self.digest(cell, stage)
 
     def _resumes(self, cell: Cell, stage: str) -> bool:
@@ -159,32 +153,57 @@ class Study:
 
     def _run_stage(self, cell: Cell, stage: str, entry: Entry) -> None:
         """Run one stage to its end, and record in `entry` how it ended."""
-        if not self._resumes(cell, stage):
+        resumes = self._resumes(cell, stage)
+        if not resumes:
             self._discard(cell, stage)
         entry |= {"status": "begun", "digest": self.digest(cell, stage), "error": None}
+        if stage == "train" and not resumes and (tokens := self._tokens_trained(cell)) is not None:
+            entry |= {"status": "done", "tokens": tokens}
+            logger.info("%s: the adapter of this recipe was there", cell.name)
+            self._save()
+            return
         log = self._log(cell.name)
         log.parent.mkdir(parents=True, exist_ok=True)
         log_start = log.stat().st_size if log.exists() else 0
-        exit_status = self._run_process(self._command(cell, stage), log, entry)
+        exit_status = self._run_process(self._command(cell, stage, resumes), log, entry)
         if exit_status:
             entry["status"] = "failed"
             entry["error"] = _last_error(log, log_start) or f"exit status {exit_status}"
         else:
             entry["status"] = "done"
             if stage == "train":
-                facts = json.loads((cell.output_dir / "adapter" / "ra_it.json").read_text(encoding="utf-8"))
-                entry["tokens"] = facts["counts"]["train_tokens"]
+                entry["tokens"] = LocalModel(cell.output_dir / "adapter", "").facts["counts"]["train_tokens"]
                 shutil.rmtree(cell.output_dir / "checkpoints", ignore_errors=True)
         self._save()
 
     def _discard(self, cell: Cell, stage: str) -> None:
-        """Remove the outputs and the records of a stage and of the stages after it."""
+        """Forget what is recorded of a stage and of those after it, and remove their scores, which the report reads.
+
+        The journal of answers is kept, so a new evaluation reuses it: each answer is stored under everything that it
+        depends on. Dataset and adapter are kept until their stage replaces them.
+        """
         stages = self._stages(cell)
         for discarded in stages[stages.index(stage) :]:
-            _remove(cell.output_dir / name for name in OUTPUTS[discarded])
             self.state[cell.name].get(discarded, {}).clear()
+        if is_ours(cell.output_dir / "evaluation", "evaluation"):
+            (cell.output_dir / OUTPUTS["evaluate"]).unlink(missing_ok=True)
 
-    def _command(self, cell: Cell, stage: str) -> list[str]:
+    def _tokens_trained(self, cell: Cell) -> int | None:
+        """The tokens that a finished adapter of this very recipe and dataset was trained on; None if there is none.
+
+        cells.json may be lost, and adapters are what takes days.
+        """
+        adapter = cell.output_dir / "adapter"
+        if not is_ours(adapter, "adapter"):
+            return None
+        from ..training.run_record import settings_of  # slow to import
+
+        recipe, facts = self.grid.recipe(cell), LocalModel(adapter, "").facts
+        dataset = repos.fetch_dataset_facts(str(cell.output_dir / "dataset"), recipe.name, None, "")[1]
+        is_same = (facts["config"], facts["dataset_revision"]) == (settings_of(recipe), dataset)
+        return facts["counts"]["train_tokens"] if is_same else None
+
+    def _command(self, cell: Cell, stage: str, resumes: bool) -> list[str]:
         recipe = str(self.grid.recipe_path(cell))
         if stage == "dataset":
             return [sys.executable, "-m", "ra_ner", "build", recipe]
@@ -192,7 +211,7 @@ class Study:
             return [sys.executable, "-m", "ra_ner", "evaluate", recipe]
         # Without `--quiet` accelerate would print its own traceback after the error message of the training.
         launcher = [sys.executable, "-m", "accelerate.commands.launch", "--quiet", *self.launch]
-        return [*launcher, "-m", "ra_ner", "train", recipe, "--resume_from_checkpoint", "true"]
+        return [*launcher, "-m", "ra_ner", "train", recipe, *(["--resume_from_checkpoint", "last"] if resumes else [])]
 
     def _run_process(self, command: Sequence[str], log: Path, entry: Entry) -> int:
         """Run a command that appends to `log`, add up its seconds in `entry`, and return its exit status."""
@@ -203,7 +222,7 @@ class Study:
             self._save()
 
         with log.open("a", encoding="utf-8") as file:
-            _lock(file)  # the processes inherit the lock and hold it until the last of them ends; see `_stop`
+            lock_file(file)  # the processes inherit the lock and hold it until the last of them ends; see `_stop`
             process = subprocess.Popen(command, stdout=file, stderr=file, process_group=0)
         entry["process_group"] = process.pid
         try:
@@ -236,7 +255,7 @@ class Study:
             (cell.group, stage, entry["seconds"])
             for cell in self.grid.cells
             for stage, entry in self.state.get(cell.name, {}).items()
-            if entry.get("status") == "done"
+            if entry.get("status") == "done" and "seconds" in entry
         ]
         seconds = 0.0
         for cell, stage in plan:
@@ -281,31 +300,17 @@ class Study:
             logger.info("Run the same command again to repeat the failed cells; finished ones are kept")
 
 
-def _remove(paths: Iterable[Path]) -> None:
-    for path in paths:
-        if path.is_dir():
-            shutil.rmtree(path)
-        else:
-            path.unlink(missing_ok=True)
-
-
-@contextmanager
-def _hold(folder: Path) -> Iterator[None]:
-    """Keep other processes from running the same study."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("w") as file:
-        if not _lock(file):
-            raise UserError(f"{folder}: another process is running this study; wait for it or stop it")
-        yield
-
-
-def _lock(file: TextIO) -> bool:
-    """Lock an open file for this process and the ones that inherit it. Returns False if another process holds it."""
+def _read_state(path: Path) -> dict[str, dict[str, Entry]]:
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
+        state = json.loads(path.read_text(encoding="utf-8"))
+        if all(isinstance(entry, dict) for entries in state.values() for entry in entries.values()):
+            return state
+    except FileNotFoundError:
+        return {}
+    except (ValueError, AttributeError):
+        pass
+    logger.warning("%s can't be read, so stages run again; finished adapters and answers are kept", path)
+    return {}
 
 
 def _stop(process_group: int, log: Path) -> None:
@@ -316,12 +321,12 @@ def _stop(process_group: int, log: Path) -> None:
     """
     with log.open("a", encoding="utf-8") as file:
         for signal_number in (signal.SIGTERM, signal.SIGKILL):
-            if _lock(file):
+            if lock_file(file):
                 return
             with suppress(ProcessLookupError):
                 os.killpg(process_group, signal_number)
             deadline = time.monotonic() + STOP_SECONDS
-            while time.monotonic() < deadline and not _lock(file):
+            while time.monotonic() < deadline and not lock_file(file):
                 time.sleep(0.1)
 
 

@@ -108,6 +108,12 @@ def _usage(facts: dict, tokenizer: "PreTrainedTokenizerBase", package: str, load
     shown = [Passage("", example[0], (Entity(*example[1:], None, None),))] if facts["k"] else []
     asked_with_examples = query(text, asked, shown, wording)
     answered = [*asked_with_examples, {"role": "assistant", "content": wording.format_answer(mentions)}]
+    extraction = f"""from ra_ner import Extractor
+
+ner = Extractor.from_pretrained("{REPO}")
+print(ner.extract({json.dumps(text, ensure_ascii=False)}, {json.dumps([asked], ensure_ascii=False)}))"""
+    examples = ' With `examples="my_corpus.jsonl"`, each prompt shows the most similar passages of that corpus.'
+    pool = examples if facts["k"] else ""
     code = f"""from {package} import {loader}
 from transformers import AutoTokenizer
 
@@ -118,9 +124,17 @@ prompt = tokenizer.apply_chat_template(messages, add_generation_prompt=True, ret
 stop = tokenizer.convert_tokens_to_ids({json.dumps(stop)})  # ends a turn
 answer = model.generate(**prompt.to(model.device), max_new_tokens=64, do_sample=False, eos_token_id=stop)
 print(tokenizer.decode(answer[0, prompt["input_ids"].shape[1] :], skip_special_tokens=True))"""
-    examples = " (a turn with examples may come before the text)" if facts["k"] else ""
-    return f"""{markdown.fence(code, "python")}
+    turn = " (a turn with examples may come before the text)" if facts["k"] else ""
+    return f"""With the package `ra_ner` of this project, entities have their places in the text and a score:
 
-The chat template comes with the tokenizer. A rendered prompt, with the answer at its end{examples}:
+{markdown.fence(extraction, "python")}
+
+Long texts are read in windows, and each type may have a definition.{pool}
+
+Without it:
+
+{markdown.fence(code, "python")}
+
+The chat template comes with the tokenizer. A rendered prompt, with the answer at its end{turn}:
 
 {markdown.fence(tokenizer.apply_chat_template(answered, tokenize=False).rstrip())}"""

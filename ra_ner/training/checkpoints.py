@@ -25,6 +25,8 @@ from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, rotate_checkpoints
 from ..atomic_files import write_text
 from ..errors import UserError
 from ..hub import repos
+from ..output_folder import check_place
+from .run_record import changed_settings
 
 if TYPE_CHECKING:
     from transformers import Trainer
@@ -40,6 +42,14 @@ MUST_MATCH = {
 # Files that are fetched of a Hub checkpoint. Optimizer, schedule and random states are pickles of torch, which the
 # Trainer reads with `weights_only=True` (transformers 5.23): tensors and numbers, no code. Other pickles are left.
 CHECKPOINT_FILES = ["*.json", "*.safetensors", "*.jinja", "optimizer.pt", "scheduler.pt", "scaler.pt", "rng_state*.pth"]
+# What a checkpoint holds besides weights, by file; DeepSpeed keeps the first two in a folder. The Trainer (transformers
+# 5.23) silently goes on without what is missing.
+STATES = {
+    "optimizer": ["optimizer.pt", "optimizer.bin", "optimizer_*", "global_step*"],
+    "learning rate": ["scheduler.pt", "global_step*"],
+    "random numbers": ["rng_state*.pth"],
+}
+_OR_AFRESH = "start afresh without `resume_from_checkpoint`"
 ANSWER_SECONDS = 10  # batch systems and torchrun send SIGKILL 30 s after SIGTERM
 
 
@@ -53,7 +63,8 @@ def find(args: TrainingArguments, facts: dict) -> str | None:
         facts: facts about this run, which are compared with the checkpoint's.
 
     Raises:
-        UserError: there is no such checkpoint, it belongs to another run, or some process can't see it.
+        UserError: there is no such checkpoint, it lacks a state, it belongs to another run or to another recipe, or
+            some process can't see it.
     """
     wanted, folder = args.resume_from_checkpoint, Path(args.output_dir)
     if wanted is None or wanted.lower() == "false":
@@ -69,6 +80,23 @@ def find(args: TrainingArguments, facts: dict) -> str | None:
     return checkpoint and str(checkpoint)
 
 
+def check_folder(folder: Path) -> None:
+    """Check that a run may write checkpoints to a folder, and remove older ones.
+
+    Raises:
+        UserError: something in it is neither a complete checkpoint of this project nor beside the file `last`.
+    """
+    check_place(folder)
+    if not folder.is_dir() or (folder / "last").is_file():
+        return
+    for path in folder.iterdir():
+        if not (path / "ra_it.json").is_file():
+            raise UserError(
+                f"{folder} holds {path.name}, which is no complete checkpoint of ra-ner: move it away, or name another "
+                "folder with --output_dir"
+            )
+
+
 def begin(args: TrainingArguments, checkpoint: str | None) -> None:
     """Point `last` to where the run starts: other checkpoints in its folder belong to an earlier run."""
     if args.should_save:
@@ -82,13 +110,22 @@ def _check(checkpoint: Path, facts: dict) -> None:
         raise UserError(
             f"{checkpoint} has no trainer_state.json, so it is not a checkpoint; name a folder checkpoint-N"
         )
+    for state, names in STATES.items():
+        if not any(path for name in names for path in checkpoint.glob(name)):
+            raise UserError(
+                f"{checkpoint} has no state of the {state} ({names[0]}), so a resumed run would differ: name another "
+                f"checkpoint, or {_OR_AFRESH}"
+            )
     theirs = _facts(checkpoint)
     for key, hint in MUST_MATCH.items():
         if theirs.get(key, facts[key]) != facts[key]:
             raise UserError(
                 f"{checkpoint} was trained with {key} {theirs[key]} and this run has {facts[key]}, so it can't be "
-                f"resumed: {hint}, or start afresh without `resume_from_checkpoint`"
+                f"resumed: {hint}, or {_OR_AFRESH}"
             )
+    if changed := changed_settings(theirs["config"], facts["config"]) if "config" in theirs else {}:
+        listed = ", ".join(f"{key} {before} (this run: {now})" for key, (before, now) in changed.items())
+        raise UserError(f"{checkpoint} was trained with {listed}, so it can't be resumed: set it back, or {_OR_AFRESH}")
 
 
 def _step(name: str) -> int:

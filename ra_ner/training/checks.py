@@ -46,7 +46,10 @@ def check(trainer: "SFTTrainer", max_length: int | None, on_overflow: Literal["e
 
     sizes = {}
     trainer.train_dataset, sizes["train"] = checked(trainer.train_dataset, "train")
-    if trainer.eval_dataset is not None:
+    if isinstance(trainer.eval_dataset, dict):  # in two forms
+        for form, dataset in trainer.eval_dataset.items():
+            trainer.eval_dataset[form], sizes[f"validation {form}"] = checked(dataset, f"validation {form}")
+    elif trainer.eval_dataset is not None:
         trainer.eval_dataset, sizes["validation"] = checked(trainer.eval_dataset, "validation")
     return sizes
 

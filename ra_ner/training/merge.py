@@ -18,12 +18,12 @@ from datasets.exceptions import DatasetsError
 from transformers import GenerationConfig
 from trl import SFTConfig
 
-from ..atomic_files import new_folder
 from ..errors import UserError
 from ..hub import repos
 from ..inference.engine import Request
 from ..inference.models import Model, find_model
 from ..inference.transformers import TransformersEngine
+from ..output_folder import check, new_folder
 from ..prompting.chat_template import end_of_turn
 from .card import merged_card
 from .run_record import CURVES
@@ -35,12 +35,14 @@ POSITIONS = 128  # at the end of each row, where the answers are
 MAX_NEW_TOKENS = 64
 
 
-def check_merge(args: SFTConfig, is_finished: bool) -> None:
+def check_merge(args: SFTConfig, is_finished: bool, output: Path) -> None:
     """Refuse, before any work, what can't be merged.
 
     Raises:
-        UserError: there are several processes, or a finished adapter is to be pushed.
+        UserError: there are several processes, a finished adapter is to be pushed, or something else stands in the
+            folder `output` of the merged model.
     """
+    check(output, "merged model")
     if args.world_size > 1:
         raise UserError("merging needs a single process: train first, then run `ra-ner merge RECIPE`")
     if args.push_to_hub and is_finished:
@@ -75,7 +77,7 @@ def merge(adapter: Path, output: Path, trained_in_4bit: bool) -> list[str]:
             "train it on the unquantised base"
         )
     rows = _rows(facts)
-    with new_folder(output) as new:
+    with new_folder(output, "merged model") as new:
         expected, without = _write_model(new, model, rows)
         engine = TransformersEngine(new)
         agreement = compare(expected, _logits(engine, rows))

@@ -67,7 +67,8 @@ def describe(
         base_config,
         model_args,
         tokens=args.per_device_train_batch_size * max(lengths["train"]),
-        eval_tokens=args.per_device_eval_batch_size * max(lengths.get("validation", [0])),
+        eval_tokens=args.per_device_eval_batch_size
+        * max([0, *(n for s in lengths if s != "train" for n in lengths[s])]),
     )
     split_rows = ", ".join(f"{len(rows):,} {split}" for split, rows in sizes.items())
     trained = sum(trained for _, trained in sizes["train"])

@@ -8,18 +8,37 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
+from trl import ModelConfig, SFTConfig
 
-from .defaults import DEFAULTS
+from ..recipe import Recipe, TrainConfig
+from .defaults import DEFAULTS, train_parser
 
 if TYPE_CHECKING:
     from transformers import Trainer
 
 CURVES = "training_curves.png"
+LOSSES = {  # key in the log, and style of the line; the last two of validation rows in two forms
+    "training": ("loss", ".-"),
+    "validation": ("eval_loss", "o-"),
+    "validation zero-shot": ("eval_zero_shot_loss", "s--"),
+    "validation in-context": ("eval_in_context_loss", "^--"),
+}
 # Keys about the machine, the display or the output, which do not change what is trained.
 _NOT_SETTINGS = {
     "accelerator_config", "dataloader_pin_memory", "ddp_find_unused_parameters", "ddp_timeout", "disable_tqdm",
     "hub_model_id", "hub_private_repo", "hub_strategy", "logging_dir", "output_dir", "push_to_hub", "report_to",
     "resume_from_checkpoint", "run_name", "use_cpu",
+}  # fmt: skip
+# Settings that a run may change when it resumes: what is logged, saved and measured, and how fast, but not what is
+# trained. Batch sizes are compared as the effective one; dataset and base by their revisions.
+_MAY_CHANGE = {
+    "activation_checkpointing", "attn_implementation", "dataset_config", "dataset_name", "dataset_revision",
+    "do_eval", "eval_accumulation_steps", "eval_delay", "eval_on_start", "eval_steps", "eval_strategy",
+    "gradient_accumulation_steps", "gradient_checkpointing", "gradient_checkpointing_kwargs", "greater_is_better",
+    "load_best_model_at_end", "log_level", "log_level_replica", "log_on_each_node", "logging_first_step",
+    "logging_steps", "logging_strategy", "merge", "metric_for_best_model", "model_name_or_path", "model_revision",
+    "per_device_eval_batch_size", "per_device_train_batch_size", "save_on_each_node", "save_steps", "save_strategy",
+    "save_total_limit",
 }  # fmt: skip
 
 
@@ -41,6 +60,26 @@ def effective_settings(recipe_section: dict, *configs: object) -> dict:
     return {key: settings[key] for key in [*recipe_section, *DEFAULTS, *settings] if key in settings}
 
 
+def settings_of(recipe: Recipe) -> dict:
+    """The settings that a training of a recipe records, without flags of the command line."""
+    config, model_args, args, _ = train_parser().parse_section(recipe)
+    return effective_settings(recipe.sections["train"], config, model_args, args)
+
+
+def changed_settings(before: dict, now: dict) -> dict[str, tuple[object, object]]:
+    """The settings that change what is trained and differ between two runs, each with its two values.
+
+    Args:
+        before, now: as `effective_settings` returns them; a key that one of them lacks has its default there.
+    """
+    defaults = {}
+    for config in (TrainConfig, ModelConfig, SFTConfig):
+        for key in dataclasses.fields(config):
+            defaults[key.name] = key.default if key.default_factory is dataclasses.MISSING else key.default_factory()
+    values = {key: (before.get(key, defaults.get(key)), now.get(key, defaults.get(key))) for key in before | now}
+    return {key: pair for key, pair in values.items() if key not in _MAY_CHANGE and pair[0] != pair[1]}
+
+
 def measurements(trainer: "Trainer", trained_tokens: int) -> list[tuple[str, object]]:
     """Rows of the card's training table: label and value.
 
@@ -50,8 +89,8 @@ def measurements(trainer: "Trainer", trained_tokens: int) -> list[tuple[str, obj
     history, args = trainer.state.log_history, trainer.args
     rows = [("trained tokens in an epoch", f"{trained_tokens:,}"), ("epochs", f"{trainer.state.epoch or 0:.2f}")]
     rows += [("steps", trainer.state.global_step)]
-    for name, key in (("last training loss", "loss"), ("last validation loss", "eval_loss")):
-        rows += [(name, f"{entry[key]:.4f}") for entry in history[::-1] if key in entry][:1]
+    for name, (key, _) in LOSSES.items():
+        rows += [(f"last {name} loss", f"{entry[key]:.4f}") for entry in history[::-1] if key in entry][:1]
     seconds = [entry["train_runtime"] for entry in history if "train_runtime" in entry]
     if seconds:
         rows.append(("training time since the last start", timedelta(seconds=round(seconds[-1]))))
@@ -84,7 +123,7 @@ def draw_curves(history: list[dict], folder: Path) -> str | None:
 
     figure = Figure(figsize=(7, 3.5), layout="constrained")
     axes = figure.subplots()
-    for name, key, style in (("training", "loss", ".-"), ("validation", "eval_loss", "o-")):
+    for name, (key, style) in LOSSES.items():
         points = [(entry["step"], entry[key]) for entry in history if key in entry]
         if points:
             axes.plot(*zip(*points, strict=True), style, label=name)

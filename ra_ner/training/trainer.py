@@ -10,18 +10,21 @@ from pathlib import Path
 
 import torch
 import trl.trainer.utils
+from accelerate.utils import broadcast_object_list
 from bitsandbytes.nn import Linear4bit
-from datasets import DatasetDict, load_dataset
+from datasets import Dataset, DatasetDict, load_dataset
 from datasets.exceptions import DatasetsError
 from transformers import AutoConfig, PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 from trl import ModelConfig, SFTConfig, SFTTrainer, get_peft_config, get_quantization_config
 from trl.trainer.utils import global_then_local_main_first
 
 from .. import __version__, terminal
-from ..atomic_files import replace_folder
+from ..atomic_files import remove_leftovers, temporary_name
+from ..dataset.build import ZERO_SHOT
 from ..errors import UserError
 from ..hub import repos
 from ..hub.card import REPO, license_of
+from ..output_folder import MANIFEST, check, check_place, replace
 from ..prompting.chat_template import control_tokens, holds_control_token, load_training_tokenizer
 from ..recipe import Recipe, TrainConfig
 from . import checkpoints, checks, launch_checks, preview, run_record, throughput
@@ -39,6 +42,7 @@ class AdapterTrainer(SFTTrainer):
 
     def __init__(self, *args, facts: dict, **kwargs):
         self.facts, self.throughput = facts, throughput.Throughput()
+        kwargs["args"].logging_nan_inf_filter = False  # would show a loss that is not finite as 0; it ends the run here
         super().__init__(*args, callbacks=[self.throughput], **kwargs)
         throughput.log_in_lines(self)
         _keep_weights_trainable(self.model)
@@ -48,13 +52,55 @@ class AdapterTrainer(SFTTrainer):
         self.throughput.begin_step(trained_tokens)
         return batches, trained_tokens
 
+    def training_step(self, *args, **kwargs) -> torch.Tensor:
+        loss = super().training_step(*args, **kwargs)
+        self._check_finite("loss", loss)
+        return loss
+
+    def _get_grad_norm(self, *args, **kwargs):
+        norm = super()._get_grad_norm(*args, **kwargs)
+        if norm is not None and self.accelerator.scaler is None:  # a gradient scaler skips such a step
+            self._check_finite("gradient", norm)
+        return norm
+
+    def check_weights(self) -> None:
+        """Check that all trained weights are finite.
+
+        Raises:
+            UserError: one is not.
+        """
+        for name, weight in self.model.named_parameters():
+            if weight.requires_grad:
+                self._check_finite(f"weight {name}", weight.to_local() if hasattr(weight, "to_local") else weight)
+
+    def _check_finite(self, what: str, value: torch.Tensor | float) -> None:
+        if not torch.isfinite(torch.as_tensor(value)).all():
+            last = (Path(self.args.output_dir) / "last").read_text(encoding="utf-8").strip()
+            raise UserError(
+                f"training has diverged after step {self.state.global_step}: the {what} is not finite. The last good "
+                f"checkpoint in {self.args.output_dir} is {'none' if last.endswith('-0') else last}. Lower "
+                "`learning_rate`, or look at the rows and the base, and start afresh"
+            )
+
+    def evaluate(self, eval_dataset=None, *args, **kwargs) -> dict[str, float]:
+        """Of validation rows in two forms `eval_loss` is the mean of their losses, which are logged apart."""
+        metrics = super().evaluate(eval_dataset, *args, **kwargs)
+        if eval_dataset is None and isinstance(self.eval_dataset, dict):
+            losses = [metrics[f"eval_{form}_loss"] for form in self.eval_dataset]
+            metrics["eval_loss"] = sum(losses) / len(losses)
+            self.log({"eval_loss": metrics["eval_loss"]})
+        return metrics
+
     def log(self, logs: dict[str, float], *args, **kwargs) -> None:
+        if "eval_loss" in logs:
+            self._check_finite("validation loss", logs["eval_loss"])
         if "loss" in logs:  # of training; evaluation logs `eval_loss`
             peak = torch.tensor(throughput.peak_memory(self.args.device), device=self.args.device)
             logs |= self.throughput.read() | {"peak_memory_gb": round(self.accelerator.gather(peak).max().item(), 3)}
         super().log(logs, *args, **kwargs)
 
     def _save_checkpoint(self, model, trial) -> None:
+        self.check_weights()
         limit, self.args.save_total_limit = self.args.save_total_limit, None  # keep older ones until this is complete
         super()._save_checkpoint(model, trial)
         self.args.save_total_limit = limit
@@ -153,8 +199,8 @@ def train(recipe: Recipe, config: TrainConfig, model_args: ModelConfig, args: SF
         the adapter's folder: weights, tokenizer with the chat template that was trained, ra_it.json and a card.
 
     Raises:
-        UserError: the dataset or a key does not fit, the model can't be loaded, or the push fails. What was trained is
-            kept.
+        UserError: the dataset or a key does not fit, the model can't be loaded, training diverges, or the push fails.
+            What was trained is kept.
     """
     terminal.hide_loading_bars()
     with trained_positions_only():
@@ -162,6 +208,17 @@ def train(recipe: Recipe, config: TrainConfig, model_args: ModelConfig, args: SF
         logger.info(_describe(run))
         _fit(run)
         return _save(run)
+
+
+def check_output(run_dir: Path) -> None:
+    """Check that a training can write to the folder of a run without a loss. Changes nothing.
+
+    Raises:
+        UserError: it is no usable folder, or something else stands where the adapter or the checkpoints are to be.
+    """
+    check_place(run_dir)
+    check(run_dir / "adapter", "adapter")
+    checkpoints.check_folder(run_dir / "checkpoints")
 
 
 def plan(recipe: Recipe, config: TrainConfig, model_args: ModelConfig, args: SFTConfig) -> str:
@@ -238,6 +295,8 @@ def _describe(run: PreparedRun, with_row: bool = False) -> str:
 
 
 def _fit(run: PreparedRun) -> None:
+    if run.trainer.is_world_process_zero():
+        remove_leftovers(run.run_dir)
     throughput.log_into(run.run_dir / "logs", run.trainer)
     if not Path(run.facts["base"]).is_dir():
         run.trainer.model.peft_config["default"].revision = run.facts["base_revision"]
@@ -248,7 +307,9 @@ def _fit(run: PreparedRun) -> None:
 
 def _save(run: PreparedRun) -> Path:
     """Write the adapter's folder, completely or not at all, and push it."""
-    trainer, new, adapter = run.trainer, run.run_dir / ".adapter.tmp", run.run_dir / "adapter"
+    trainer, adapter = run.trainer, run.run_dir / "adapter"
+    trainer.check_weights()
+    (new,) = broadcast_object_list([temporary_name(adapter)])
     trainer.save_model(str(new))  # a collective call under FSDP and ZeRO-3, so every process makes it
     if trainer.is_world_process_zero():
         (new / "training_args.bin").unlink(missing_ok=True)  # a pickle that nothing here reads
@@ -259,7 +320,7 @@ def _save(run: PreparedRun) -> Path:
         measured = run_record.measurements(trainer, trained)
         card = model_card(facts, trainer.processing_class, measured, curves)
         (new / "README.md").write_text(card, encoding="utf-8")
-        replace_folder(new, adapter)
+        replace(adapter, new, "adapter")
         if run.push_to:
             _push(adapter, run.push_to, run.recipe)
     trainer.accelerator.wait_for_everyone()
@@ -299,7 +360,7 @@ def _load_dataset(source: str, config: TrainConfig, recipe: Recipe) -> tuple[Dat
 
 
 def _push(adapter: Path, repo_id: str, recipe: Recipe) -> None:
-    files = {file.name: file for file in adapter.iterdir() if file.name != "README.md"}
+    files = {file.name: file for file in adapter.iterdir() if file.name not in ("README.md", MANIFEST)}
     card = (adapter / "README.md").read_text(encoding="utf-8").replace(REPO, repo_id)
     on_failure = (
         f"the adapter is kept in {adapter}: run this again with --resume_from_checkpoint true, which does not train "
@@ -323,6 +384,7 @@ def _make_trainer(
         args.model_init_kwargs = {
             **(args.model_init_kwargs or {}),
             "revision": model_args.model_revision,
+            "use_safetensors": True,
             "attn_implementation": model_args.attn_implementation,
             "dtype": model_args.dtype,
         }
@@ -334,7 +396,7 @@ def _make_trainer(
                 model=model,
                 args=args,
                 train_dataset=splits["train"],
-                eval_dataset=splits["validation"] if args.eval_strategy != "no" else None,
+                eval_dataset=_validation(splits) if args.eval_strategy != "no" else None,
                 processing_class=tokenizer,
                 facts=facts,
                 **adapter,
@@ -346,6 +408,13 @@ def _make_trainer(
                 "a row has no trained token: it has no answer, or the chat template has no generation marks around the "
                 "assistant's turns; correct the dataset or the template"
             ) from None
+
+
+def _validation(splits: DatasetDict) -> Dataset | dict[str, Dataset]:
+    """The validation rows; those of a mixed dataset by form."""
+    if not splits.get(ZERO_SHOT):
+        return splits["validation"]
+    return {"zero_shot": splits[ZERO_SHOT], "in_context": splits["validation"]}
 
 
 def _drop_rows_with_control_tokens(splits: DatasetDict, tokenizer: PreTrainedTokenizerBase) -> DatasetDict:

@@ -38,7 +38,7 @@ def test_every_form_has_a_sample():
 def documented_forms() -> list[str]:
     text = (REPO / "docs" / "corpora.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| (.+?) \|", text.partition("| form |")[2].partition("\n\n")[0], re.MULTILINE)
-    return [re.sub(r"[`*]", "", row) for row in rows if set(row) != {"-", " "} and row != "---"]
+    return [re.sub(r"[`\\]", "", row) for row in rows if set(row) != {"-", " "} and row != "---"]
 
 
 def test_the_error_the_help_and_the_documentation_name_the_same_forms(write, monkeypatch):

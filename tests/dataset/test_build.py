@@ -82,6 +82,26 @@ def test_the_vanilla_twin_has_the_same_rows_in_the_same_order(passages, config):
             assert left["prompt"][2:] == right["prompt"] and right["example_ids"] == []
 
 
+def test_a_share_of_the_train_rows_shows_no_examples(passages, config, tmp_path):
+    source = LoadedCorpus(passages, None, {})
+    always, half, never = (
+        build(source, "en", "r", replace(config, examples_probability=share)) for share in (1.0, 0.5, 0.0)
+    )
+    vanilla = build(source, "en", "r", replace(config, strategy="none"))
+    kept = [bool(row["example_ids"]) for row in rows(half)]
+    assert 0 < sum(kept) < len(kept)
+    for row, with_examples, without in zip(rows(half), rows(always), rows(vanilla), strict=True):
+        assert row in (with_examples, without)
+    assert half.facts["counts"]["rows_drawn_without_examples"] == kept.count(False)
+    assert rows(half, "validation") == rows(always, "validation")
+    assert rows(half, "validation_zero_shot") == rows(vanilla, "validation")
+    assert always.splits.keys() == never.splits.keys() == {"train", "validation"}
+    for split in ("train", "validation"):
+        for name, dataset in (("never", never), ("vanilla", vanilla)):
+            dataset.splits[split].to_parquet(tmp_path / name)
+        assert (tmp_path / "never").read_bytes() == (tmp_path / "vanilla").read_bytes()
+
+
 def test_the_seed_decides(passages, config):
     source = LoadedCorpus(passages, None, {})
     first, second, other = (build(source, "en", "r", replace(config, seed=seed)) for seed in (42, 42, 1))
@@ -152,11 +172,18 @@ def test_a_k_larger_than_the_pool_takes_what_there_is_and_says_so(passages, conf
     assert "k is 9, but the pool has only 4 passages: rows show fewer examples" in capsys.readouterr().out
 
 
-def test_passages_of_a_benchmark_are_excluded_and_counted(passages, config):
-    leaked = load_benchmark("sample_en", "en").test[:3]
+def test_passages_of_a_benchmark_are_excluded_and_counted_by_rule(passages, config, tmp_path):
+    tested = load_benchmark("sample_en", "en").test
+    leaked = [*tested[:3], replace(tested[3], text=f"{tested[3].text.upper()} And so on.")]
     config.size, config.exclude = None, ["sample_en"]
-    facts = build(LoadedCorpus(passages + leaked, None, {}), "en", "r", config).facts
-    assert facts["counts"]["dropped_contaminated"] == 3 and sum(facts["rows"].values()) == len(passages)
+    dataset = build(LoadedCorpus(passages + leaked, None, {}), "en", "r", config)
+    counts = dataset.facts["counts"]
+    assert counts["dropped_contaminated"] == 4 and sum(dataset.facts["rows"].values()) == len(passages)
+    assert (counts["contaminated_same_text"], counts["contaminated_shared_run"]) == (3, 1)
+    write(dataset, tmp_path / "d")
+    card = (tmp_path / "d" / "README.md").read_text(encoding="utf-8")
+    assert "| contaminated shared run | 1 |" in card and "by the test parts of sample_en" in card
+    assert "shares 50 characters in a row" in card and "75% of the 6-character n-grams" in card
 
 
 def test_counts_of_what_was_left_out(config, models):
@@ -187,11 +214,11 @@ def test_the_folder_loads_and_a_second_build_is_byte_identical(passages, config,
     assert files == {
         p.relative_to(tmp_path / "two"): p.read_bytes() for p in (tmp_path / "two").rglob("*") if p.is_file()
     }
-    assert len(files) == 4
+    assert len(files) == 5
     loaded = load_dataset(str(tmp_path / "one"))
     assert loaded["train"].features == FEATURES
     assert {split: part.to_list() for split, part in loaded.items()} == {s: rows(dataset, s) for s in loaded}
-    assert json.loads(files[next(p for p in files if p.suffix == ".json")])["rows"] == {"train": 15, "validation": 5}
+    assert json.loads(files[next(p for p in files if p.name == "ra_it.json")])["rows"] == {"train": 15, "validation": 5}
 
 
 def test_load_dataset_sees_a_rebuilt_folder(passages, config, tmp_path):

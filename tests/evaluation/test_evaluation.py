@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 from conftest import passage as make_passage
-from conftest import run_command
+from conftest import run_command, write_recipe
 
 from ra_ner.corpora.benchmarks import load_benchmark
 from ra_ner.errors import UserError
@@ -91,6 +91,31 @@ def test_of_a_benchmark_with_labels_the_whole_set_is_asked_of_every_passage_but_
     benchmark = load_benchmark(str(folder), "en")
     assert benchmark.test[0].types == ["person"]
     assert types_asked(benchmark, benchmark.test, 42) == [["person", "location"]] * 2
+
+
+def test_scores_say_how_each_benchmark_was_asked(here):
+    scores = json.loads((here / "outputs" / "quickstart" / "evaluation" / "scores.json").read_text())
+    assert scores["labels"] == {"sample_en": "open"}
+    assert scores["benchmarks"]["sample_en"] == {
+        **{"labels": "open", "tested": "en_test.jsonl", "types": None, "not_asked": [], "dropped_from_pool": 0}
+    }
+
+
+def test_a_warning_tells_of_words_that_were_not_trained_before_a_model_is_asked(here, tmp_path, caplog):
+    folder = write_benchmark(tmp_path / "mine", {"PER": "person", "MISC": "misc"})
+    corpus = tmp_path / "corpus" / "train.txt"
+    corpus.parent.mkdir()
+    corpus.write_text("Ada B-PER\nsang O\n\nBo B-PER\n")
+    recipe = write_recipe(tmp_path / "r.yaml", extends=str(here / RECIPE), dataset={"corpus": str(corpus)})
+    models = ("--models", "base", "outputs/quickstart/adapter")
+    ask = ("evaluate", recipe, "--benchmarks", folder, *models, "--settings", "zero_shot", "--dry_run")
+    warning = "asked by words that the recipe's corpus does not have, though it has the labels: 'person' for 'PER'"
+    run_command(*ask)
+    assert warning in caplog.text
+    caplog.clear()
+    (corpus.parent / "labels.json").write_text('{"PER": "person"}')
+    run_command(*ask)
+    assert warning not in caplog.text
 
 
 def test_queries_equal_those_of_the_released_benchmark(shared):
@@ -216,3 +241,46 @@ def test_two_adapters_of_one_recipe_are_told_apart(here, tmp_path):
     args = ["--models", "adapter", copy, "--settings", "zero_shot", "--output_dir", tmp_path / "o"]
     scores = run_command("evaluate", RECIPE, *args)
     assert [(result["model"], result["passages"]) for result in scores["results"]] == [("adapter", 3), (str(copy), 3)]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [b"", b"garbage", b'{"key": "torn', b"\xff\xfe", b"null", b"[]", b'{"key": 1, "answer": "a"}', b"[" * 9999],
+    ids=lambda line: ascii(line[:12]),
+)
+def test_a_broken_line_of_the_journal_costs_itself_alone_and_is_said(here, tmp_path, capsys, line):
+    args = [RECIPE, "--models", "base", "--settings", "zero_shot", "--output_dir", tmp_path]
+    run_command("evaluate", *args)
+    whole, journal = outputs(tmp_path), (tmp_path / "answers.jsonl").read_bytes().splitlines()
+    (tmp_path / "answers.jsonl").write_bytes(b"\n".join([line, *journal[1:], b""]))
+    run_command("evaluate", *args)
+    assert outputs(tmp_path) == whole
+    assert "answers.jsonl: 1 lines can't be read; what they held is asked again" in capsys.readouterr().out
+    assert entries(tmp_path) == len(journal) + 1, "one answer was asked again"
+
+
+@pytest.mark.parametrize("answer", ["\ud83d", '["\ud83d"]', '["\\ud83d"]', "a" * 1000 + "\udcff"])
+def test_half_a_surrogate_pair_in_an_answer_costs_that_answer_alone(here, tmp_path, answer):
+    args = [RECIPE, "--models", "base", "--settings", "zero_shot", "--output_dir", tmp_path]
+    run_command("evaluate", *args)
+    before, lines = predictions(tmp_path), (tmp_path / "answers.jsonl").read_text().splitlines()
+    entry = json.loads(lines[0]) | {"answer": answer}
+    (tmp_path / "answers.jsonl").write_text("\n".join([json.dumps(entry), *lines[1:], ""]))
+    run_command("evaluate", *args)
+    after = predictions(tmp_path)
+    (changed,) = [row for row, old in zip(after, before, strict=True) if row != old]
+    assert changed["raw_answer"] == answer
+    assert all((tmp_path / name).read_text(encoding="utf-8") for name in ("scores.json", "report.md", "report.html"))
+
+
+def test_a_model_whose_recipe_is_called_like_another_entry_is_told_apart(here, tmp_path):
+    """The copies are other models, as their files differ."""
+    copies = [shutil.copytree(here / "outputs" / "quickstart" / "adapter", tmp_path / name) for name in "ab"]
+    for copy, recipe in zip(copies, ("quickstart", "adapter"), strict=True):
+        facts = json.loads((copy / "ra_it.json").read_text()) | {"recipe": recipe}
+        (copy / "ra_it.json").write_text(json.dumps(facts))
+    args = ["--models", "adapter", *copies, "--settings", "zero_shot", "--output_dir", tmp_path / "o"]
+    scores = run_command("evaluate", RECIPE, *args)
+    assert [r["model"] for r in scores["results"]] == ["adapter", *map(str, copies)]
+    assert len({r["revision"] for r in scores["results"]}) == 3
+    assert {r["passages"] for r in scores["results"]} == {3} and len(scores["comparisons"]) == 3

@@ -64,12 +64,34 @@ def test_on_demand_takes_in_domain_examples_then_others_then_none(pools, benchma
     assert ids(pools.examples("on_demand", replace(benchmark, train=[]), TEST[1:])) == [["0"]]
 
 
-def test_a_pool_that_holds_test_texts_is_refused_unless_forced(pools, benchmark):
+def test_texts_of_the_test_part_are_dropped_from_the_in_domain_pool_and_counted(pools, benchmark, capsys):
     leaky = replace(benchmark, train=[*TRAIN, passage("ada  met Bo in Rome at noon.", id="leak")])
-    with pytest.raises(UserError, match=r"1 of 22 passages of the pool are in the test part of benchmark b: .*"):
-        pools.examples("in_domain-bm25", leaky, TEST)
+    pools.config = replace(pools.config, settings=["in_domain-bm25"])
+    pools.check(leaky)
+    assert "benchmark b: 1 of 22 passages of its train part are in its test part" in capsys.readouterr().out
+    assert ids(pools.examples("in_domain-bm25", leaky, TEST))[0] == ["near"] and pools.dropped(leaky) == 1
+    pools.config = replace(pools.config, in_domain_pool=21)
+    assert len(pools.in_domain(leaky)) == 21, "the pool is drawn from what is left"
     pools.config = replace(pools.config, allow_overlap=True)
-    assert ids(pools.examples("in_domain-bm25", leaky, TEST))[0] == ["leak"]
+    assert ids(pools.examples("in_domain-bm25", leaky, TEST))[0] == ["leak"] and pools.dropped(leaky) == 0
+
+
+def test_a_pool_is_refused_if_nothing_is_left_or_if_the_model_was_trained_on_test_texts(pools, benchmark):
+    pools.config = replace(pools.config, settings=["in_domain-bm25"])
+    with pytest.raises(UserError, match="all 2 passages of the train part of benchmark b are in its test part"):
+        pools.check(replace(benchmark, train=TEST))
+    pools.config = replace(pools.config, settings=["out_domain-bm25"])
+    seen = replace(benchmark, test=[passage("in zug it rains,  in Zug.", id="t")])
+    with pytest.raises(UserError, match="1 of 21 passages of the pool are in the test part of benchmark b: .*exclude"):
+        pools.check(seen)
+
+
+def test_all_pools_are_checked_before_one_is_searched(pools, benchmark):
+    pools.config = replace(pools.config, settings=["zero_shot", "in_domain-nn", "out_domain-nn", "on_demand"])
+    pools.check(benchmark)
+    assert "encoder" not in vars(pools), "no encoder is loaded for that"
+    with pytest.raises(UserError, match="benchmark c has no train part"):
+        pools.check(replace(benchmark, name="c", train=[]))
 
 
 def test_a_pool_of_the_users_own(pools, benchmark, here):

@@ -209,7 +209,7 @@ def test_span_counts_every_occurrence_and_nesting(gold, answer, counts):
     "persons, places, wrong, not_found",
     [
         ('["Bob"]', '["Bonn"]', ["hallucinated"], ["missed"]),
-        ('[""]', '["Bonn"]', ["hallucinated"], ["missed"]),
+        ('[""]', '["Bonn"]', [], ["missed"]),
         ('["met"]', '["Bonn"]', ["spurious"], ["missed"]),
         ('["Ada"]', '["Bonn"]', ["boundary"], ["boundary"]),
         ('["Lovelace met"]', '["Bonn"]', ["boundary"], ["boundary"]),
@@ -235,7 +235,7 @@ def test_a_nested_entity_that_was_found_explains_no_error():
     assert [(v.mention, v.outcome) for v in verdicts] == [("University of Bonn", "missed"), ("Bonn", "found")]
 
 
-mentions = st.lists(st.text(alphabet="ab +A", min_size=1, max_size=4), max_size=5)
+mentions = st.lists(st.text(alphabet="ab +A", min_size=1, max_size=4).filter(str.strip), max_size=5)
 passages = st.lists(st.tuples(mentions, mentions, st.booleans()), min_size=1, max_size=4)  # gold, predicted, readable
 
 
@@ -441,3 +441,32 @@ def test_all_runs_of_an_evaluation():
         assert sum(part["tp"] for part in result[key]) == result["span"]["tp"]
     assert [part["passages"] for part in result["by_best_example"]] == [10, 10, 10, 10]
     assert [part["from"] for part in result["by_gold_entities"]] == [0, 1, 3]
+
+
+def test_two_models_of_one_name_are_two_runs():
+    rows, texts = [], {}
+    for revision, skill in (("r1", 0.3), ("r2", 0.9)):
+        for benchmark in ("one", "two"):
+            part, texts[benchmark] = corpus_rows(3, skill)
+            names = {"model": "same", "revision": revision, "benchmark": benchmark, "setting": "zero_shot"}
+            rows += [{**row, **names} for row in part]
+    scores = score_all(rows, texts, samples=50)
+    assert [(r["revision"], r["passages"]) for r in scores["results"]] == [("r1", 40)] * 2 + [("r2", 40)] * 2
+    first, second = (result["span"]["f1"] for result in scores["results"][::2])
+    assert first < second and [m["span"]["f1"] for m in scores["means"]] == [first, second]
+    assert [comparison["benchmark"] for comparison in scores["comparisons"]] == ["one", "two", None]
+
+
+# grounded
+
+
+def test_grounded_leaves_out_what_can_not_be_placed_in_the_text():
+    text = {"p": "Ada met Bob in Rome."}
+    gold = [at("Ada", 0), at("Bob", 8)]
+    figures = score([row("person", gold, '["Ada", "Carl", "BOB"]')], text, samples=2).figures
+    assert [figures["span"][key] for key in ("tp", "fp", "fn")] == [1, 2, 1]
+    assert [figures["grounded"][key] for key in ("tp", "fp", "fn")] == [1, 0, 1]
+    placed = row("person", gold, '["Ada", "Carl", "BOB"]', grounded=["Ada", "Bob"])  # as evaluation aligns them
+    assert [score([placed], text, samples=2).figures["grounded"][key] for key in ("tp", "fp", "fn")] == [2, 0, 0]
+    unparsed = score([row("person", gold, "no list")], text, samples=2).figures
+    assert unparsed["grounded"] == unparsed["span"]

@@ -2,20 +2,22 @@
 
 import hashlib
 import json
+import math
 import shutil
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 import torch
 from conftest import passage, run_command
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from test_server import server  # noqa: F401 - a fixture
 
 from ra_ner import Entity, Extractor
 from ra_ner.commands import calibrate, extract
 from ra_ner.errors import RequestError, UserError
 from ra_ner.extraction.calibration import Calibration
-from ra_ner.inference.engine import Generation
+from ra_ner.inference.engine import Generation, ServerOptions
 from ra_ner.inference.models import find_model
 from ra_ner.inference.transformers import TransformersEngine
 from ra_ner.retrieval import encode
@@ -223,6 +225,17 @@ def test_a_text_that_fails_costs_itself_alone(make, caplog):
     assert "a text was left out: does not fit" in caplog.text
     with pytest.raises(RequestError, match="does not fit"):
         ner.extract("poison", ["person"])
+
+
+def test_a_server_gives_scores_and_a_text_that_it_refuses_is_left_out(models, server):  # noqa: F811
+    options = ServerOptions(server.url)
+    ner = Extractor.from_pretrained(str(models / "lm"), server=options, server_name="served", max_new_tokens=8)
+    said = {"text": '["Ada"]', "logprobs": {"tokens": ['["', "Ada", '"]'], "token_logprobs": [-0.1, -0.2, -0.1]}}
+    server.faults += [400, {"choices": [said]}, 400]  # both texts together, then each alone
+    ner.engine.options = replace(options, concurrency=1)
+    found = ner.extract(["Ada slept.", "Bob slept."], ["person"])
+    assert [(e.text, e.start, e.score) for e in found[0]] == [("Ada", 0, round(math.exp(-0.2), 4))]
+    assert found[1] == [] and "refused (400): " in found[1].error
 
 
 def test_a_pipeline_gives_the_keys_of_transformers(make):

@@ -44,7 +44,7 @@ def test_brat_has_offsets_of_the_text_file_and_fragments_at_line_ends(tmp_path):
         {**result("Bob", ("Bob", "person")), "id": "letter-1"},
     ]
     write_brat(rows, tmp_path / "brat", "en")
-    names = sorted(path.name for path in (tmp_path / "brat").iterdir())
+    names = sorted(path.name for path in (tmp_path / "brat").glob("[!.]*"))
     stems = ["000002", "000003", "letter-1"]
     assert names == [f"{stem}.{end}" for stem in stems for end in ("ann", "txt")]
     text = (tmp_path / "brat" / "letter-1.txt").read_bytes().decode()

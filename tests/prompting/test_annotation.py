@@ -29,6 +29,7 @@ def test_examples_are_earlier_turns():
         ('[{"entity": "Ada", "type": "person"}, {"text": "Bo", "label": "dog"}]', [("Ada", "person"), ("Bo", "dog")]),
         ('[{"Ada": "person"}, {"Lond', [("Ada", "person")]),
         ('[{"a \\"b\\"": "x"}, {"a \\"b\\"": "x"}, {"": "y"}]', [('a "b"', "x")]),
+        ('<think>{"Ada": "city"}?</think>[{"Ada": "person"}]', [("Ada", "person")]),
         ("[]", []),
     ],
 )

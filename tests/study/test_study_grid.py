@@ -10,7 +10,7 @@ from ra_ner.recipe import load_recipe
 from ra_ner.study.grid import find_vanilla, load_grid
 
 EXPERIMENTS = REPO / "recipes" / "experiments"
-GRIDS = ["strategies", "sizes", "inference", "k", "smollm2"]
+GRIDS = ["strategies", "sizes", "inference", "k", "smollm2", "smollm2_mixed"]
 
 
 @pytest.fixture
@@ -129,6 +129,21 @@ def test_a_base_recipe_lies_beside_the_grid_or_is_built_in(write_grid):
     assert [cell.base for cell in grid.cells[::2]] == ["base", "quickstart", "zh_10k"]
 
 
+def test_an_axis_that_is_a_section_sets_several_keys(write_grid):
+    arms = [{"strategy": "none"}, {"strategy": "nn"}, {"strategy": "nn", "examples_probability": 0.5}]
+    grid = write_grid({"dataset": arms}, seeds=[1])
+    vanilla, always, half = grid.cells
+    assert [cell.name for cell in grid.cells] == ["grid-none-seed1", "grid-nn-seed1", "grid-nn-0.5-seed1"]
+    assert half.group == ("base", "strategy: nn, examples_probability: 0.5")
+    assert grid.recipe(half).sections["dataset"]["examples_probability"] == 0.5
+    assert "examples_probability" not in grid.recipe(always).sections["dataset"]
+    assert find_vanilla(half, grid.cells) == find_vanilla(always, grid.cells) == vanilla
+    with pytest.raises(UserError, match="axis `dataset`: section dataset has no key `stratgy`"):
+        write_grid({"dataset": [{"stratgy": "nn"}]})
+    with pytest.raises(UserError, match="each value of a section must be a mapping"):
+        write_grid({"dataset": ["nn"]})
+
+
 def test_a_value_of_an_axis_may_be_a_list(write_grid):
     grid = write_grid({"dataset.exclude": [["a"], ["a", "b"]]})
     assert [cell.values["dataset.exclude"] for cell in grid.cells[:2]] == [["a"], ["a", "b"]]
@@ -155,7 +170,9 @@ def test_a_missing_grid_names_where_it_was_looked_for(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match=f"smolm2: no such grid .looked in {tmp_path} .* did you mean `smollm2`"):
         load_grid("smolm2")
-    with pytest.raises(UserError, match="no such grid .* built-in grids are inference, k, sizes, smollm2, strategies"):
+    with pytest.raises(
+        UserError, match="no such grid .* built-in grids are inference, k, sizes, smollm2, smollm2_mixed, strategies"
+    ):
         load_grid("gone/x.yaml")
     with pytest.raises(UserError, match="quickstart.yaml: this is a recipe, not a grid"):
         load_grid(REPO / "recipes" / "quickstart.yaml")
@@ -197,8 +214,9 @@ def test_every_cell_of_the_built_in_grids_is_read_by_all_three_commands(name, tm
         assert cell.is_vanilla == (dataset.strategy == "none" or dataset.k == 0)
         check_settings(config.settings)
         for axis, value in cell.values.items():
-            key = axis.rpartition(".")[2]
-            assert value in (vars(dataset).get(key), vars(model).get(key), vars(args).get(key))
+            keys = value if isinstance(value, dict) else {axis.rpartition(".")[2]: value}
+            for key, wanted in keys.items():
+                assert wanted in (vars(dataset).get(key), vars(model).get(key), vars(args).get(key))
 
 
 def test_the_built_in_grids_cover_the_experiments_of_the_paper_in_both_languages():
@@ -209,6 +227,7 @@ def test_the_built_in_grids_cover_the_experiments_of_the_paper_in_both_languages
         "inference": 12,
         "k": 24,
         "smollm2": 6,
+        "smollm2_mixed": 15,
     }
     for name in GRIDS[:4]:
         assert {cell.base for cell in grids[name].cells} == {"en", "zh"}

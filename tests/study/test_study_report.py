@@ -10,6 +10,7 @@ from html_pages import HOSTILE, Page
 from matplotlib.image import imread
 from study_cells import make_cell, write_evaluation
 
+from ra_ner.output_folder import new_folder
 from ra_ner.study import report
 from ra_ner.study.grid import Cell
 
@@ -144,7 +145,8 @@ def files(folder: Path) -> dict[str, bytes]:
 def test_writing_the_report_again_changes_nothing(written, monkeypatch):
     monkeypatch.chdir(written.parents[1])
     before = files(written)
-    (written / "figures" / "of_an_older_grid.png").write_bytes(b"")
+    with new_folder(written / "figures", "figures") as older:
+        (older / "of_an_older_grid.png").write_bytes(b"")
     report.write(Path("outputs/mine"), CELLS, COSTS, AXES)
     assert files(written) == before
 

@@ -115,6 +115,15 @@ def test_an_evaluation_that_is_not_finished_is_none(tmp_path):
     assert read_evaluation(make_cell("nn", 1), tmp_path) is None
 
 
+def test_an_evaluation_of_several_models_is_not_one_run(tmp_path, capsys):
+    write_evaluation(tmp_path, 1, 0.5, benchmarks=("b",), settings=("zero_shot",))
+    assert read_evaluation(make_cell("nn", 1), tmp_path)
+    rows = (tmp_path / "predictions.jsonl").read_text()
+    (tmp_path / "predictions.jsonl").write_text(rows + rows.replace('"revision": "0"', '"revision": "1"'))
+    assert read_evaluation(make_cell("nn", 1), tmp_path) is None
+    assert "has several models, so it is left out" in capsys.readouterr().out
+
+
 def test_counts_of_errors_by_any_label_add_up_to_scores_json(two):
     evaluation, scores = two[0]
     result = next(r for r in scores["results"] if (r["benchmark"], r["setting"]) == ("politics", "in_domain-nn"))

@@ -10,10 +10,11 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import write_recipe
+from conftest import run_command, write_recipe
 
 from ra_ner.commands.study import main
 from ra_ner.errors import UserError
+from ra_ner.output_folder import LOCK
 from ra_ner.study.grid import load_grid
 from ra_ner.study.run import STAGES, Study
 
@@ -88,6 +89,36 @@ def test_a_finished_study_runs_nothing_and_says_where_everything_is(here, capsys
         assert path in said and Path(path).exists()
 
 
+@pytest.mark.parametrize("rest", [None, b"", b'{"tiny-none-seed1": {"dataset": {"sta', b"[]", b"null", b"\xff"])
+def test_a_study_whose_state_is_lost_trains_no_finished_adapter_again(here, rest):
+    path, kept = Path("outputs/tiny/cells.json"), state()
+    path.unlink() if rest is None else path.write_bytes(rest)
+    study = Study(load_grid(GRID))
+    for cell in study.grid.cells:
+        adapter = cell.output_dir / "adapter"
+        before = adapter.stat()
+        study.state[cell.name] = {"train": {}}
+        study._run_stage(cell, "train", study.state[cell.name]["train"])
+        assert (adapter.stat().st_ino, adapter.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+        assert state()[cell.name]["train"]["tokens"] == kept[cell.name]["train"]["tokens"]
+        assert study._is_finished(cell, "train")
+    changed = Study(load_grid(GRID, ["train.lora_r=4"]))
+    assert {changed._tokens_trained(cell) for cell in changed.grid.cells} == {None}, "adapters of another recipe"
+    path.write_text(json.dumps(kept))
+    for cell in study.grid.cells:  # scores are made again from the journal; the other tests need them
+        run_command("evaluate", study.grid.recipe_path(cell))
+
+
+def test_a_study_writes_to_no_folder_of_the_users(here):
+    folder = Path("outputs/occupied")
+    write_recipe(Path("recipes/occupied.yaml"), recipes=["tiny_base.yaml"], axes={"k": [1]}, seeds=[1])
+    folder.mkdir(parents=True)
+    (folder / "report.md").write_text("of the user")
+    with pytest.raises(UserError, match="outputs/occupied holds report.md"):
+        main(["recipes/occupied.yaml"])
+    assert os.listdir(folder) == ["report.md"] and (folder / "report.md").read_text() == "of the user"
+
+
 def test_time_left_is_the_mean_of_comparable_stages(here):
     study = Study(load_grid(GRID, ["evaluate.limit=2"]))  # a changed key: every evaluation has to run again
     plan = [(cell, "evaluate") for cell in study.grid.cells]
@@ -127,15 +158,19 @@ def test_a_failed_cell_is_named_and_the_others_run(here, capsys):
     assert f"failed: {CELLS[1]}; see outputs/tiny/logs/{CELLS[1]}.log" in said
     failed, done = state()[CELLS[1]], state()[CELLS[0]]
     assert failed["dataset"]["status"] == "failed" and "ra-ner: error: " in failed["dataset"]["error"]
-    assert not failed["train"] and not Path("outputs", CELLS[1], "adapter").exists(), "it has no dataset any more"
+    assert not failed["train"] and not failed["evaluate"], "they have no dataset any more"
+    assert not Path("outputs", CELLS[1], "evaluation", "scores.json").exists(), (
+        "the report shows none of an older recipe"
+    )
+    assert Path("outputs", CELLS[1], "adapter").exists(), "an adapter is kept until another one replaces it"
     assert [entry["status"] for entry in done.values()] == ["done"] * 3
     assert answers.read_bytes().startswith(kept), "the journal of answers is kept"
 
 
 def test_two_processes_cannot_run_one_study(here):
     with (
-        Path("outputs/tiny/.lock").open() as file,
-        pytest.raises(UserError, match="outputs/tiny: another process is running this study"),
+        Path("outputs/tiny", LOCK).open("w") as file,
+        pytest.raises(UserError, match="outputs/tiny: another process is writing there"),
     ):
         fcntl.flock(file, fcntl.LOCK_EX)  # as another process would
         main([GRID])

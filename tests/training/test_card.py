@@ -45,7 +45,7 @@ def make_card(tokenizer, **facts) -> RepoCard:
 
 
 def code(card: str) -> str:
-    return re.search(r"```python\n(.*?)\n```", card, re.DOTALL)[1]
+    return "\n".join(re.findall(r"```python\n(.*?)\n```", card, re.DOTALL))
 
 
 @pytest.mark.parametrize(

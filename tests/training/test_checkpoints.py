@@ -1,5 +1,6 @@
 """From where a run goes on: the pointer to the last whole checkpoint, folders, Hub repos, and what is refused."""
 
+import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -8,9 +9,11 @@ import pytest
 from conftest import HUB, put_folder, run_command
 from processes import losses
 from transformers import TrainingArguments
+from trl import ModelConfig, SFTConfig
 
 from ra_ner.errors import UserError
-from ra_ner.training import checkpoints
+from ra_ner.recipe import TrainConfig
+from ra_ner.training import checkpoints, run_record
 
 RECIPE = "recipes/quickstart.yaml"
 FACTS = {"base_revision": "a" * 40, "dataset_revision": "d", "effective_batch_size": 8}
@@ -29,6 +32,8 @@ def checkpoint(folder: Path, step: int, facts: dict = FACTS) -> Path:
     path = folder / f"checkpoint-{step}"
     path.mkdir(parents=True)
     (path / "trainer_state.json").write_text("{}")
+    for name in ("optimizer.pt", "scheduler.pt", "rng_state.pth"):
+        (path / name).touch()
     (path / "ra_it.json").write_text(json.dumps(facts))
     return path
 
@@ -133,3 +138,69 @@ def test_hub_repos_that_cannot_be_resumed_are_refused(hub, here, tmp_path):
         find("me/none", tmp_path, FACTS)
     with pytest.raises(UserError, match="neither a folder that exists nor a repo id"):
         find("outputs/quickstart/checkpoints/checkpoint-99", tmp_path, FACTS)
+
+
+@pytest.mark.parametrize(
+    "name, state",
+    [("optimizer.pt", "optimizer"), ("scheduler.pt", "learning rate"), ("rng_state.pth", "random numbers")],
+)
+def test_a_checkpoint_without_a_state_is_refused(tmp_path, name, state):
+    path = checkpoint(tmp_path, 2)
+    (path / name).unlink()
+    with pytest.raises(UserError, match=f"checkpoint-2 has no state of the {state} .*or start afresh"):
+        find(str(path), tmp_path, FACTS)
+
+
+CHANGES = [
+    ("learning_rate", "1e-4"),
+    ("lora_alpha", "32"),
+    ("lora_r", "4"),
+    ("seed", "7"),
+    ("weight_decay", "0.1"),
+    ("warmup_steps", "3"),
+    ("max_grad_norm", "0.5"),
+    ("completion_only_loss", "false"),
+    ("load_in_4bit", "false"),
+    ("num_train_epochs", "9"),
+    ("optim", "sgd"),
+]
+
+
+@pytest.fixture(scope="module")
+def saved(finished, tmp_path_factory) -> Path:
+    """A run of two steps with its checkpoint."""
+    run = tmp_path_factory.mktemp("saved")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(finished)
+        run_command("train", RECIPE, "--output_dir", run, "--max_steps", 2, "--save_steps", 1)
+    return run
+
+
+@pytest.mark.parametrize("key, value", CHANGES)
+def test_a_changed_recipe_is_not_resumed_and_may_start_afresh(here, saved, key, value):
+    again = [RECIPE, "--output_dir", saved, "--max_steps", 2, "--save_steps", 1, f"--{key}", value]
+    with pytest.raises(UserError, match=rf"was trained with {key} .* \(this run: .*start afresh without `resume_from"):
+        run_command("train", *again, "--resume_from_checkpoint", "last", "--dry_run")
+    run_command("train", *again, "--dry_run")
+
+
+def test_what_is_logged_saved_and_measured_may_change(here, saved):
+    """Also a default that is written out."""
+    changed = ["--logging_steps", 3, "--save_steps", 2, "--eval_steps", 2, "--adam_beta1", 0.9]
+    run_command(
+        "train",
+        RECIPE,
+        "--output_dir",
+        saved,
+        "--max_steps",
+        2,
+        *changed,
+        "--resume_from_checkpoint",
+        "last",
+        "--dry_run",
+    )
+
+
+def test_each_setting_that_may_change_is_one_that_there_is():
+    known = {key.name for config in (TrainConfig, ModelConfig, SFTConfig) for key in dataclasses.fields(config)}
+    assert known >= run_record._MAY_CHANGE

@@ -8,10 +8,11 @@ import shutil
 
 import pytest
 import torch
-from conftest import run_command
+from conftest import content, run_command
 
 from ra_ner.errors import UserError
 from ra_ner.hub.card import REPO
+from ra_ner.output_folder import new_folder
 from ra_ner.training.merge import compare, tolerance
 
 RECIPE = "recipes/quickstart.yaml"
@@ -87,7 +88,8 @@ def test_the_card_is_that_of_a_full_model_and_its_code_runs(merged, capsys):
 
     card = ModelCard.load(merged / "README.md")
     assert card.data.library_name == "transformers" and "lora_r: 8" in card.text, "how it was trained is kept"
-    code = re.search(r"```python\n(.*?)\n```", card.text, re.DOTALL)[1]
+    code = "\n".join(re.findall(r"```python\n(.*?)\n```", card.text, re.DOTALL))
+    assert "Extractor" in code
     exec(code.replace(REPO, str(merged)), {})  # the code of our own card, as a reader would run it
     assert "Traceback" not in capsys.readouterr().err
 
@@ -116,15 +118,15 @@ def test_a_broken_adapter_leaves_the_merged_model_of_before(here, tmp_path):
     from safetensors.torch import load_file, save_file
 
     run = copy_run(here, tmp_path)
-    (run / "merged").mkdir()
-    (run / "merged" / "mine").touch()
+    with new_folder(run / "merged", "merged model") as before:
+        (before / "config.json").touch()
     file = run / "adapter" / "adapter_model.safetensors"
     weights = {name: torch.full_like(tensor, torch.nan) for name, tensor in load_file(file).items()}
     save_file(weights, file)
     with pytest.raises(UserError, match="can't be merged: NaNs"):
         run_command("train", RECIPE, "--merge", "--output_dir", run)
     assert [path.name for path in run.iterdir() if path.name != "adapter"] == ["merged"]
-    assert (run / "merged" / "mine").is_file()
+    assert content(run / "merged")["config.json"] == b""
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from ra_ner.recipe import load_recipe
 from ra_ner.training.defaults import train_parser
 
 RECIPE = "recipes/quickstart.yaml"
+LOSS_KEYS = ("eval_zero_shot_loss", "eval_in_context_loss", "eval_loss")
 
 
 @pytest.fixture
@@ -134,7 +135,7 @@ def test_rows_over_max_length_are_refused_not_cut(here, tmp_path):
         (["--dataset_config", "other"], "no RA-IT dataset 'other'.*build_ra_dataset.py"),
         (["--model_name_or_path", "nowhere/at-all"], "can't be fetched: there is no such repo"),
         (["--hub_strategy", "end"], "delete `hub_strategy`"),
-        (["--hub_token", "hf_secret"], "`hub_token` is not accepted: log in"),
+        (["--hub_token", "hf_secret"], "`hub_token` is not accepted, because it holds a secret: log in"),
         (["--use_peft", "false"], "use_peft: true"),
         (["--resume_from_checkpoint", "nowhere"], "can't be fetched: there is no such repo"),
         (["--chat_template_path", "nowhere.jinja"], "can't be loaded"),
@@ -157,7 +158,8 @@ def test_a_resumed_run_ends_in_the_weights_of_an_uninterrupted_one(here, tmp_pat
     run_command("train", RECIPE, "--output_dir", tmp_path / "whole", *options)
     checkpoints = tmp_path / "cut" / "checkpoints"
     shutil.copytree(tmp_path / "whole" / "checkpoints" / "checkpoint-2", checkpoints / "checkpoint-2")
-    run_command("train", RECIPE, "--output_dir", tmp_path / "cut", *options, "--resume_from_checkpoint", "true")
+    often = ["--eval_strategy", "steps", "--eval_steps", "1"]  # an evaluation may not change what is trained either
+    run_command("train", RECIPE, "--output_dir", tmp_path / "cut", *options, *often, "--resume_from_checkpoint", "true")
     assert (checkpoints / "checkpoint-3").is_dir() and not (checkpoints / "checkpoint-1").exists()
     assert losses(tmp_path / "cut") == losses(tmp_path / "whole")
     cut, whole = ((tmp_path / run / "adapter" / "adapter_model.safetensors").read_bytes() for run in ("cut", "whole"))
@@ -270,6 +272,23 @@ def test_a_recipe_of_six_lines_trains_as_the_paper_does(tmp_path):
     assert "(default: 5e-05)" in train_parser().format_help()
 
 
+def test_a_mixed_dataset_is_validated_in_both_forms_and_the_best_checkpoint_is_that_of_their_mean(here, tmp_path):
+    data = tmp_path / "data"
+    run_command("build", RECIPE, "--examples_probability", "0.5", "--output_dir", data)
+    options = ["--max_steps", "3", "--eval_strategy", "steps", "--eval_steps", "1", "--save_steps", "1"]
+    options += ["--load_best_model_at_end", "true", "--output_dir", tmp_path, "--dataset_name", data]
+    run_command("train", RECIPE, *options)
+    last = (tmp_path / "checkpoints" / "last").read_text().strip()
+    state = json.loads((tmp_path / "checkpoints" / last / "trainer_state.json").read_text())
+    found = {key: [entry[key] for entry in state["log_history"] if key in entry] for key in LOSS_KEYS}
+    assert all(len(losses) == 3 for losses in found.values())
+    zero_shot, in_context, mean = found.values()
+    assert mean == [pytest.approx((a + b) / 2) for a, b in zip(zero_shot, in_context, strict=True)]
+    assert zero_shot != in_context and state["best_metric"] == min(mean)
+    card = (tmp_path / "adapter" / "README.md").read_text()
+    assert "| last validation zero-shot loss |" in card and "| last validation in-context loss |" in card
+
+
 @pytest.mark.parametrize("validation", [None, ["<|im_end|>"]], ids=["no split", "all rows dropped"])
 def test_a_dataset_without_validation_rows_is_trained_without_evaluation(here, tmp_path, capsys, validation):
     data = dataset_with_text(tmp_path / "d", "quickstart", ["a", "b"], validation=validation)
@@ -316,3 +335,50 @@ def test_the_terminal_shows_one_line_for_each_log_entry(here, tmp_path, capsys):
     assert re.search("\n".join([line.format(1), line.format(2), r"step 2/2  validation loss \d\.\d{4}"]), out)
     assert f"adapter: {tmp_path}/adapter" in out and "next: ra-ner evaluate recipes/quickstart.yaml" in out
     assert "{'" not in out
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (
+            ["--learning_rate", "1e30"],
+            "after step 1: the (loss|gradient) is not finite.* is checkpoint-1",
+        ),
+        (
+            ["--learning_rate", "1e39"],
+            "after step 1: the weight .*lora.* is not finite.* is none",
+        ),
+        (["--max_grad_norm", "0"], "after step 2: the gradient is not finite.* is checkpoint-2"),
+        (["--eval_strategy", "steps", "--eval_steps", "1"], "the validation loss is not finite"),
+    ],
+    ids=["loss", "weight", "gradient", "validation"],
+)
+def test_a_run_that_diverges_ends_in_one_line_and_keeps_the_last_good_checkpoint(
+    here, tmp_path, monkeypatch, change, message
+):
+    from safetensors.torch import load_file
+
+    import ra_ner.training.trainer as module
+
+    class Broken(module.AdapterTrainer):
+        """Its gradients are not finite from the third step on, where nothing else makes the run diverge."""
+
+        def training_step(self, *args, **kwargs):
+            loss = super().training_step(*args, **kwargs)
+            if "--max_grad_norm" in change and self.state.global_step == 2:
+                next(p for p in self.model.parameters() if p.requires_grad).grad.fill_(float("inf"))
+            return loss
+
+        def prediction_step(self, *args, **kwargs):
+            loss, *rest = super().prediction_step(*args, **kwargs)
+            return loss * float("nan"), *rest
+
+    monkeypatch.setattr(module, "AdapterTrainer", Broken)
+    steps = ["--max_steps", "4", "--save_steps", "1", "--logging_steps", "1", "--warmup_steps", "0"]
+    with pytest.raises(UserError, match=f"diverged {message}" if "step" in message else message):
+        run_command("train", RECIPE, "--output_dir", tmp_path, *steps, *change)
+    assert not (tmp_path / "adapter").exists()
+    for file in tmp_path.glob("checkpoints/*/adapter_model.safetensors"):
+        assert all(weight.isfinite().all() for weight in load_file(file).values())
+    for file in tmp_path.glob("checkpoints/*/trainer_state.json"):
+        assert "nan" not in file.read_text().lower()

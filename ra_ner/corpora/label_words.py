@@ -1,0 +1,50 @@
+"""Label words: the words that the labels of a corpus or a benchmark are asked by, such as `person` for `PER`."""
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from ..errors import UserError
+from ..passage import Passage
+
+LABELS_FILE = "labels.json"  # in the folder of a corpus or a benchmark
+
+
+def label_key(label: str) -> str:
+    """Spellings of one label share a key: case, blanks, underscores and hyphens do not count."""
+    return re.sub(r"[\s_-]+", "", label).casefold()
+
+
+def read_words(file: Path) -> dict[str, str]:
+    """The words of labels.json, by key of the label.
+
+    Raises:
+        UserError: it does not map labels to words.
+    """
+    try:
+        words = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError:  # neither JSON nor UTF-8
+        words = None
+    if not isinstance(words, dict) or not all(isinstance(word, str) and word.strip() for word in words.values()):
+        raise UserError(f'{file}: it must map each label to the words it is asked by, such as {{"PER": "person"}}')
+    by_key: dict[str, str] = {}
+    for label, word in words.items():
+        if by_key.setdefault(label_key(label), word) != word:
+            raise UserError(f"{file}: {label!r} stands there twice, in other spellings and with other words; keep one")
+    return by_key
+
+
+def apply_words(passages: Iterable[Passage], words: Mapping[str, str]) -> list[Passage]:
+    """The passages with words in place of labels. Labels without words stay.
+
+    Args:
+        words: by key of the label.
+    """
+    return [
+        replace(
+            passage, entities=tuple(replace(e, type=words.get(label_key(e.type), e.type)) for e in passage.entities)
+        )
+        for passage in passages
+    ]
