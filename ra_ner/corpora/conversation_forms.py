@@ -7,6 +7,7 @@ types. An answer is read strictly: whatever else it holds makes the row malforme
 import json
 import re
 from collections.abc import Iterator
+from itertools import chain, cycle
 
 from ..prompting.answers import parse_answer
 from .annotations import Annotation, Context, Draft
@@ -74,6 +75,12 @@ def is_alpaca(row: object) -> bool:
 
 
 def read_alpaca(row: Row, context: Context) -> Draft:
+    if row.get("history"):  # earlier turns
+        prompt = "\n".join(part for part in (row["instruction"], row.get("input")) if part)
+        contents = [*chain.from_iterable(row["history"]), prompt, row["output"]]
+        roles = cycle(("user", "assistant"))
+        turns = [{"role": role, "content": content} for role, content in zip(roles, contents, strict=False)]
+        return read_conversation({"messages": turns}, context)
     if not (row.get("input") or "").strip():
         return _read_prompt(row["instruction"], row["output"], context)
     match = _TEXT_TURN.match(row["input"])

@@ -186,12 +186,13 @@ def _read_pubtator(lines: list[str], path: Path) -> Table:
     places = []
     block: list[str] = []
     for number, line in enumerate([*lines, ""], 1):
-        if line.strip():
-            block.append(line)
-        elif block:
+        text = _PUBTATOR_TEXT.fullmatch(line)
+        if block and (not line.strip() or (text and text[2] == "t")):
             places.append(f"line {number - len(block)}")
             rows.append(_read_document(block))
             block = []
+        if line.strip():
+            block.append(line)
     return Table(rows, places, path.stem, PUBTATOR)
 
 

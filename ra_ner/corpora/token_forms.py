@@ -98,6 +98,8 @@ def read_tags(row: Row, context: Context) -> Draft:
         tokens, layers = row["tokens"], row["layers"]
     else:
         token_key, tag_key = _keys(row, context)
+        if token_key is None or tag_key is None:
+            raise ValueError("there is no list of tokens, or none of tags")
         tokens, layers = _unwrap(row)[token_key], [_tags(_unwrap(row), tag_key, context.labels)]
     for tags in layers:
         if len(tokens) != len(tags):

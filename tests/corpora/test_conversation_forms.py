@@ -137,6 +137,13 @@ def test_an_answer_with_types(write, answer):
         assert entities(passage) == [("Oslo", "city", 9, 13), ("Ada", "person", 0, 3)]
 
 
+def test_alpaca_with_earlier_turns(write):
+    row = {"instruction": "What describes city in the text?", "input": "", "output": '["Oslo"]'}
+    history = [["Text: Ada left Oslo.", "ok"], ["What describes person in the text?", '["Ada"]']]
+    (passage,) = load_corpus(write([{**row, "history": history}]), "en").passages
+    assert entities(passage) == [("Ada", "person", 0, 3), ("Oslo", "city", 9, 13)]
+
+
 def message_turns(*contents: str) -> list[dict]:
     return [{"role": ("user", "assistant")[i % 2], "content": content} for i, content in enumerate(contents)]
 

@@ -83,8 +83,11 @@ def test_a_broken_brat_file_is_named(write):
 # --- PubTator and DocBin
 
 
-def test_pubtator_documents_and_a_wrong_offset(write):
-    documents = "1|t|Iron\n1|a|Gout.\n1\t5\t9\tGout\tDisease\tD1\n\n2|t|Zinc\n2|a|\n2\t0\t3\tZinc\tChemical\tC1\n"
+@pytest.mark.parametrize("between", ["\n", ""])
+def test_pubtator_documents_and_a_wrong_offset(write, between):
+    documents = (
+        f"1|t|Iron\n1|a|Gout.\n1\t5\t9\tGout\tDisease\tD1\n{between}2|t|Zinc\n2|a|\n2\t0\t3\tZinc\tChemical\tC1\n"
+    )
     corpus = load_corpus(write(documents, "a.PubTator"), "en")
     assert [(p.id, p.text) for p in corpus.passages] == [("1", "Iron Gout."), ("2", "Zinc ")]
     assert list(map(entities, corpus.passages)) == [[("Gout", "Disease", 5, 9)], [("Zinc", "Chemical", 0, 4)]]

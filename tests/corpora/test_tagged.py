@@ -239,8 +239,9 @@ def test_schemes(write, tags, name):
     assert corpus.form == f"tagged text, tokens in column 1, tags in column 2 ({name})"
 
 
-def test_joint_tags_hold_nested_entities(write):
-    lines = "Uni B-ORG\nOslo I-ORG|B-LOC\nteaches O\nnow O\n"
+@pytest.mark.parametrize("mark", "|,")
+def test_joint_tags_hold_nested_entities(write, mark):
+    lines = f"Uni B-ORG\nOslo I-ORG{mark}B-LOC\nteaches O\nnow O{mark}O\n"
     assert entities(load_corpus(write(lines, "a.txt"), "en").passages[0]) == [
         ("Uni Oslo", "ORG", 0, 8),
         ("Oslo", "LOC", 4, 8),
