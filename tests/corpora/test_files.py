@@ -10,6 +10,7 @@ from datasets import Dataset
 from ra_ner.corpora.annotations import DISCONTINUOUS, FROM_UTF16, WRONG_OFFSETS
 from ra_ner.corpora.sources import SKIPPED, load_corpus
 from ra_ner.errors import UserError
+from ra_ner.extraction.outputs import as_conll, write_brat, write_spacy
 
 # --- JSON
 
@@ -115,7 +116,7 @@ def test_docbin_with_span_groups(tmp_path, write):
 
 def test_docbin_without_spacy(write, monkeypatch):
     monkeypatch.setitem(sys.modules, "spacy", None)
-    with pytest.raises(UserError, match="a DocBin is read with spaCy: `pip install spacy`"):
+    with pytest.raises(UserError, match="a DocBin is read with spaCy: pip install 'ra-ner.spacy.'"):
         load_corpus(write(b"x", "train.spacy"), "en")
 
 
@@ -198,3 +199,19 @@ def test_a_folder_without_a_clear_file_is_refused(folder):
         load_corpus(folder(README_md="x"), "en")
     with pytest.raises(UserError, match="is a folder with first.txt, second.txt: name the file"):
         load_corpus(folder(first_txt=tagged("Ada"), second_txt=tagged("Bo")), "en")
+
+
+# --- our own files
+
+
+def test_what_extraction_writes_is_read_back(tmp_path, write):
+    pytest.importorskip("spacy")
+    spans = [("Ada", "person", 0, 3), ("New York", "city", 9, 17)]
+    listed = [{"text": m, "type": t, "start": start, "end": end, "score": 0.9} for m, t, start, end in spans]
+    row = {"id": "a", "text": "Ada left New York .", "entities": listed, "examples_used": [], "windows": 1}
+    write_brat([row], tmp_path / "brat", "en")
+    write_spacy([row], tmp_path / "a.spacy", "en")
+    paths = [write([row]), write(as_conll(row), "a.conll"), str(tmp_path / "brat"), str(tmp_path / "a.spacy")]
+    for path in paths:
+        (passage,) = load_corpus(path, "en").passages
+        assert (passage.text, entities(passage)) == (row["text"], spans)
