@@ -216,7 +216,8 @@ def _read_docbin(path: Path) -> Table:
         import spacy
         from spacy.tokens import DocBin
     except ImportError:
-        raise UserError(f"{path}: a DocBin is read with spaCy: pip install 'ra-ner[spacy]', or save it as JSON Lines") from None
+        help = "pip install 'ra-ner[spacy]', or save it as JSON Lines"
+        raise UserError(f"{path}: a DocBin is read with spaCy: {help}") from None
     try:
         docs = list(DocBin().from_disk(path).get_docs(spacy.blank("xx").vocab))
     except Exception as error:  # whatever msgpack and zlib say of a broken file
