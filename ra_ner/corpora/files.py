@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 
-import pyarrow
 import pyarrow.parquet
 from datasets import Dataset
 
@@ -59,7 +58,7 @@ def read_file(path: Path, context: Context) -> Table:
         if path.suffix == ".parquet":
             return numbered(dataset_rows(Dataset(pyarrow.parquet.read_table(path))), path.stem)
         text = _read_text(path)
-    except (OSError, UnicodeDecodeError, pyarrow.ArrowException) as error:
+    except Exception as error:  # whatever Arrow and datasets say of a broken file
         reason = " ".join(str(error).split())
         raise UserError(f"{path}: can't be read ({reason}); save it as UTF-8 text or Parquet") from None
     if not text.strip():
@@ -219,14 +218,16 @@ def _read_docbin(path: Path) -> Table:
         help = "pip install 'ra-ner[spacy]', or save it as JSON Lines"
         raise UserError(f"{path}: a DocBin is read with spaCy: {help}") from None
     try:
-        docs = list(DocBin().from_disk(path).get_docs(spacy.blank("xx").vocab))
-    except Exception as error:  # whatever msgpack and zlib say of a broken file
+        docs = DocBin().from_disk(path).get_docs(spacy.blank("xx").vocab)
+        rows = [
+            Draft(
+                doc.text, [Annotation(span.label_, span.text, span.start_char, span.end_char) for span in _spans(doc)]
+            )
+            for doc in docs
+        ]
+    except Exception as error:  # whatever spaCy, msgpack and zlib say of a broken file
         reason = " ".join(str(error).split())
         raise UserError(f"{path}: can't be read as a DocBin of spaCy ({reason})") from None
-    rows = [
-        Draft(doc.text, [Annotation(span.label_, span.text, span.start_char, span.end_char) for span in _spans(doc)])
-        for doc in docs
-    ]
     return Table(rows, [f"document {number}" for number in range(1, len(rows) + 1)], path.stem, DOCBIN)
 
 

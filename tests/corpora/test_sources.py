@@ -2,6 +2,7 @@
 
 import json
 
+import pyarrow.parquet
 import pytest
 from corpus_forms import OWN, entities
 from datasets import Dataset
@@ -90,6 +91,12 @@ def test_bad_files_are_refused_in_one_line(write, content, message):
 def test_a_broken_parquet_file(write, tmp_path):
     with pytest.raises(UserError, match="a.parquet: can't be read"):
         load_corpus(write("no Parquet", "a.parquet"), "en")
+    table = Dataset.from_list([OWN]).data.table
+    schema = table.schema.metadata[b"huggingface"].replace(b"Value", b"Vault")  # as of another version of datasets
+    pyarrow.parquet.write_table(table.replace_schema_metadata({b"huggingface": schema}), tmp_path / "b.parquet")
+    with pytest.raises(UserError, match="b.parquet: can't be read .Feature type 'Vault' not found") as error:
+        load_corpus(str(tmp_path / "b.parquet"), "en")
+    assert "\n" not in str(error.value)
 
 
 # --- malformed rows
