@@ -110,9 +110,14 @@ def load_corpus(
     form = table.form or (TOKENS if columns else recognise(table.rows, read))
     if columns and form not in (TAGGED, TOKENS):
         raise UserError(f"{read}: `columns` is for CoNLL text and rows of tokens and tags, but this is {form.name}")
-    description = (table.description or form.name) + (f", of {file}" if path.is_dir() and file != path else "")
+    context = replace(context, scheme=table.scheme)
     counts: Counter[str] = Counter()
-    passages, asked = _read_rows(table, form, replace(context, scheme=table.scheme), read, counts, check)
+    try:
+        found = form.prepare(table.rows, context) if form.prepare else ""
+        passages, asked = _read_rows(table, form, context, read, counts, check)
+    except UserError as error:
+        raise UserError(f"{read}: {error}") from None
+    description = (table.description or form.name) + found + (f", of {file}" if path.is_dir() and file != path else "")
     if not any(passage.entities for passage in passages):
         raise UnlabelledError(f"{read}: no passage has an entity, so there is nothing to learn or to score")
     _show(passages, read, description)
@@ -177,19 +182,14 @@ def _read_rows(
         faults[row] = reason if reason.startswith(place.split()[0]) else f"{place}: {reason}"
 
     drafts: dict[int, Draft] = {}
-    try:
-        if form.prepare:
-            form.prepare(table.rows, context)
-        for number, row in enumerate(table.rows):
-            try:
-                drafts[number] = _draft(row, form, context)
-            except NotAnnotatedError:
-                counts[NOT_ANNOTATED] += 1
-            except _ROW_ERRORS as error:
-                skip(number, error)
-        is_utf16 = find_unit(drafts.values(), check)
-    except UserError as error:
-        raise UserError(f"{source}: {error}") from None
+    for number, row in enumerate(table.rows):
+        try:
+            drafts[number] = _draft(row, form, context)
+        except NotAnnotatedError:
+            counts[NOT_ANNOTATED] += 1
+        except _ROW_ERRORS as error:
+            skip(number, error)
+    is_utf16 = find_unit(drafts.values(), check)
     passages, asked, ids = [], {}, _ids(table)
     for number, draft in drafts.items():
         row_counts: Counter[str] = Counter()
@@ -239,10 +239,10 @@ def _report(faults: list[str], rows: int, source: str, form: Form, counts: Count
         return
     counts[SKIPPED] = len(faults)
     if len(faults) == rows:
-        raise UserError(f"{source}: none of its {rows} rows is a valid {form.name} row; {faults[0]}")
+        raise UserError(f"none of its {rows} rows is a valid {form.name} row; {faults[0]}")
     if check and len(faults) > MOST_MALFORMED * rows:
         raise UserError(
-            f"{source}: {len(faults)} of {rows} rows are malformed, read as {form.name}; the first is {faults[0]}. "
+            f"{len(faults)} of {rows} rows are malformed, read as {form.name}; the first is {faults[0]}. "
             "Mend them; to skip them, write `check_corpus: false` in section dataset"
         )
     for fault in faults[:SHOWN]:

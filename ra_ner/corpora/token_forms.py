@@ -7,7 +7,7 @@ from itertools import accumulate
 
 from ..errors import UserError
 from .annotations import Annotation, Context, Draft
-from .tags import find_scheme, find_spans, is_untyped, numbers_without_names
+from .tags import find_scheme, find_spans, is_untyped, numbers_without_names, scheme_name
 
 Row = dict  # one JSON object
 
@@ -48,8 +48,8 @@ def _is_span_list(value: object) -> bool:
     return isinstance(value, list) and all(isinstance(item, list | dict) for item in value)
 
 
-def prepare_tags(rows: Sequence[object], context: Context) -> None:
-    """Find the scheme of all tags.
+def prepare_tags(rows: Sequence[object], context: Context) -> str:
+    """Find the scheme of all tags, and say where they stand.
 
     Raises:
         UserError: they are numbers, have no types, or follow no scheme.
@@ -58,8 +58,10 @@ def prepare_tags(rows: Sequence[object], context: Context) -> None:
         raise UserError("`columns` of JSON rows are keys, such as {token: words, tag: labels}")
     counts: Counter[str] = Counter()
     numbers: Counter[object] = Counter()
+    places: Counter[tuple[str | None, str | None]] = Counter()
     for row in rows:
         if isinstance(row, dict) and _is_list_of(str | int, tags := _unwrap(row).get(_keys(row, context)[1])):
+            places[_keys(row, context)] += 1
             for tag in (context.labels.get(str(tag), tag) for tag in tags):
                 (counts if isinstance(tag, str) else numbers)[tag] += 1
     if not counts and not numbers:
@@ -77,6 +79,8 @@ def prepare_tags(rows: Sequence[object], context: Context) -> None:
         shown = ", ".join(map(repr, list(counts)[:3]))
         raise UserError(f"the tags follow no scheme that is known ({shown}, ...), such as B-person, I-person and O")
     context.scheme = scheme
+    tokens, tags = places.most_common(1)[0][0]
+    return f", tokens in `{tokens}`, tags in `{tags}` ({scheme_name(counts, scheme)})"
 
 
 def _keys(row: Row, context: Context) -> tuple[str | None, str | None]:

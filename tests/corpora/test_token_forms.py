@@ -116,3 +116,11 @@ def test_mrc_over_characters_with_blanks_between(write):
     row = {"context": "林 娜 在 上 海", "entity_label": "PER", "span_position": ["0;1"], "query": "人"}
     (passage,) = load_corpus(write([row]), "zh").passages
     assert (passage.text, entities(passage)) == ("林娜在上海", [("林娜", "PER", 0, 2)])
+
+
+def test_the_keys_that_were_taken_are_named(write):
+    row = {"words": ["Ada", "ran"], "ner_tags": ["B-person", "O"], "fine_ner_tags": ["B-artist", "O"]}
+    corpus = load_corpus(write([row]), "en")
+    assert corpus.form == "{tokens, ner_tags}, tokens in `words`, tags in `ner_tags` (BIO)"
+    corpus = load_corpus(write([row]), "en", columns={"token": "words", "tag": "fine_ner_tags"})
+    assert corpus.form == "{tokens, ner_tags}, tokens in `words`, tags in `fine_ner_tags` (BIO)"
