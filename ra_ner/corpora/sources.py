@@ -274,10 +274,10 @@ def _check_sanity(passages: list[Passage], source: str) -> None:
     Raises:
         UserError: the texts are mostly numbers, or types differ by white space or case alone.
     """
-    numbers = sum(_is_mostly_digits(passage.text) for passage in passages)
-    if numbers > len(passages) / 2:
+    numbers = [passage.text for passage in passages if _is_mostly_digits(passage.text)]
+    if len(numbers) > len(passages) / 2:
         raise UserError(
-            f"{source}: {numbers} of {len(passages)} texts are mostly numbers, such as {passages[0].text[:40]!r}: name "
+            f"{source}: {len(numbers)} of {len(passages)} texts are mostly numbers, such as {numbers[0][:40]!r}: name "
             f"the column of the tokens (`columns: {{token: 2, tag: 3}}`), or, {INSIST}"
         )
     types = dict.fromkeys(type_ for passage in passages for type_ in passage.types)
