@@ -129,6 +129,7 @@ def test_an_answer_with_types(write, answer):
     rows = [
         {"messages": [{"role": "system", "content": "You are an extractor."}, *message_turns(prompt, answer)]},
         {"instruction": "Extract all entities as JSON.", "input": "Ada left Oslo.", "output": answer},
+        {"messages": [{"role": "system", "content": prompt[:29]}, *message_turns("Ada left Oslo.", answer)]},
         {"instruction": prompt, "input": "", "output": answer},
     ]
     for row in rows:
