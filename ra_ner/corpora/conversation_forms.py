@@ -55,8 +55,9 @@ def read_conversation(row: Row, context: Context) -> Draft:
     number, text = next(((i, match[1]) for i, said in enumerate(words) if (match := _TEXT_TURN.match(said))), (0, ""))
     if len(words) == 2 and _names_type_or_types(*words):
         return _read_prompt(*words, context)
-    if len(words) == 2 and len(turns) == 3 and not text:  # the system says what to do with the text
-        return _read_answer(turns[0][1], *words, context)
+    system = row.get("system") or next((said for who, said in turns if who == "system"), None)
+    if len(words) == 2 and system and not text:  # the user says the text alone
+        return _read_answer(system, *words, context)
     if not text:
         raise ValueError("no turn begins with 'Text:' or '文本：'")
     questions, answers = words[number + 2 :: 2], words[number + 3 :: 2]

@@ -130,6 +130,7 @@ def test_an_answer_with_types(write, answer):
         {"messages": [{"role": "system", "content": "You are an extractor."}, *message_turns(prompt, answer)]},
         {"instruction": "Extract all entities as JSON.", "input": "Ada left Oslo.", "output": answer},
         {"messages": [{"role": "system", "content": prompt[:29]}, *message_turns("Ada left Oslo.", answer)]},
+        chat("Ada left Oslo.", answer, system=prompt[:29]),
         {"instruction": prompt, "input": "", "output": answer},
     ]
     for row in rows:
