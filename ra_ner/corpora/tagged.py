@@ -220,10 +220,11 @@ def _find_tag_columns(
     found: dict[str, list[tuple[float, int]]] = {}
     for column in [*range(width), *(range(-width, 0) if uneven else ())]:
         cells = _column(rows, column)
-        if labels and (_is_index(sentences, column) or not any(cell in labels for cell in cells)):
+        named = any(cell in labels for cell in cells)
+        if named and _is_index(sentences, column):
             continue
         tags = Counter(labels.get(cell, cell) for cell in cells)
-        if tags.total() < ENOUGH * len(rows) or not (scheme := find_scheme(tags, are_tags=bool(labels))):
+        if tags.total() < ENOUGH * len(rows) or not (scheme := find_scheme(tags, are_tags=named)):
             continue
         share = sum(n for tag, n in tags.items() if read_tag(tag, scheme) is not None) / len(rows)
         marks = any(read_tag(tag, scheme) for tag in tags)

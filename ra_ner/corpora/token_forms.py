@@ -109,7 +109,8 @@ def read_tags(row: Row, context: Context) -> Draft:
         if len(tokens) != len(tags):
             raise ValueError(f"{len(tokens)} tokens, but {len(tags)} tags")
     tokens, layers = _join_halves(tokens, layers)
-    return _draft(tokens, [span for tags in layers for span in find_spans(tags, context.scheme)], context)
+    spans = [span for tags in layers for span in find_spans(tags, context.scheme)]
+    return _draft(tokens, [(first, last, context.type_of(type_)) for first, last, type_ in spans], context)
 
 
 _TWO_HALVES = re.compile("[\ud800-\udbff][\udc00-\udfff]")

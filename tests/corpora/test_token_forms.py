@@ -57,6 +57,11 @@ def test_numbers_with_names(write):
     assert corpus.counts == {SKIPPED: 1}
 
 
+def test_labels_name_types_too(write):
+    for path in (write([{"tokens": ["Ada", "ran"], "ner_tags": ["B-PER", "O"]}]), write("Ada B-PER\nran O\n", "a.txt")):
+        assert load_corpus(path, "en", labels={"PER": "person"}).passages[0].types == ["person"]
+
+
 def test_keys_that_the_user_names(write):
     path = write([{"w": ["Ada", "ran"], "coarse": ["B-x", "O"], "fine": ["B-y", "O"]}])
     with pytest.raises(UserError, match="unknown form"):
