@@ -104,7 +104,7 @@ class DatasetConfig:
 
     corpus: str | None = field(
         default=None,
-        metadata={"help": "Corpus: a file, a Hub dataset id, or sample_en or sample_zh; see docs/corpora.md."},
+        metadata={"help": "Corpus: a file, a folder, a Hub dataset id, sample_en or sample_zh; see docs/corpora.md."},
     )
     corpus_config: str | None = field(
         default=None, metadata={"help": "Config of the corpus on the Hub, if it has several."}

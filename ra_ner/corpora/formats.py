@@ -19,14 +19,14 @@ class Form:
         name: as in the documentation and in messages.
         recognises: whether a row has this form.
         read: makes a draft of a row.
-        prepare: looks at all rows before they are read.
+        prepare: looks at all rows before they are read, and says what it found.
         is_file: whether the kind of file decides it, not its rows.
     """
 
     name: str
     recognises: Callable[[object], bool]
     read: Callable[[object, Context], Draft]
-    prepare: Callable[[Sequence[object], Context], None] | None = None
+    prepare: Callable[[Sequence[object], Context], str] | None = None
 
 
 def _is_draft(row: object) -> bool:

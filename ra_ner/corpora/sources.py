@@ -5,6 +5,7 @@ The form of a corpus is recognised by its rows (`formats.py`), and its reader ma
 """
 
 import logging
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -13,7 +14,6 @@ from pathlib import Path
 from ..errors import UserError
 from ..passage import Passage
 from ..paths import resource
-from ..prompting.answers import HALF_CHARACTER
 from ..recipe import DatasetConfig
 from .annotations import FROM_UTF16, NOT_ANNOTATED, Context, Draft, Malformed, NotAnnotatedError, find_unit, resolve
 from .files import Table, numbered, read_file, read_folder
@@ -110,9 +110,14 @@ def load_corpus(
     form = table.form or (TOKENS if columns else recognise(table.rows, read))
     if columns and form not in (TAGGED, TOKENS):
         raise UserError(f"{read}: `columns` is for CoNLL text and rows of tokens and tags, but this is {form.name}")
-    description = (table.description or form.name) + (f", of {file}" if path.is_dir() and file != path else "")
+    context = replace(context, scheme=table.scheme)
     counts: Counter[str] = Counter()
-    passages, asked = _read_rows(table, form, replace(context, scheme=table.scheme), read, counts, check)
+    try:
+        found = form.prepare(table.rows, context) if form.prepare else ""
+        passages, asked = _read_rows(table, form, context, read, counts, check)
+    except UserError as error:
+        raise UserError(f"{read}: {error}") from None
+    description = (table.description or form.name) + found + (f", of {file}" if path.is_dir() and file != path else "")
     if not any(passage.entities for passage in passages):
         raise UnlabelledError(f"{read}: no passage has an entity, so there is nothing to learn or to score")
     if form is not OURS or path.is_dir():  # our own form leaves nothing to guess
@@ -178,19 +183,14 @@ def _read_rows(
         faults[row] = reason if reason.startswith(place.split()[0]) else f"{place}: {reason}"
 
     drafts: dict[int, Draft] = {}
-    try:
-        if form.prepare:
-            form.prepare(table.rows, context)
-        for number, row in enumerate(table.rows):
-            try:
-                drafts[number] = _draft(row, form, context)
-            except NotAnnotatedError:
-                counts[NOT_ANNOTATED] += 1
-            except _ROW_ERRORS as error:
-                skip(number, error)
-        is_utf16 = find_unit(drafts.values(), check)
-    except UserError as error:
-        raise UserError(f"{source}: {error}") from None
+    for number, row in enumerate(table.rows):
+        try:
+            drafts[number] = _draft(row, form, context)
+        except NotAnnotatedError:
+            counts[NOT_ANNOTATED] += 1
+        except _ROW_ERRORS as error:
+            skip(number, error)
+    is_utf16 = find_unit(drafts.values(), check)
     passages, asked, ids = [], {}, _ids(table)
     for number, draft in drafts.items():
         row_counts: Counter[str] = Counter()
@@ -219,11 +219,14 @@ def _draft(row: object, form: Form, context: Context) -> Draft:
     return form.read(row, context)
 
 
+_HALF_CHARACTER = re.compile("[\ud800-\udfff]")
+
+
 def _check_passage(passage: Passage) -> None:
     if not isinstance(passage.text, str) or not passage.text.strip():
         raise ValueError("the text is empty")
     for text in (passage.id, passage.text, *(word for e in passage.entities for word in (e.text, e.type))):
-        if half := HALF_CHARACTER.search(text):
+        if half := _HALF_CHARACTER.search(text):
             raise ValueError(f"{ascii(half[0])[1:-1]} is half of a character, such as of an emoji that was cut in two")
 
 
@@ -237,10 +240,10 @@ def _report(faults: list[str], rows: int, source: str, form: Form, counts: Count
         return
     counts[SKIPPED] = len(faults)
     if len(faults) == rows:
-        raise UserError(f"{source}: none of its {rows} rows is a valid {form.name} row; {faults[0]}")
+        raise UserError(f"none of its {rows} rows is a valid {form.name} row; {faults[0]}")
     if check and len(faults) > MOST_MALFORMED * rows:
         raise UserError(
-            f"{source}: {len(faults)} of {rows} rows are malformed, read as {form.name}; the first is {faults[0]}. "
+            f"{len(faults)} of {rows} rows are malformed, read as {form.name}; the first is {faults[0]}. "
             "Mend them; to skip them, write `check_corpus: false` in section dataset"
         )
     for fault in faults[:SHOWN]:
@@ -272,10 +275,10 @@ def _check_sanity(passages: list[Passage], source: str) -> None:
     Raises:
         UserError: the texts are mostly numbers, or types differ by white space or case alone.
     """
-    numbers = sum(_is_mostly_digits(passage.text) for passage in passages)
-    if numbers > len(passages) / 2:
+    numbers = [passage.text for passage in passages if _is_mostly_digits(passage.text)]
+    if len(numbers) > len(passages) / 2:
         raise UserError(
-            f"{source}: {numbers} of {len(passages)} texts are mostly numbers, such as {passages[0].text[:40]!r}: name "
+            f"{source}: {len(numbers)} of {len(passages)} texts are mostly numbers, such as {numbers[0][:40]!r}: name "
             f"the column of the tokens (`columns: {{token: 2, tag: 3}}`), or, {INSIST}"
         )
     types = dict.fromkeys(type_ for passage in passages for type_ in passage.types)

@@ -220,10 +220,11 @@ def _find_tag_columns(
     found: dict[str, list[tuple[float, int]]] = {}
     for column in [*range(width), *(range(-width, 0) if uneven else ())]:
         cells = _column(rows, column)
-        if labels and (_is_index(sentences, column) or not any(cell in labels for cell in cells)):
+        named = any(cell in labels for cell in cells)
+        if named and _is_index(sentences, column):
             continue
         tags = Counter(labels.get(cell, cell) for cell in cells)
-        if tags.total() < ENOUGH * len(rows) or not (scheme := find_scheme(tags, are_tags=bool(labels))):
+        if tags.total() < ENOUGH * len(rows) or not (scheme := find_scheme(tags, are_tags=named)):
             continue
         share = sum(n for tag, n in tags.items() if read_tag(tag, scheme) is not None) / len(rows)
         marks = any(read_tag(tag, scheme) for tag in tags)
@@ -234,15 +235,16 @@ def _find_tag_columns(
     else:
         _refuse_unreadable_tags(rows, width, path)
         return []
-    # In an uneven file, columns are counted from the end that fits more lines.
-    from_end = max(candidates, key=lambda candidate: (candidate[0], candidate[1] >= 0))[1] < 0
+    # In an uneven file, columns are counted from the end that fits more lines, and where entities are, not chunks.
+    entities = {column for _, column in candidates if not _types(rows, column, labels, scheme) <= _CHUNKS}
+    from_end = max(candidates, key=lambda found: (found[0], found[1] in entities, found[1] >= 0))[1] < 0
     columns = [column for _, column in candidates if (column < 0) == from_end]
     if scheme == "none":
         return columns[-1:]
     if scheme == "brackets":  # the arguments of verbs stand in the columns after the entities
         return [column for column in columns if not _types(rows, column, labels, scheme) & _SYNTAX][:1]
-    entities = [column for column in columns if not _types(rows, column, labels, scheme) <= _CHUNKS] or columns[-1:]
-    return _check_layers(rows, entities, labels, scheme, path)
+    layers = [column for column in columns if column in entities] or columns[-1:]
+    return _check_layers(rows, layers, labels, scheme, path)
 
 
 def _types(rows: Sequence[Cells], column: int, labels: Mapping[str, str], scheme: str) -> set[str]:

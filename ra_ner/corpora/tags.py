@@ -15,6 +15,7 @@ MOST_TYPES = 200  # of tags without a prefix: more distinct values are words, no
 OUTSIDE = {"O", "o", "-", "_"}
 _PREFIXED = re.compile(r"([BIMELSUW])[-_:](\S.*)", re.IGNORECASE)
 _SUFFIXED = re.compile(r"(.*\S)[-_:]([BIMELSUW])")
+_JOINT = re.compile("[|,]")
 _TYPE = re.compile(r"[^\W\d_](?:.*\w)?")
 _BRACKETS = re.compile(r"(?:\(([^()*]+))?\*?(\)?)")  # of CoNLL-2012: (PERSON* *) (ORG) *
 _SCHEMES = {"I": "IO", "BI": "BIO", "BEIS": "BIOES", "BILU": "BILOU", "BEMS": "BMES"}
@@ -62,9 +63,12 @@ def read_tag(tag: str, scheme: str) -> list[Piece] | None:
     if scheme == "type":
         return [("I", tag)] if _TYPE.fullmatch(tag) else None
     pieces = []
-    for part in tag.split("|") if "|" in tag else [tag]:
-        match = (_PREFIXED if scheme == "prefix" else _SUFFIXED).fullmatch(part)
-        if match:
+    pattern = _PREFIXED if scheme == "prefix" else _SUFFIXED
+    parts = _JOINT.split(tag)
+    if not all(part in OUTSIDE or pattern.fullmatch(part) for part in parts):
+        parts = [tag]
+    for part in parts:
+        if match := pattern.fullmatch(part):
             prefix, type_ = match.groups() if scheme == "prefix" else match.groups()[::-1]
             pieces.append((prefix.upper(), type_))
         elif part not in OUTSIDE:

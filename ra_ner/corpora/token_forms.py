@@ -7,7 +7,7 @@ from itertools import accumulate
 
 from ..errors import UserError
 from .annotations import Annotation, Context, Draft
-from .tags import find_scheme, find_spans, is_untyped, numbers_without_names
+from .tags import find_scheme, find_spans, is_untyped, numbers_without_names, scheme_name
 
 Row = dict  # one JSON object
 
@@ -39,18 +39,17 @@ def has_tags(row: object) -> bool:
 
 
 def has_token_spans(row: object) -> bool:
-    if not isinstance(row, dict) or (tokens := _token_key(row)) is None:
+    if not isinstance(row, dict) or _token_key(row) is None or any(row.get(key) for key in ("ner_tags", "tags")):
         return False
-    is_tagged = (tags := _tag_key(row)) and len(row[tags]) == len(row[tokens])
-    return not is_tagged and any(_is_span_list(row.get(key)) for key in _SPANS)
+    return any(_is_span_list(row.get(key)) for key in _SPANS)
 
 
 def _is_span_list(value: object) -> bool:
     return isinstance(value, list) and all(isinstance(item, list | dict) for item in value)
 
 
-def prepare_tags(rows: Sequence[object], context: Context) -> None:
-    """Find the scheme of all tags.
+def prepare_tags(rows: Sequence[object], context: Context) -> str:
+    """Find the scheme of all tags, and say where they stand.
 
     Raises:
         UserError: they are numbers, have no types, or follow no scheme.
@@ -59,8 +58,10 @@ def prepare_tags(rows: Sequence[object], context: Context) -> None:
         raise UserError("`columns` of JSON rows are keys, such as {token: words, tag: labels}")
     counts: Counter[str] = Counter()
     numbers: Counter[object] = Counter()
+    places: Counter[tuple[str | None, str | None]] = Counter()
     for row in rows:
         if isinstance(row, dict) and _is_list_of(str | int, tags := _unwrap(row).get(_keys(row, context)[1])):
+            places[_keys(row, context)] += 1
             for tag in (context.labels.get(str(tag), tag) for tag in tags):
                 (counts if isinstance(tag, str) else numbers)[tag] += 1
     if not counts and not numbers:
@@ -78,6 +79,8 @@ def prepare_tags(rows: Sequence[object], context: Context) -> None:
         shown = ", ".join(map(repr, list(counts)[:3]))
         raise UserError(f"the tags follow no scheme that is known ({shown}, ...), such as B-person, I-person and O")
     context.scheme = scheme
+    tokens, tags = places.most_common(1)[0][0]
+    return f", tokens in `{tokens}`, tags in `{tags}` ({scheme_name(counts, scheme)})"
 
 
 def _keys(row: Row, context: Context) -> tuple[str | None, str | None]:
@@ -99,12 +102,15 @@ def read_tags(row: Row, context: Context) -> Draft:
         tokens, layers = row["tokens"], row["layers"]
     else:
         token_key, tag_key = _keys(row, context)
+        if token_key is None or tag_key is None:
+            raise ValueError("there is no list of tokens, or none of tags")
         tokens, layers = _unwrap(row)[token_key], [_tags(_unwrap(row), tag_key, context.labels)]
     for tags in layers:
         if len(tokens) != len(tags):
             raise ValueError(f"{len(tokens)} tokens, but {len(tags)} tags")
     tokens, layers = _join_halves(tokens, layers)
-    return _draft(tokens, [span for tags in layers for span in find_spans(tags, context.scheme)], context)
+    spans = [span for tags in layers for span in find_spans(tags, context.scheme)]
+    return _draft(tokens, [(first, last, context.type_of(type_)) for first, last, type_ in spans], context)
 
 
 _TWO_HALVES = re.compile("[\ud800-\udbff][\udc00-\udfff]")
@@ -123,9 +129,11 @@ def _join_halves(tokens: list[str], layers: list[list[str]]) -> tuple[list[str],
 
 def read_token_spans(row: Row, context: Context) -> Draft:
     """GLiNER's `[first, last, type]`, SpERT's `{type, start, end}` with an exclusive end, W2NER's `{index, type}`."""
-    tokens = row[_token_key(row)]
+    tokens, entities = row[_token_key(row)], next((row[key] for key in _SPANS if _is_span_list(row.get(key))), None)
+    if entities is None:
+        raise ValueError(f"there is no list of entities under {', '.join(_SPANS)}")
     spans, scattered = [], []
-    for entity in next(row[key] for key in _SPANS if _is_span_list(row.get(key))):
+    for entity in entities:
         if isinstance(entity, list):
             first, last, label = entity
             spans.append((first, last + 1, context.type_of(label)))
