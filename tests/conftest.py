@@ -52,6 +52,19 @@ def _messages() -> None:
 
 
 @pytest.fixture
+def write(tmp_path: Path):
+    """Write a file, rows as JSON Lines, and return its path."""
+
+    def write(content: str | bytes | list, name: str = "corpus.jsonl") -> str:
+        if isinstance(content, list):
+            content = "\n".join(json.dumps(row, ensure_ascii=False) for row in content)
+        (tmp_path / name).write_bytes(content if isinstance(content, bytes) else content.encode())
+        return str(tmp_path / name)
+
+    return write
+
+
+@pytest.fixture
 def hub() -> Iterator[LoopbackHub]:
     """An empty loopback Hub, which the unmodified clients talk to."""
     HUB.clear()

@@ -51,6 +51,12 @@ def test_a_flag_wins_over_the_recipe_and_the_recipe_over_the_default(tmp_path):
     assert (config.k, config.seed, config.strategy) == (5, 7, "nn")
 
 
+def test_a_mapping_is_json_on_the_command_line(tmp_path):
+    flags = ["--columns", '{"token": 2, "tag": 3}', "--labels", '{"1": "B-person"}']
+    _, config, _ = dataset_parser().parse_recipe([recipe(tmp_path, "dataset: {}"), *flags])
+    assert (config.columns, config.labels) == ({"token": 2, "tag": 3}, {"1": "B-person"})
+
+
 def test_the_run_is_named_by_the_files_stem(tmp_path):
     _, _, output = dataset_parser().parse_recipe([recipe(tmp_path, "dataset: {}")])
     assert output.output_dir == "outputs/r/dataset"
@@ -87,6 +93,11 @@ def test_same_named_keys_of_two_sections_do_not_leak(tmp_path):
         ("size: ~", "size", None),
         ("corpus: '-dash.jsonl'", "corpus", "-dash.jsonl"),
         ("corpus: 2024-01-02", "corpus", "2024-01-02"),
+        ("columns: {token: 2, tag: -1}", "columns", {"token": 2, "tag": -1}),
+        ("columns: {token: words, tag: labels}", "columns", {"token": "words", "tag": "labels"}),
+        ("labels: tags.txt", "labels", "tags.txt"),
+        ("labels: {B: B-disease, 1: city}", "labels", {"B": "B-disease", "1": "city"}),
+        ("check_corpus: false", "check_corpus", False),
     ],
 )
 def test_yaml_values(tmp_path, yaml, key, value):
@@ -130,6 +141,8 @@ BAD = [
     ("dataset: {k: true}", "not a boolean"),
     ("dataset: {k: null}", "a value is needed"),
     ("dataset: {k: -1}", "section dataset: `k: -1`: at least 0 is needed"),
+    ("dataset: {columns: {token: 2}}", "`columns: {'token': 2}`: {token: 1, tag: 3} is needed"),
+    ("dataset: {columns: 3}", "`columns: 3`: {token: 1, tag: 3} is needed"),
     ("dataset: {validation_fraction: 10}", "`validation_fraction: 10.0`: a number from 0 to 1 is needed"),
     ("dataset: {k: 1, k: 2}", "line 2: .*key `k` is given twice"),
     ("dataset: {output_dir: x}", "is a command-line flag, not a recipe key"),

@@ -3,7 +3,9 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import starmap
 
+from ..errors import UserError
 from ..passage import Entity
 from ..prompting.answers import Span, cuts_a_word, find_mention
 
@@ -14,6 +16,10 @@ TRIMMED = "mentions_trimmed"
 BLANK = "mentions_of_blanks_dropped"
 FROM_UTF16 = "offsets_converted_from_utf16"
 NOT_ANNOTATED = "not_annotated"
+
+
+# Marks that no mention begins with, and that none ends with.
+_ENDS, _OPENS = frozenset(",.!?;:，。！？；：、)）"), frozenset(",;:，；：、(（")
 
 
 class Malformed(str):
@@ -81,21 +87,39 @@ class Context:
         """The type that a label names."""
         name = self.labels.get(str(label), label)
         if not isinstance(name, str) or not name.strip():
-            raise ValueError(f"{label!r} is not the name of a type")
+            raise ValueError(f"{label!r} is not the name of a type: name it with `labels` in section dataset")
         return name
 
 
-def counts_utf16(drafts: Iterable[Draft]) -> bool:
-    """Whether offsets without mentions count UTF-16 units: characters would cut words, and units never do."""
-    faults = {False: 0, True: 0}
-    for draft in drafts:
-        if _has_wide(draft.text):
-            for annotation in draft.annotations:
-                if annotation.text is None and annotation.start is not None:
-                    span = Span(annotation.start, annotation.end)
-                    faults[False] += _is_odd(span, draft.text)
-                    faults[True] += _is_odd(_from_utf16(span, draft.text), draft.text)
-    return faults[False] > 0 == faults[True]
+def find_unit(drafts: Iterable[Draft], check: bool) -> bool:
+    """Whether offsets without mentions count UTF-16 units rather than characters.
+
+    What hardly any annotator marks, such as parts of words, shows which of the two is wrong.
+
+    Args:
+        check: refuse offsets that mostly cut words, as those with an inclusive end or in bytes do.
+
+    Raises:
+        UserError: more than half of them do.
+    """
+    marked = [
+        (Span(one.start, one.end), draft.text)
+        for draft in drafts
+        for one in draft.annotations
+        if one.text is None and type(one.start) is type(one.end) is int
+    ]
+    in_units = [(_from_utf16(span, text) if _has_wide(text) else span, text) for span, text in marked]
+    is_utf16 = sum(starmap(_is_odd, in_units)) < sum(starmap(_is_odd, marked))
+    inside = [(span, text) for span, text in (in_units if is_utf16 else marked) if _is_inside(span, text)]
+    cut = [(text[slice(*span)], text) for span, text in inside if cuts_a_word(span, text)]
+    if check and len(cut) > len(marked) / 2:
+        mention, text = cut[0]
+        raise UserError(
+            f"{len(cut)} of {len(marked)} mentions cut a word, such as {mention!r} in {text[:60]!r}: offsets must "
+            "count characters, or UTF-16 units, and their end must be exclusive; if they are right, write "
+            "`check_corpus: false` in section dataset"
+        )
+    return is_utf16
 
 
 def resolve(draft: Draft, is_utf16: bool, counts: Counter[str]) -> list[Entity]:
@@ -136,7 +160,7 @@ def _locate(annotation: Annotation, draft: Draft, is_utf16: bool, counts: Counte
         return [Entity(mention, type_, *place) for place in places] or [Entity(mention, type_)]
     if mention is None:
         place = _from_utf16(span, text) if is_utf16 and _has_wide(text) else span
-        if place is None or not 0 <= place.start < place.end <= len(text):
+        if not _is_inside(place, text):
             raise ValueError(f"offsets {span.start} to {span.end} are outside of the text, or not in that order")
         counts[FROM_UTF16] += place != span
         return [Entity(text[place.start : place.end], type_, *place)]
@@ -175,7 +199,7 @@ def _matching(span: Span, mention: str, draft: Draft, counts: Counter[str]) -> S
 
 
 def _says(draft: Draft, place: Span, mention: str) -> bool:
-    if place.start < 0:
+    if not 0 <= place.start < place.end <= len(draft.text):  # slices of Python go on beyond a text
         return False
     there = draft.text[place.start : place.end]
     # brat writes a line break in a mention as a blank.
@@ -213,9 +237,13 @@ def _from_utf16(span: Span, text: str) -> Span | None:
         return None
 
 
+def _is_inside(span: Span | None, text: str) -> bool:
+    return span is not None and 0 <= span.start < span.end <= len(text)
+
+
 def _is_odd(span: Span | None, text: str) -> bool:
     """Whether hardly any annotator would mark a span."""
-    if span is None or not 0 <= span.start < span.end <= len(text):
+    if not _is_inside(span, text):
         return True
-    mention = text[span.start : span.end]
-    return mention != mention.strip() or cuts_a_word(span, text)
+    first, last = text[span.start], text[span.end - 1]
+    return first.isspace() or last.isspace() or first in _ENDS or last in _OPENS or cuts_a_word(span, text)

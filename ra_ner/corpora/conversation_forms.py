@@ -7,6 +7,7 @@ types. An answer is read strictly: whatever else it holds makes the row malforme
 import json
 import re
 from collections.abc import Iterator
+from itertools import chain, cycle
 
 from ..prompting.answers import parse_answer
 from .annotations import Annotation, Context, Draft
@@ -25,8 +26,10 @@ _QUESTIONS = [
         r"文本中属于[\"“”](?P<type>.+)[\"“”]的实体有哪些[？?]",
         # Of instructions in alpaca, such as `List every city in the text as JSON.`
         r"(?:Please )?(?:list|extract|find|identify|name) (?:every|each|any|all)(?: the)?(?: mentions? of)? "
-        r"(?:entit(?:y|ies) of (?:the )?type )?[\"'“]?(?P<type>[^\"'“”.:,\n]+?)[\"'”]?(?: entit(?:y|ies)| mentions?)? "
+        r"(?!(?:named )?entit)[\"'“]?(?P<type>[^\"'“”.:,\n]+?)[\"'”]?(?: entit(?:y|ies)| mentions?)? "
         r"(?:in|from) the (?:following |given )?(?:text|sentence|passage|input)\b[^\n]*",
+        # Of SLIMER: `Extract the Named Entities of type COURT from the text chunk you have read.` and guidelines
+        r"[^\n]{0,60}\bentit(?:y|ies) of (?:the )?type [\"'“]?(?P<type>[^\"'“”.:,\n]+?)[\"'”]? (?:in|from) the \w.*",
         r"(?:请)?(?:从文本中|从句子中)?(?:抽取|提取|找出|列出)(?:文本|句子)?(?:中)?(?:的)?所有(?:的)?[\"“]?(?P<type>[^\"“”，。：\n]+?)[\"”]?"
         r"(?:类型)?(?:的)?(?:实体)?(?:[，。：？][^\n]*)?",
     )
@@ -52,6 +55,9 @@ def read_conversation(row: Row, context: Context) -> Draft:
     number, text = next(((i, match[1]) for i, said in enumerate(words) if (match := _TEXT_TURN.match(said))), (0, ""))
     if len(words) == 2 and _names_type_or_types(*words):
         return _read_prompt(*words, context)
+    system = row.get("system") or next((said for who, said in turns if who == "system"), None)
+    if len(words) == 2 and system and not text:  # the user says the text alone
+        return _read_answer(system, *words, context)
     if not text:
         raise ValueError("no turn begins with 'Text:' or '文本：'")
     questions, answers = words[number + 2 :: 2], words[number + 3 :: 2]
@@ -72,6 +78,12 @@ def is_alpaca(row: object) -> bool:
 
 
 def read_alpaca(row: Row, context: Context) -> Draft:
+    if row.get("history"):  # earlier turns
+        prompt = "\n".join(part for part in (row["instruction"], row.get("input")) if part)
+        contents = [*chain.from_iterable(row["history"]), prompt, row["output"]]
+        roles = cycle(("user", "assistant"))
+        turns = [{"role": role, "content": content} for role, content in zip(roles, contents, strict=False)]
+        return read_conversation({"messages": turns}, context)
     if not (row.get("input") or "").strip():
         return _read_prompt(row["instruction"], row["output"], context)
     match = _TEXT_TURN.match(row["input"])

@@ -3,11 +3,10 @@
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 
-import pyarrow
 import pyarrow.parquet
 from datasets import Dataset
 
@@ -15,13 +14,12 @@ from ..errors import UserError
 from .annotations import Annotation, Context, Draft, Malformed
 from .formats import BRAT, DOCBIN, LINE_FORMS, LOOKED_AT, PUBTATOR, TAGGED, Form, unknown_form
 from .hub_datasets import dataset_rows
+from .span_forms import is_spacy
 from .tagged import find_layout, tagged_rows
 
 # Lists of rows that a JSON file may hold under one key, as the NER Annotator for spaCy writes them.
 _ROWS_KEYS = ("annotations", "data", "examples", "rows", "train")
 _PUBTATOR_TEXT = re.compile(r"([^\t|]+)\|([ta])\|(.*)")
-# Half of a character and the other half, perhaps on the next line of tagged text.
-_HALVES = re.compile("([\ud800-\udbff])(?:([\udc00-\udfff])|([^\\S\n][^\n]*)\n([\udc00-\udfff])[^\n]*)")
 _BRAT_ENTITY = re.compile(r"T\d+\t(\S+) (\d+ \d+(?:;\d+ \d+)*)\t(.*)")
 
 
@@ -60,8 +58,9 @@ def read_file(path: Path, context: Context) -> Table:
         if path.suffix == ".parquet":
             return numbered(dataset_rows(Dataset(pyarrow.parquet.read_table(path))), path.stem)
         text = _read_text(path)
-    except (OSError, UnicodeDecodeError, pyarrow.ArrowException) as error:
-        raise UserError(f"{path}: can't be read ({error}); save it as UTF-8 text or Parquet") from None
+    except Exception as error:  # whatever Arrow and datasets say of a broken file
+        reason = " ".join(str(error).split())
+        raise UserError(f"{path}: can't be read ({reason}); save it as UTF-8 text or Parquet") from None
     if not text.strip():
         return Table([], [], path.stem)
     if (table := _read_json(text, path)) is not None:
@@ -71,7 +70,7 @@ def read_file(path: Path, context: Context) -> Table:
         return _read_pubtator(lines, path)
     if path.with_suffix(".ann").is_file():
         return read_brat([path.with_suffix(".ann")])
-    if (table := _read_lines(lines, path)) is not None:
+    if not context.columns and (table := _read_lines(lines, path)) is not None:
         return table
     layout = find_layout(lines, path, context.columns, context.labels)
     if layout is None:
@@ -81,22 +80,14 @@ def read_file(path: Path, context: Context) -> Table:
 
 
 def _read_text(path: Path) -> str:
-    """The text of a file, with its own line ends: offsets count them.
-
-    The first edition of Weibo encodes the halves of an emoji each on its own, as Java does (CESU-8), and has each on a
-    line of its own.
-    """
+    """The text of a file, with its own line ends: offsets count them."""
     content = path.read_bytes()
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError:
-        return _HALVES.sub(_whole, content.decode("utf-8-sig", "surrogatepass"))
-
-
-def _whole(halves: re.Match) -> str:
-    """A character of two halves, with the tag of the first."""
-    units = (halves[1] + (halves[2] or halves[4])).encode("utf-16-le", "surrogatepass")
-    return units.decode("utf-16-le") + (halves[3] or "")
+        # The first edition of Weibo encodes the two halves of an emoji each on its own, as Java does (CESU-8).
+        halves = content.decode("utf-8-sig", "surrogatepass")
+        return halves.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")
 
 
 def _read_lines(lines: list[str], path: Path) -> Table | None:
@@ -154,7 +145,7 @@ def _rows_of(document: object) -> list[object]:
         if "text" in document or "tokens" in document or len(keys) != 1:
             return [document]
         document = document[keys[0]]
-    return [row for row in document if row is not None]
+    return [document] if is_spacy(document) else [row for row in document if row is not None]
 
 
 # brat, PubTator, DocBin
@@ -194,12 +185,13 @@ def _read_pubtator(lines: list[str], path: Path) -> Table:
     places = []
     block: list[str] = []
     for number, line in enumerate([*lines, ""], 1):
-        if line.strip():
-            block.append(line)
-        elif block:
+        text = _PUBTATOR_TEXT.fullmatch(line)
+        if block and (not line.strip() or (text and text[2] == "t")):
             places.append(f"line {number - len(block)}")
             rows.append(_read_document(block))
             block = []
+        if line.strip():
+            block.append(line)
     return Table(rows, places, path.stem, PUBTATOR)
 
 
@@ -223,15 +215,19 @@ def _read_docbin(path: Path) -> Table:
         import spacy
         from spacy.tokens import DocBin
     except ImportError:
-        raise UserError(f"{path}: a DocBin is read with spaCy: `pip install spacy`, or save it as JSON Lines") from None
+        help = "pip install 'ra-ner[spacy]', or save it as JSON Lines"
+        raise UserError(f"{path}: a DocBin is read with spaCy: {help}") from None
     try:
-        docs = list(DocBin().from_disk(path).get_docs(spacy.blank("xx").vocab))
-    except Exception as error:  # whatever msgpack and zlib say of a broken file
-        raise UserError(f"{path}: can't be read as a DocBin of spaCy ({error})") from None
-    rows = [
-        Draft(doc.text, [Annotation(span.label_, span.text, span.start_char, span.end_char) for span in _spans(doc)])
-        for doc in docs
-    ]
+        docs = DocBin().from_disk(path).get_docs(spacy.blank("xx").vocab)
+        rows = [
+            Draft(
+                doc.text, [Annotation(span.label_, span.text, span.start_char, span.end_char) for span in _spans(doc)]
+            )
+            for doc in docs
+        ]
+    except Exception as error:  # whatever spaCy, msgpack and zlib say of a broken file
+        reason = " ".join(str(error).split())
+        raise UserError(f"{path}: can't be read as a DocBin of spaCy ({reason})") from None
     return Table(rows, [f"document {number}" for number in range(1, len(rows) + 1)], path.stem, DOCBIN)
 
 
@@ -244,25 +240,46 @@ def _spans(doc: "spacy.tokens.Doc") -> Iterator["spacy.tokens.Span"]:  # noqa: F
 
 # Folders
 
+_NO_DATA = {".ipynb", ".log", ".md", ".pdf", ".py", ".sh", ".zip"}
+_ABOUT_DATA = {"dataset_info", "dataset_infos", "label", "labels", "license", "readme", "state"}
+
 
 def read_folder(folder: Path, split: str, context: Context) -> tuple[Table, Path]:
-    """The rows of a folder, and what was read: brat files, or the file of a split.
+    """The rows of a folder, and what was read: brat files, or the file of a split, which may come in numbered parts.
 
     Raises:
         UserError: it is not clear which file is meant.
     """
-    if (folder / split).is_dir():
-        return read_folder(folder / split, split, context)
+    for inner in (folder / split, folder / "data"):  # as the Hub's datasets have them
+        if inner.is_dir():
+            return read_folder(inner, split, context)
     files = [file for file in sorted(folder.iterdir()) if file.is_file() and not file.name.startswith(".")]
     annotated = [file for file in files if file.suffix == ".ann"]
     if annotated:
         return read_brat(annotated), folder
-    data = [file for file in files if file.suffix not in (".md", ".py") and "readme" not in file.name.lower()]
+    data = [file for file in files if file.suffix not in _NO_DATA and file.stem.lower() not in _ABOUT_DATA]
     chosen = [file for file in data if split in re.split(r"[^a-z0-9]+", file.name.lower())] or data
-    if len(chosen) != 1:
+    if len({re.sub(r"\d+", "", file.name) for file in chosen}) != 1:
         shown = ", ".join(file.name for file in chosen) or "no data file"
         raise UserError(
             f"{folder} is a folder with {shown}: name the file, or a folder with one file of split {split!r} or with "
             "brat files (.ann and .txt)"
         )
-    return read_file(chosen[0], context), chosen[0]
+    if len(chosen) == 1:
+        return read_file(chosen[0], context), chosen[0]
+    return _join([(file, read_file(file, context)) for file in chosen], folder), folder
+
+
+def _join(parts: list[tuple[Path, Table]], folder: Path) -> Table:
+    """The rows of several files as those of one.
+
+    Raises:
+        UserError: they were not recognised as the same.
+    """
+    first = parts[0][1]
+    for file, table in parts:
+        if (table.form, table.description) != (first.form, first.description):
+            raise UserError(f"{file}: read as {table.description or 'JSON'}, unlike {parts[0][0]}: name one file")
+    rows = [row for _, table in parts for row in table.rows]
+    places = [f"{file.name}, {place}" for file, table in parts for place in table.places]
+    return replace(first, rows=rows, places=places, stem=folder.name)

@@ -19,14 +19,14 @@ class Form:
         name: as in the documentation and in messages.
         recognises: whether a row has this form.
         read: makes a draft of a row.
-        prepare: looks at all rows before they are read.
+        prepare: looks at all rows before they are read, and says what it found.
         is_file: whether the kind of file decides it, not its rows.
     """
 
     name: str
     recognises: Callable[[object], bool]
     read: Callable[[object, Context], Draft]
-    prepare: Callable[[Sequence[object], Context], None] | None = None
+    prepare: Callable[[Sequence[object], Context], str] | None = None
 
 
 def _is_draft(row: object) -> bool:
@@ -34,6 +34,8 @@ def _is_draft(row: object) -> bool:
 
 
 def _as_read(row: Draft, context: Context) -> Draft:
+    for annotation in row.annotations:
+        annotation.type = context.type_of(annotation.type)
     return row
 
 
@@ -57,6 +59,7 @@ TAGGED = Form("CoNLL text", _is_draft, token_forms.read_tags)
 BRAT = Form("brat", _is_draft, _as_read)
 PUBTATOR = Form("PubTator", _is_draft, _as_read)
 DOCBIN = Form("spaCy DocBin", _is_draft, _as_read)
+TOKENS = Form("{tokens, ner_tags}", token_forms.has_tags, token_forms.read_tags, token_forms.prepare_tags)
 OURS = Form("{id, text, entities}", span_forms.is_ours, span_forms.read_ours)
 
 # The first that fits a row is taken: special forms stand before general ones.
@@ -64,7 +67,7 @@ ROW_FORMS = [
     Form("ShareGPT or messages", conversation_forms.is_conversation, conversation_forms.read_conversation),
     Form("alpaca", conversation_forms.is_alpaca, conversation_forms.read_alpaca),
     Form("GLiNER, SpERT or W2NER", token_forms.has_token_spans, token_forms.read_token_spans),
-    Form("{tokens, ner_tags}", token_forms.has_tags, token_forms.read_tags, token_forms.prepare_tags),
+    TOKENS,
     Form("spaCy tuples", span_forms.is_spacy, span_forms.read_spacy),
     Form("Label Studio", span_forms.is_label_studio, span_forms.read_label_studio),
     Form("CLUENER", span_forms.is_cluener, span_forms.read_cluener),

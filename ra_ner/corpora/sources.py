@@ -15,9 +15,9 @@ from ..errors import UserError
 from ..passage import Passage
 from ..paths import resource
 from ..recipe import DatasetConfig
-from .annotations import FROM_UTF16, NOT_ANNOTATED, Context, Draft, Malformed, NotAnnotatedError, counts_utf16, resolve
+from .annotations import FROM_UTF16, NOT_ANNOTATED, Context, Draft, Malformed, NotAnnotatedError, find_unit, resolve
 from .files import Table, numbered, read_file, read_folder
-from .formats import Form, recognise
+from .formats import OURS, TAGGED, TOKENS, Form, recognise
 from .hub_datasets import dataset_rows, load_from_hub
 from .label_words import LABELS_FILE, apply_words, label_key, read_words
 from .span_forms import is_unlabelled
@@ -107,13 +107,21 @@ def load_corpus(
         raise UserError(f"{read} is empty; a corpus needs at least one passage")
     if is_unlabelled(table.rows):
         raise UnlabelledError(f"{read} has texts without labels")
-    form = table.form or recognise(table.rows, read)
-    description = (table.description or form.name) + (f", of {file}" if path.is_dir() and file != path else "")
+    form = table.form or (TOKENS if columns else recognise(table.rows, read))
+    if columns and form not in (TAGGED, TOKENS):
+        raise UserError(f"{read}: `columns` is for CoNLL text and rows of tokens and tags, but this is {form.name}")
+    context = replace(context, scheme=table.scheme)
     counts: Counter[str] = Counter()
-    passages, asked = _read_rows(table, form, replace(context, scheme=table.scheme), read, counts, check)
+    try:
+        found = form.prepare(table.rows, context) if form.prepare else ""
+        passages, asked = _read_rows(table, form, context, read, counts, check)
+    except UserError as error:
+        raise UserError(f"{read}: {error}") from None
+    description = (table.description or form.name) + found + (f", of {file}" if path.is_dir() and file != path else "")
     if not any(passage.entities for passage in passages):
         raise UnlabelledError(f"{read}: no passage has an entity, so there is nothing to learn or to score")
-    _show(passages, read, description)
+    if form is not OURS or path.is_dir():  # our own form leaves nothing to guess
+        _show(passages, read, description)
     if check:
         _check_sanity(passages, read)
     return LoadedCorpus(passages, commit, dict(counts), license, description, asked)
@@ -166,43 +174,39 @@ def _read_rows(
     Raises:
         UserError: too many are.
     """
-    if form.prepare:
-        try:
-            form.prepare(table.rows, context)
-        except UserError as error:
-            raise UserError(f"{source}: {error}") from None
-    faults: list[str] = []
+    faults: dict[int, str] = {}
 
-    def skip(place: str, error: Exception) -> None:
+    def skip(row: int, error: Exception) -> None:
         # Only a ValueError has a message; the others mean that the row is built differently.
         reason = str(error) if type(error) is ValueError else f"unlike {form.name} ({error!r})"
-        faults.append(reason if reason.startswith(place.split()[0]) else f"{place}: {reason}")
+        place = table.places[row]
+        faults[row] = reason if reason.startswith(place.split()[0]) else f"{place}: {reason}"
 
-    drafts: list[tuple[str, str, Draft]] = []
-    for row, id_, place in zip(table.rows, _ids(table), table.places, strict=True):
+    drafts: dict[int, Draft] = {}
+    for number, row in enumerate(table.rows):
         try:
-            drafts.append((id_, place, _draft(row, form, context)))
+            drafts[number] = _draft(row, form, context)
         except NotAnnotatedError:
             counts[NOT_ANNOTATED] += 1
         except _ROW_ERRORS as error:
-            skip(place, error)
-    is_utf16 = counts_utf16(draft for _, _, draft in drafts)
-    passages, asked = [], {}
-    for id_, place, draft in drafts:
+            skip(number, error)
+    is_utf16 = find_unit(drafts.values(), check)
+    passages, asked, ids = [], {}, _ids(table)
+    for number, draft in drafts.items():
         row_counts: Counter[str] = Counter()
         try:
-            passage = Passage(id_, draft.text, tuple(resolve(draft, is_utf16, row_counts)))
+            passage = Passage(ids[number], draft.text, tuple(resolve(draft, is_utf16, row_counts)))
             _check_passage(passage)
         except _ROW_ERRORS as error:
-            skip(place, error)
+            skip(number, error)
         else:
             counts.update({key: number for key, number in row_counts.items() if number})
             passages.append(passage)
             if draft.asked:
-                asked[id_] = draft.asked
+                asked[ids[number]] = draft.asked
     if counts[FROM_UTF16]:
         logger.info(f"{source}: {counts[FROM_UTF16]} offsets count UTF-16 units; they were converted to characters")
-    _report(faults, len(table.rows), source, form, counts, check)
+    _report([faults[row] for row in sorted(faults)], len(table.rows), source, form, counts, check)
     return passages, asked
 
 
@@ -236,10 +240,10 @@ def _report(faults: list[str], rows: int, source: str, form: Form, counts: Count
         return
     counts[SKIPPED] = len(faults)
     if len(faults) == rows:
-        raise UserError(f"{source}: none of its {rows} rows is a valid {form.name} row; {faults[0]}")
+        raise UserError(f"none of its {rows} rows is a valid {form.name} row; {faults[0]}")
     if check and len(faults) > MOST_MALFORMED * rows:
         raise UserError(
-            f"{source}: {len(faults)} of {rows} rows are malformed, read as {form.name}; the first is {faults[0]}. "
+            f"{len(faults)} of {rows} rows are malformed, read as {form.name}; the first is {faults[0]}. "
             "Mend them; to skip them, write `check_corpus: false` in section dataset"
         )
     for fault in faults[:SHOWN]:
@@ -271,10 +275,10 @@ def _check_sanity(passages: list[Passage], source: str) -> None:
     Raises:
         UserError: the texts are mostly numbers, or types differ by white space or case alone.
     """
-    numbers = sum(_is_mostly_digits(passage.text) for passage in passages)
-    if numbers > len(passages) / 2:
+    numbers = [passage.text for passage in passages if _is_mostly_digits(passage.text)]
+    if len(numbers) > len(passages) / 2:
         raise UserError(
-            f"{source}: {numbers} of {len(passages)} texts are mostly numbers, such as {passages[0].text[:40]!r}: name "
+            f"{source}: {len(numbers)} of {len(passages)} texts are mostly numbers, such as {numbers[0][:40]!r}: name "
             f"the column of the tokens (`columns: {{token: 2, tag: 3}}`), or, {INSIST}"
         )
     types = dict.fromkeys(type_ for passage in passages for type_ in passage.types)

@@ -10,7 +10,7 @@ Row = dict  # one JSON object
 _TEXT = ("text", "sentence", "originalText", "content", "context", "data")
 _LIST = ("entities", "spans", "ents", "entity_list", "label", "labels", "annotations")
 _MENTION = ("text", "entity", "name", "mention", "word", "entity_text", "entity_name")
-_TYPE = ("type", "label", "labels", "entity_type", "label_type", "category")
+_TYPE = ("type", "label", "labels", "hypertextlabels", "entity_type", "label_type", "category")
 _START = ("start", "start_idx", "start_offset", "start_pos", "begin")
 _END = ("end", "end_idx", "end_offset", "end_pos")
 _PAIR = ("pos", "span", "offset", "offsets", "position", "entity_index")
@@ -122,7 +122,7 @@ def read_label_studio(row: Row, context: Context) -> Draft:
     done = [one for one in _first(row, ("annotations", "completions")) if not one.get("was_cancelled")]
     if not done:
         raise NotAnnotatedError
-    values = [result["value"] for result in done[0]["result"] if (result.get("value") or {}).get("labels")]
+    values = [result["value"] for result in done[0]["result"] if _first(result.get("value") or {}, _TYPE)]
     texts = [text for text in row["data"].values() if isinstance(text, str)]
     text = row["data"].get("text") or next(
         (text for text in texts if all((value.get("text") or text) in text for value in values)), None

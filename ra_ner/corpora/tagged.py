@@ -143,11 +143,10 @@ def find_layout(
     if not tag_columns:
         return None
     tags = Counter(tag for column in tag_columns for tag in _column(rows, column, labels))
-    scheme = find_scheme(tags, are_tags=bool(columns)) if tags else None
+    scheme = find_scheme(tags, are_tags=bool(columns or labels)) if tags else None
     if scheme is None:
-        raise UserError(
-            f"{path}: {_ordinal(tag_columns[0])} holds no tags ({', '.join(map(repr, list(tags)[:3]))}, ...)"
-        )
+        shown = ", ".join(map(repr, list(tags)[:3])) or "nothing"
+        raise UserError(f"{path}: {_ordinal(tag_columns[0])} holds no tags ({shown}, ...)")
     known = frozenset(tag for tag in tags if read_tag(tag, scheme) is not None)
     others = [column for column in range(width) if column not in {c % width for c in tag_columns}]
     index = next((column for column in others if _is_index(sentences, column)), None)
@@ -199,7 +198,11 @@ def _find_tokens(sentences: Sequence[Sequence[Cells]], columns: list[int]) -> in
     speech."""
     rows = [cells for sentence in sentences for cells in sentence]
     values = {column: _column(rows, column) for column in columns if not _is_constant(sentences, column)}
-    words = [column for column, cells in values.items() if sum(map(_has_digit, cells)) < ENOUGH * len(cells)]
+    words = [
+        column
+        for column, cells in values.items()
+        if sum(map(_has_digit, cells)) < ENOUGH * len(cells) or _has_place_digits(sentences, column)
+    ]
     distinct = {column: len(set(values[column])) for column in words or values}
     most = max(distinct.values(), default=0)
     return next((column for column, number in distinct.items() if number > most / 2), None)
@@ -217,10 +220,11 @@ def _find_tag_columns(
     found: dict[str, list[tuple[float, int]]] = {}
     for column in [*range(width), *(range(-width, 0) if uneven else ())]:
         cells = _column(rows, column)
-        if labels and (_is_index(sentences, column) or not any(cell in labels for cell in cells)):
+        named = any(cell in labels for cell in cells)
+        if named and _is_index(sentences, column):
             continue
         tags = Counter(labels.get(cell, cell) for cell in cells)
-        if tags.total() < ENOUGH * len(rows) or not (scheme := find_scheme(tags)):
+        if tags.total() < ENOUGH * len(rows) or not (scheme := find_scheme(tags, are_tags=named)):
             continue
         share = sum(n for tag, n in tags.items() if read_tag(tag, scheme) is not None) / len(rows)
         marks = any(read_tag(tag, scheme) for tag in tags)
@@ -231,15 +235,16 @@ def _find_tag_columns(
     else:
         _refuse_unreadable_tags(rows, width, path)
         return []
-    # In an uneven file, columns are counted from the end that fits more lines.
-    from_end = max(candidates, key=lambda candidate: (candidate[0], candidate[1] < 0))[1] < 0
+    # In an uneven file, columns are counted from the end that fits more lines, and where entities are, not chunks.
+    entities = {column for _, column in candidates if not _types(rows, column, labels, scheme) <= _CHUNKS}
+    from_end = max(candidates, key=lambda found: (found[0], found[1] in entities, found[1] >= 0))[1] < 0
     columns = [column for _, column in candidates if (column < 0) == from_end]
     if scheme == "none":
         return columns[-1:]
     if scheme == "brackets":  # the arguments of verbs stand in the columns after the entities
         return [column for column in columns if not _types(rows, column, labels, scheme) & _SYNTAX][:1]
-    entities = [column for column in columns if not _types(rows, column, labels, scheme) <= _CHUNKS] or columns[-1:]
-    return _check_layers(rows, entities, labels, scheme, path)
+    layers = [column for column in columns if column in entities] or columns[-1:]
+    return _check_layers(rows, layers, labels, scheme, path)
 
 
 def _types(rows: Sequence[Cells], column: int, labels: Mapping[str, str], scheme: str) -> set[str]:

@@ -9,11 +9,13 @@ from pathlib import Path
 from ..errors import UserError
 
 ENOUGH = 0.8  # share of the tags that must follow a scheme; the others are malformed
+ENOUGH_OUTSIDE = 0.2  # share of O among tags without a prefix
 MOST_TYPES = 200  # of tags without a prefix: more distinct values are words, not types
 
 OUTSIDE = {"O", "o", "-", "_"}
 _PREFIXED = re.compile(r"([BIMELSUW])[-_:](\S.*)", re.IGNORECASE)
 _SUFFIXED = re.compile(r"(.*\S)[-_:]([BIMELSUW])")
+_JOINT = re.compile("[|,]")
 _TYPE = re.compile(r"[^\W\d_](?:.*\w)?")
 _BRACKETS = re.compile(r"(?:\(([^()*]+))?\*?(\)?)")  # of CoNLL-2012: (PERSON* *) (ORG) *
 _SCHEMES = {"I": "IO", "BI": "BIO", "BEIS": "BIOES", "BILU": "BILOU", "BEMS": "BMES"}
@@ -24,8 +26,8 @@ Piece = tuple[str, str]  # prefix and type
 def find_scheme(tags: Counter[str], are_tags: bool = False) -> str | None:
     """The scheme that tags follow: `prefix`, `suffix`, `brackets` or `type`; None if there is no evidence for one.
 
-    Tags that are types alone need more evidence than others, since any words could be: O is the most frequent of
-    them, and they are few.
+    Tags that are types alone need more evidence than others, since any words could be: many of them are O, and the
+    types are few.
 
     Args:
         tags: how often each tag occurs.
@@ -42,7 +44,7 @@ def find_scheme(tags: Counter[str], are_tags: bool = False) -> str | None:
         return "prefix"  # a file without entities
     if is_untyped(tags) or not all(map(_TYPE.fullmatch, types)) or sum(map(bool, map(_PREFIXED.fullmatch, types))) > 1:
         return None
-    is_clear = tags["O"] == max(tags.values()) and len(types) <= min(MOST_TYPES, max(2, total / 2))
+    is_clear = tags["O"] >= ENOUGH_OUTSIDE * total and len(types) <= min(MOST_TYPES, max(2, total / 2))
     return "type" if are_tags or is_clear else None
 
 
@@ -61,9 +63,12 @@ def read_tag(tag: str, scheme: str) -> list[Piece] | None:
     if scheme == "type":
         return [("I", tag)] if _TYPE.fullmatch(tag) else None
     pieces = []
-    for part in tag.split("|") if "|" in tag else [tag]:
-        match = (_PREFIXED if scheme == "prefix" else _SUFFIXED).fullmatch(part)
-        if match:
+    pattern = _PREFIXED if scheme == "prefix" else _SUFFIXED
+    parts = _JOINT.split(tag)
+    if not all(part in OUTSIDE or pattern.fullmatch(part) for part in parts):
+        parts = [tag]
+    for part in parts:
+        if match := pattern.fullmatch(part):
             prefix, type_ = match.groups() if scheme == "prefix" else match.groups()[::-1]
             pieces.append((prefix.upper(), type_))
         elif part not in OUTSIDE:

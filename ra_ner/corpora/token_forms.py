@@ -2,12 +2,12 @@
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import accumulate
 
 from ..errors import UserError
 from .annotations import Annotation, Context, Draft
-from .tags import find_scheme, find_spans, is_untyped, numbers_without_names
+from .tags import find_scheme, find_spans, is_untyped, numbers_without_names, scheme_name
 
 Row = dict  # one JSON object
 
@@ -39,15 +39,17 @@ def has_tags(row: object) -> bool:
 
 
 def has_token_spans(row: object) -> bool:
-    return isinstance(row, dict) and _token_key(row) is not None and any(_is_span_list(row.get(key)) for key in _SPANS)
+    if not isinstance(row, dict) or _token_key(row) is None or any(row.get(key) for key in ("ner_tags", "tags")):
+        return False
+    return any(_is_span_list(row.get(key)) for key in _SPANS)
 
 
 def _is_span_list(value: object) -> bool:
     return isinstance(value, list) and all(isinstance(item, list | dict) for item in value)
 
 
-def prepare_tags(rows: Sequence[object], context: Context) -> None:
-    """Find the scheme of all tags.
+def prepare_tags(rows: Sequence[object], context: Context) -> str:
+    """Find the scheme of all tags, and say where they stand.
 
     Raises:
         UserError: they are numbers, have no types, or follow no scheme.
@@ -56,11 +58,14 @@ def prepare_tags(rows: Sequence[object], context: Context) -> None:
         raise UserError("`columns` of JSON rows are keys, such as {token: words, tag: labels}")
     counts: Counter[str] = Counter()
     numbers: Counter[object] = Counter()
+    places: Counter[tuple[str | None, str | None]] = Counter()
     for row in rows:
-        if not has_tags(row):
-            continue
-        for tag in _tags(row, context):
-            (counts if isinstance(tag, str) else numbers)[tag] += 1
+        if isinstance(row, dict) and _is_list_of(str | int, tags := _unwrap(row).get(_keys(row, context)[1])):
+            places[_keys(row, context)] += 1
+            for tag in (context.labels.get(str(tag), tag) for tag in tags):
+                (counts if isinstance(tag, str) else numbers)[tag] += 1
+    if not counts and not numbers:
+        raise UserError(f"no row has tags under {context.columns.get('tag') or ', '.join(_TAGS)}")
     if numbers.total() > counts.total():
         raise numbers_without_names("the tags", numbers)
     if is_untyped(counts):
@@ -68,29 +73,44 @@ def prepare_tags(rows: Sequence[object], context: Context) -> None:
             f"the tags have no type ({', '.join(sorted(counts))}): name it with `labels` in section dataset, such as "
             "`labels: {B: B-disease, I: I-disease}`"
         )
-    scheme = find_scheme(counts)
+    # What stands under a key of tags needs no evidence, unless it could be parts of speech.
+    scheme = find_scheme(counts, are_tags=bool(context.labels or context.columns or counts["O"]))
     if scheme is None:
         shown = ", ".join(map(repr, list(counts)[:3]))
         raise UserError(f"the tags follow no scheme that is known ({shown}, ...), such as B-person, I-person and O")
     context.scheme = scheme
+    tokens, tags = places.most_common(1)[0][0]
+    return f", tokens in `{tokens}`, tags in `{tags}` ({scheme_name(counts, scheme)})"
 
 
-def _tags(row: Row, context: Context) -> list[object]:
+def _keys(row: Row, context: Context) -> tuple[str | None, str | None]:
+    """Where a row has its tokens and its tags."""
     row = _unwrap(row)
-    tags = row[context.columns.get("tag") or _tag_key(row)]
-    return [context.labels.get(str(tag), tag) for tag in tags]
+    return context.columns.get("token") or _token_key(row), context.columns.get("tag") or _tag_key(row)
+
+
+def _tags(row: Row, key: str, labels: Mapping[str, str]) -> list[str]:
+    tags = [labels.get(str(tag), tag) for tag in row[key]]
+    if unnamed := [tag for tag in tags if not isinstance(tag, str)]:
+        raise ValueError(f"tag {unnamed[0]!r} has no name")
+    return tags
 
 
 def read_tags(row: Row, context: Context) -> Draft:
     """Tokens and their tags. Several layers of tags hold nested entities."""
-    row = _unwrap(row)
-    tokens = row["tokens"] if "layers" in row else row[context.columns.get("token") or _token_key(row)]
-    layers = row.get("layers") or [_tags(row, context)]
+    if "layers" in row:
+        tokens, layers = row["tokens"], row["layers"]
+    else:
+        token_key, tag_key = _keys(row, context)
+        if token_key is None or tag_key is None:
+            raise ValueError("there is no list of tokens, or none of tags")
+        tokens, layers = _unwrap(row)[token_key], [_tags(_unwrap(row), tag_key, context.labels)]
     for tags in layers:
         if len(tokens) != len(tags):
             raise ValueError(f"{len(tokens)} tokens, but {len(tags)} tags")
     tokens, layers = _join_halves(tokens, layers)
-    return _draft(tokens, [span for tags in layers for span in find_spans(tags, context.scheme)], context)
+    spans = [span for tags in layers for span in find_spans(tags, context.scheme)]
+    return _draft(tokens, [(first, last, context.type_of(type_)) for first, last, type_ in spans], context)
 
 
 _TWO_HALVES = re.compile("[\ud800-\udbff][\udc00-\udfff]")
@@ -109,9 +129,11 @@ def _join_halves(tokens: list[str], layers: list[list[str]]) -> tuple[list[str],
 
 def read_token_spans(row: Row, context: Context) -> Draft:
     """GLiNER's `[first, last, type]`, SpERT's `{type, start, end}` with an exclusive end, W2NER's `{index, type}`."""
-    tokens = row[_token_key(row)]
+    tokens, entities = row[_token_key(row)], next((row[key] for key in _SPANS if _is_span_list(row.get(key))), None)
+    if entities is None:
+        raise ValueError(f"there is no list of entities under {', '.join(_SPANS)}")
     spans, scattered = [], []
-    for entity in next(row[key] for key in _SPANS if _is_span_list(row.get(key))):
+    for entity in entities:
         if isinstance(entity, list):
             first, last, label = entity
             spans.append((first, last + 1, context.type_of(label)))
@@ -158,5 +180,6 @@ def _draft(tokens: Sequence[str], spans: Sequence[tuple[int, int, str]], context
     for first, last, type_ in spans:
         if not 0 <= first < last <= len(tokens):
             raise ValueError(f"tokens {first} to {last} of {len(tokens)} are none")
-        annotations.append(Annotation(type_, None, starts[first], starts[last] - len(context.space)))
+        start, end = starts[first], starts[last] - len(context.space)
+        annotations.append(Annotation(type_, text[start:end], start, end))
     return Draft(text, annotations)

@@ -277,6 +277,7 @@ def test_the_card_says_how_the_rows_were_made(here):
     facts = json.loads((folder / "quickstart" / "ra_it.json").read_text(encoding="utf-8"))
     card = (folder / "README.md").read_text(encoding="utf-8")
     assert "license: unknown" in card and "Source: sample_en" in card
+    assert facts["corpus"]["form"] == "{id, text, entities}"
     assert f"| tokens | {' | '.join(str(n) for n in facts['tokens'].values())} |" in card
     assert (
         "| dropped contaminated | 0 |" in card and "strategy: nn" in card and f"datasets {version('datasets')}" in card
@@ -289,6 +290,37 @@ def test_the_card_says_how_the_rows_were_made(here):
     shown = load_dataset(str(folder), split="train")[:3]["prompt"]
     assert all(prompt[-1]["content"] in card for prompt in shown) and len(shown) == 3
     assert "2406.17305" in card and "2308.03279" in card
+
+
+def test_most_texts_repeated_with_the_same_types_stop_the_build(passages, config):
+    config.size, config.strategy = None, "none"
+    repeated = [replace(p, id=f"{p.id}-{i}") for p in passages[:10] for i in range(3)]
+    with pytest.raises(UserError, match="20 of 30 passages repeat the text of another one, .*`check_corpus: false`"):
+        training_passages(LoadedCorpus(repeated, None, {}), "en", config)
+    config.check_corpus = False
+    assert training_passages(LoadedCorpus(repeated, None, {}), "en", config)
+
+
+def test_a_row_for_each_type_of_a_text_is_no_repeat(config):
+    config.size, config.strategy, config.validation_fraction = None, "none", 0
+    types = ("city", "person", "river", "month")
+    asked = [passage("Ada left Oslo", ("Oslo" if type_ == "city" else "Ada", type_), id=type_) for type_ in types]
+    (merged,) = training_passages(LoadedCorpus(asked, None, {}), "en", config)
+    assert merged.types == list(types)
+
+
+def test_the_columns_and_labels_of_a_recipe_reach_the_corpus(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "tags.txt").write_text("O\nB-city\n", encoding="utf-8")
+    (tmp_path / "a.tsv").write_text("\n\n".join(f"NN\tOslo{n}\t1\nVB\tgrows\t0" for n in range(9)), encoding="utf-8")
+    keys = {"corpus": "a.tsv", "columns": {"token": 2, "tag": 3}, "labels": "tags.txt", "strategy": "none"}
+    run_command("build", write_recipe(tmp_path / "r.yaml", language="en", dataset=keys | {"max_length": None}))
+    assert "read as tagged text, tokens in column 2, tags in column 3 (BIO); for example 'Oslo0' (city)" in (
+        capsys.readouterr().out
+    )
+    facts = json.loads((tmp_path / "outputs" / "r" / "dataset" / "r" / "ra_it.json").read_text(encoding="utf-8"))
+    assert facts["corpus"]["form"] == "tagged text, tokens in column 2, tags in column 3 (BIO)"
+    assert facts["config"]["columns"] == {"token": 2, "tag": 3}
 
 
 def test_a_dry_run_shows_the_plan_and_writes_nothing(workplace, tmp_path, monkeypatch, capsys):
