@@ -2,7 +2,6 @@
 
 import shutil
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from conftest import REPO
@@ -49,8 +48,3 @@ def serious_faults(browser: webdriver.Chrome) -> list[str]:
         if fault["impact"] in ("serious", "critical")
         for node in fault["nodes"]
     ]
-
-
-def save_screenshot(browser: webdriver.Chrome, file: Path) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    browser.save_screenshot(str(file))

@@ -55,6 +55,7 @@ def test_the_page_runs(hub_of_the_paper, server, here, pdf, monkeypatch, capsys)
     assert names["dataset"][0]["entities"] == names["table"]["entities"][0] != []
     assert [entity.text for entity in names["doc"].ents] == ["Ada", "Bob", "Rome"]
     assert names["in_spacy"] == ["Ada", "Bob", "Rome", "No"]
+    assert len(names["prompts"]) == 2 and "What describes city in the text?" in names["prompts"][1]
     assert len(names["shown"]) == 2 and all(text for _, text in names["shown"])
     assert json.loads(Path("million.jsonl").read_text())["unaligned"], "the server's answer, not ours"
     assert Path("my_calibration.json").is_file() and "| calibrated |" in capsys.readouterr().out
