@@ -89,10 +89,13 @@ def test_a_bad_request_fails_alone(served):
 
 def test_many_at_once_lose_nothing_and_one_too_many_is_told(served):
     url, extractor = served
-    gate, answer = threading.Event(), extractor.engine.answer
+    gate, answer, asking, most = threading.Event(), extractor.engine.answer, [], []
 
     def wait(requests):
+        asking.append(requests)
         assert gate.wait(60)
+        most.append(len(asking))
+        asking.remove(requests)
         return answer(requests)
 
     extractor.engine.answer = wait
@@ -106,6 +109,7 @@ def test_many_at_once_lose_nothing_and_one_too_many_is_told(served):
         gate.set()
         answers = [future.result() for future in (first, *others)]
     assert [(kind, data[0]["zero_shot"]["text"]) for kind, data in answers] == [("complete", text) for text in texts]
+    assert max(most) == 1, "one at a time"
     assert one_too_many[0] == "refused" and "Queue is full. Max size is 64" in str(one_too_many[1])
 
 
