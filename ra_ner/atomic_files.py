@@ -14,6 +14,11 @@ def temporary_name(path: Path) -> Path:
     return path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
 
 
+def is_leftover(name: str) -> bool:
+    """Whether a file's name is one that `temporary_name` gave."""
+    return _TEMPORARY.fullmatch(name) is not None
+
+
 def remove_leftovers(folder: Path, *names: str) -> None:
     """Remove what killed runs have left in a folder under temporary names: of the given files and folders, else all."""
     for path in list(folder.iterdir()) if folder.is_dir() else []:

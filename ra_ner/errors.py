@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from .redaction import redact
+from .redaction import find_secret, redact
 
 
 class UserError(Exception):
@@ -17,6 +17,19 @@ class UserError(Exception):
 
 class RequestError(UserError):
     """One request to a model failed because of its content; others may succeed."""
+
+
+def refuse_secrets(values: dict[str, object], where: str) -> None:
+    """Refuse a configuration that holds a secret: it would leak into process lists, cards, reports and the Hub.
+
+    Raises:
+        UserError: it holds one. The message shows the key alone.
+    """
+    if key := find_secret(values):
+        raise UserError(
+            f"{where}`{key}` is not accepted, because it holds a secret: log in with `hf auth login`, or set the "
+            "environment variable HF_TOKEN, or for a server OPENAI_API_KEY"
+        )
 
 
 def is_disk_full(error: BaseException) -> bool:

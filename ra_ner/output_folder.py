@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Literal, TextIO
 
-from .atomic_files import remove_leftovers, temporary_name, write_text
+from .atomic_files import is_leftover, remove_leftovers, temporary_name, write_text
 from .errors import UserError, is_disk_full
 
 Kind = Literal["dataset", "adapter", "merged model", "evaluation", "study", "figures", "model", "brat files"]
@@ -33,7 +33,7 @@ def check_place(folder: Path) -> None:
     except (OSError, ValueError) as error:  # not readable, a name that is too long, a null character
         reason = f"can't be used ({getattr(error, 'strerror', None) or error})"
     if reason:
-        raise UserError(f"`--output_dir {folder}` {reason}: name another folder for the results")
+        raise UserError(f"{folder} {reason}: name another folder for the results")
 
 
 def _unusable(folder: Path) -> str | None:
@@ -81,9 +81,9 @@ def _foreign(folder: Path, kind: Kind) -> str | None:
 
 
 def _files(folder: Path) -> Iterator[str]:
-    """The relative paths of all files and links below a folder."""
+    """The relative paths of all files and links below a folder, but for those that a killed run has left."""
     for path in folder.rglob("*"):
-        if path.is_symlink() or not path.is_dir():
+        if (path.is_symlink() or not path.is_dir()) and not is_leftover(path.name):
             yield path.relative_to(folder).as_posix()
 
 

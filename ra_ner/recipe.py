@@ -19,9 +19,8 @@ from typing import Any, Literal, NoReturn, get_args, get_type_hints
 import yaml
 from transformers import HfArgumentParser
 
-from .errors import UserError
+from .errors import UserError, refuse_secrets
 from .paths import resource
-from .redaction import find_secret
 
 # Each section, and the folder below outputs/<recipe> that its command writes. `train` writes several.
 SECTIONS = {"dataset": "dataset", "train": ".", "evaluate": "evaluation"}
@@ -432,19 +431,6 @@ def read_yaml(path: Path) -> dict[str, Any]:
         raise UserError(f"{path}: a recipe is a mapping of keys to values, see recipes/quickstart.yaml")
     refuse_secrets(content, f"{path}: ")
     return content
-
-
-def refuse_secrets(values: dict[str, Any], where: str) -> None:
-    """Refuse a configuration that holds a secret: it would leak into process lists, cards, reports and the Hub.
-
-    Raises:
-        UserError: it holds one. The message shows the key alone.
-    """
-    if key := find_secret(values):
-        raise UserError(
-            f"{where}`{key}` is not accepted, because it holds a secret: log in with `hf auth login`, or set the "
-            "environment variable HF_TOKEN, or for a server OPENAI_API_KEY"
-        )
 
 
 def find_recipe(name: str, folder: Path) -> Path:

@@ -14,10 +14,10 @@ _SECRET_KEY = re.compile(_KEY, re.VERBOSE | re.IGNORECASE)
 _SECRETS = re.compile(
     rf"""
     \b(?:hf_|api_org_|sk-|gh[oprsu]_|github_pat_|glpat-|xox[a-z]-|AKIA|AIza|nvapi-|gsk_|r8_)
-        (?=[\w-]*\d)(?=[\w-]*[a-z0-9]{{16}})[\w-]{{16,}}    # tokens of services
-    | \beyJ[\w-]{{8,}}\.[\w-]{{8,}}\.[\w-]*               # JSON web tokens
+        (?=[\w-]{{0,99}}\d)(?=[\w-]{{0,99}}[a-z0-9]{{16}})[\w-]+  # tokens of services
+    | \beyJ[\w-]{{8,999}}\.[\w-]{{8,}}\.[\w-]*            # JSON web tokens
     | (?<=://)[^/?\#\s@]+(?=@)                            # user, password or token of a URL
-    | (?P<before>(?-i:\b(?:Bearer|Basic))\s+)(?=\S*\d)[\w.~+/=-]{{8,}}
+    | (?P<before>(?-i:\b(?:Bearer|Basic))\s+)(?=\S{{0,99}}\d)[\w.~+/=-]{{8,}}
     | (?P<key>(?:(?<![\w-])(?:{_KEY})|[?&](?:\w+[_-])?(?:key|token))["']?\s*[:=]\s*["']?(?:bearer\s+|basic\s+)?)
         [^\s"',}}&]{{6,}}
     """,

@@ -10,8 +10,9 @@ import pytest
 from conftest import content, run_command
 from processes import join
 
+from ra_ner.atomic_files import temporary_name
 from ra_ner.errors import UserError
-from ra_ner.output_folder import LOCK, beside, locked, new_folder
+from ra_ner.output_folder import LOCK, MANIFEST, beside, claim, locked, new_folder
 
 RECIPE = "recipes/quickstart.yaml"
 # Each command, and what it writes below --output_dir.
@@ -98,7 +99,7 @@ def test_files_and_links_are_refused(here, tmp_path, command):
     (tmp_path / "link").symlink_to("folder")
     refuse(command, tmp_path / "file", "file is a file: name another folder")
     refuse(command, tmp_path / "file" / "below", "file is a file: name another folder")
-    refuse(command, tmp_path / "link", "link` is a link")
+    refuse(command, tmp_path / "link", "link is a link")
     refuse(command, tmp_path / ("x" * 300) / "o", "can't be used .*too long")
     refuse(command, f"{tmp_path}/\0", "can't be used .*null")
     assert (tmp_path / "file").read_text() == "of the user" and (tmp_path / "link").is_symlink()
@@ -167,4 +168,9 @@ def test_leftovers_of_killed_runs_are_removed_and_hidden_files_of_the_user_are_n
     (tmp_path / ".a.tmp").write_text("of the user")
     with new_folder(tmp_path / "a", "dataset"):
         pass
+    with locked(tmp_path / "b" / LOCK):
+        temporary_name(tmp_path / "b" / MANIFEST).touch()  # a kill while the first file was written
+        claim(tmp_path / "b", "evaluation")
+        assert sorted(os.listdir(tmp_path / "b")) == [MANIFEST, LOCK]
+    shutil.rmtree(tmp_path / "b")
     assert not left.exists() and sorted(os.listdir(tmp_path)) == [".a.tmp", "a"]

@@ -6,8 +6,7 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from ..errors import UserError
-from ..recipe import refuse_secrets
+from ..errors import UserError, refuse_secrets
 
 
 class CommandParser(argparse.ArgumentParser):

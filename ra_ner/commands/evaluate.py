@@ -28,8 +28,7 @@ def run(
     from ..hub import repos
 
     folder, is_main = Path(output.output_dir), distributed_state().is_main_process
-    if is_main:
-        check(folder, "evaluation")
+    check(folder, "evaluation")
     if command.dry_run:
         print(f"{plan(recipe, config)}\n\nA dry run: nothing was asked or written")
         return None

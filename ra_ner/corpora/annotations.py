@@ -199,7 +199,7 @@ def _matching(span: Span, mention: str, draft: Draft, counts: Counter[str]) -> S
 
 
 def _says(draft: Draft, place: Span, mention: str) -> bool:
-    if place.start < 0:
+    if not 0 <= place.start < place.end <= len(draft.text):  # slices of Python go on beyond a text
         return False
     there = draft.text[place.start : place.end]
     # brat writes a line break in a mention as a blank.

@@ -13,6 +13,7 @@ _PARTS = {
     "train": re.compile(r"train(?:ing)?(?![a-z])"),
 }
 _NO_DATA = {".docx", ".gz", ".ipynb", ".log", ".md", ".pdf", ".pkl", ".py", ".sh", ".tar", ".zip"}
+_BACKUP = re.compile(r"[.#].*|.*(?:~|\.(?:bak|old|orig|sw[a-p]|tmp))")  # hidden files, and older copies of editors
 
 
 def find_parts(folder: Path, names: Sequence[str] = ()) -> dict[str, list[Path]]:
@@ -24,7 +25,11 @@ def find_parts(folder: Path, names: Sequence[str] = ()) -> dict[str, list[Path]]
     Raises:
         UserError: several files could be the same part.
     """
-    files = [f for f in sorted(folder.iterdir()) if f.is_file() and f.name[0] != "." and f.suffix not in _NO_DATA]
+    files = [
+        f
+        for f in sorted(folder.iterdir())
+        if f.is_file() and f.suffix not in _NO_DATA and not _BACKUP.fullmatch(f.name)
+    ]
     parts = {}
     for part, pattern in _PARTS.items():
         if found := [file for file in files if pattern.search(file.name.lower())]:

@@ -2,7 +2,7 @@
 
 import difflib
 import logging
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -33,6 +33,7 @@ class Benchmark:
         labels_of: words -> the labels that the files have for them.
         not_asked: words of the label set that no passage has an entity of.
         tested: name of the file, or of the split, that the test passages are from.
+        counts: how many of its rows or mentions had which fault, see `LoadedCorpus`.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Benchmark:
     labels_of: Mapping[str, frozenset[str]] = field(default_factory=dict)
     not_asked: tuple[str, ...] = ()
     tested: str = ""
+    counts: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,7 @@ class _Part:
     passages: list[Passage]
     asked: Asked
     name: str
+    counts: Mapping[str, int]
 
 
 def load_benchmark(argument: str, language: str, words: str | None = None, check: bool = True) -> Benchmark:
@@ -107,6 +110,7 @@ def load_benchmark(argument: str, language: str, words: str | None = None, check
         labels_of,
         tuple(not_asked),
         test.name,
+        test.counts,
     )
 
 
@@ -190,7 +194,8 @@ def _part(corpora: list[LoadedCorpus], name: str) -> _Part:
         asked |= {prefix + id_: types for id_, types in corpus.asked.items()}
     if asked:
         passages, asked = merge_questions(passages, asked)
-    return _Part(passages, asked, name)
+    counts = sum((Counter(corpus.counts) for corpus in corpora), Counter())
+    return _Part(passages, asked, name, dict(counts))
 
 
 def merge_questions(passages: Iterable[Passage], asked: Asked) -> tuple[list[Passage], Asked]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ..errors import UserError
 from ..passage import Passage
+from ..prompting.answers import HALF_CHARACTER
 
 LABELS_FILE = "labels.json"  # in the folder of a corpus or a benchmark
 
@@ -31,6 +32,8 @@ def read_words(file: Path) -> dict[str, str]:
         raise UserError(f'{file}: it must map each label to the words it is asked by, such as {{"PER": "person"}}')
     by_key: dict[str, str] = {}
     for label, word in words.items():
+        if HALF_CHARACTER.search(word):
+            raise UserError(f"{file}: the words of {label!r} hold half of a character; correct them")
         if by_key.setdefault(label_key(label), word) != word:
             raise UserError(f"{file}: {label!r} stands there twice, in other spellings and with other words; keep one")
     return by_key

@@ -17,7 +17,7 @@ from ..paths import resource
 from ..recipe import DatasetConfig
 from .annotations import FROM_UTF16, NOT_ANNOTATED, Context, Draft, Malformed, NotAnnotatedError, find_unit, resolve
 from .files import Table, numbered, read_file, read_folder
-from .formats import TAGGED, TOKENS, Form, recognise
+from .formats import OURS, TAGGED, TOKENS, Form, recognise
 from .hub_datasets import dataset_rows, load_from_hub
 from .label_words import LABELS_FILE, apply_words, label_key, read_words
 from .span_forms import is_unlabelled
@@ -120,7 +120,8 @@ def load_corpus(
     description = (table.description or form.name) + found + (f", of {file}" if path.is_dir() and file != path else "")
     if not any(passage.entities for passage in passages):
         raise UnlabelledError(f"{read}: no passage has an entity, so there is nothing to learn or to score")
-    _show(passages, read, description)
+    if form is not OURS or path.is_dir():  # our own form leaves nothing to guess
+        _show(passages, read, description)
     if check:
         _check_sanity(passages, read)
     return LoadedCorpus(passages, commit, dict(counts), license, description, asked)

@@ -194,6 +194,9 @@ def _conditions(scores: dict) -> str:
     for benchmark, fact in facts.items():
         if fact["not_asked"]:
             sentences.append(f"{benchmark}: no passage has {', '.join(fact['not_asked'])}, which is not asked.")
+        if faults := fact["faults"]:
+            listed = ", ".join(f"{number} {fault.replace('_', ' ')}" for fault, number in faults.items())
+            sentences.append(f"Faults in the file of {benchmark}: {listed}.")
         if dropped := fact["dropped_from_pool"]:
             sentences.append(f"{benchmark}: {dropped} passages of its train part are in its test part and no examples.")
     if counts["dropped_examples"]:

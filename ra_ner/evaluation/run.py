@@ -388,6 +388,7 @@ def _facts(benchmark: Benchmark, pools: ExamplePools) -> dict:
         "types": benchmark.types,
         "not_asked": list(benchmark.not_asked),
         "dropped_from_pool": pools.dropped(benchmark),
+        "faults": dict(benchmark.counts),
     }
 
 

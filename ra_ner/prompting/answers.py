@@ -211,7 +211,7 @@ def _unescape(body: str) -> str:
     return _ESCAPE.sub(read, body)
 
 
-_HALF_CHARACTER = re.compile("[\ud800-\udfff]")  # of a surrogate pair, which UTF-8 can't hold
+HALF_CHARACTER = re.compile("[\ud800-\udfff]")  # of a surrogate pair, which UTF-8 can't hold
 
 
 def _answer(items: Sequence[str], strict: bool = False, dropped: int = 0) -> Answer:
@@ -220,7 +220,7 @@ def _answer(items: Sequence[str], strict: bool = False, dropped: int = 0) -> Ans
         return Answer((), error=MAY_BE_SEVERAL)
     if len(items) == 1 and (not items[0].strip() or _NOTHING.fullmatch(items[0])):
         return Answer((), strict and not dropped, dropped=dropped)
-    mentions = [item for item in items if item.strip().strip(".…") and not _HALF_CHARACTER.search(item)]
+    mentions = [item for item in items if item.strip().strip(".…") and not HALF_CHARACTER.search(item)]
     dropped += len(items) - len(mentions)
     return Answer(tuple(dict.fromkeys(mentions)), strict and not dropped, dropped=dropped)
 

@@ -21,7 +21,7 @@ from typing import Any
 import yaml
 
 from ..atomic_files import write_text
-from ..errors import UserError
+from ..errors import UserError, refuse_secrets
 from ..paths import resource
 from ..recipe import (
     SECTIONS,
@@ -33,7 +33,6 @@ from ..recipe import (
     nearest_key,
     parse_yaml,
     read_yaml,
-    refuse_secrets,
 )
 
 SETTINGS_AXIS = "evaluate.settings"

@@ -132,14 +132,14 @@ def _step(name: str) -> int:
     return int(name.rpartition("-")[2])
 
 
-def _last(folder: Path) -> int | None:
+def last_step(folder: Path) -> int | None:
     """The step of the newest complete checkpoint of the run in this folder, None before it has begun."""
     file = folder / "last"
     return _step(file.read_text(encoding="utf-8").strip()) if file.is_file() else None
 
 
 def _newest(folder: Path, say_what_is_skipped: bool) -> Path | None:
-    last, whole = _last(folder), []
+    last, whole = last_step(folder), []
     for checkpoint in folder.glob(f"{PREFIX_CHECKPOINT_DIR}-[0-9]*"):
         if (checkpoint / "ra_it.json").is_file() and (last is None or _step(checkpoint.name) <= last):
             whole.append(checkpoint)

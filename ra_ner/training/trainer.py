@@ -75,10 +75,10 @@ class AdapterTrainer(SFTTrainer):
 
     def _check_finite(self, what: str, value: torch.Tensor | float) -> None:
         if not torch.isfinite(torch.as_tensor(value)).all():
-            last = (Path(self.args.output_dir) / "last").read_text(encoding="utf-8").strip()
+            last = checkpoints.last_step(Path(self.args.output_dir))
             raise UserError(
                 f"training has diverged after step {self.state.global_step}: the {what} is not finite. The last good "
-                f"checkpoint in {self.args.output_dir} is {'none' if last.endswith('-0') else last}. Lower "
+                f"checkpoint in {self.args.output_dir} is {f'checkpoint-{last}' if last else 'none'}. Lower "
                 "`learning_rate`, or look at the rows and the base, and start afresh"
             )
 

@@ -364,6 +364,11 @@ def test_questions_of_a_known_benchmark_can_be_asked_in_another_label_set(tmp_pa
             "contest.txt latest.md mine.train.jsonl mine.valid.jsonl",
             "contest.txt|mine.valid.jsonl|mine.train.jsonl",
         ),
+        (
+            "mine",
+            "test.jsonl test.jsonl~ test.jsonl.bak .test.jsonl.swp #train.jsonl# train.jsonl train.jsonl.orig",
+            "test.jsonl||train.jsonl",
+        ),
     ],
 )
 def test_parts_are_found_by_the_names_of_published_files(tmp_path, name, files, parts):
@@ -373,6 +378,13 @@ def test_parts_are_found_by_the_names_of_published_files(tmp_path, name, files, 
     found = {part: " ".join(file.name for file in chosen) for part, chosen in find_parts(tmp_path, names).items()}
     expected = parts or "CMeEE_test.json|CMeEE_dev.json|"
     assert [found.get(part, "") for part in ("test", "dev", "train")] == expected.split("|")
+
+
+def test_words_with_half_of_a_character_are_refused(tmp_path):
+    write_tagged(tmp_path / "test.txt", "PER")
+    (tmp_path / "labels.json").write_text('{"PER": "per\\ud83dson"}')
+    with pytest.raises(UserError, match="the words of 'PER' hold half of a character"):
+        load_benchmark(f"mine={tmp_path}", "en")
 
 
 def test_two_files_that_could_be_the_test_part_are_named(tmp_path):

@@ -7,7 +7,7 @@ import pytest
 from corpus_forms import OWN, entities
 from datasets import Dataset
 
-from ra_ner.corpora.annotations import BLANK, TRIMMED
+from ra_ner.corpora.annotations import BLANK, TRIMMED, WRONG_OFFSETS
 from ra_ner.corpora.sources import SKIPPED, load_corpus
 from ra_ner.errors import UserError
 
@@ -32,6 +32,21 @@ def own(**change) -> dict:
 def test_offsets_may_be_unknown(write):
     passage = load_corpus(write([own(start=None, end=None)]), "en").passages[0]
     assert entities(passage) == [("Ada", "person", None, None)]
+
+
+@pytest.mark.parametrize("start, end", [(-12, -9), (-4, -1), (-4, 11), (8, 99)])
+def test_offsets_outside_of_the_text_are_wrong_even_where_a_slice_is_right(write, start, end):
+    """Python counts negative offsets from the end, and slices beyond it."""
+    row = own(text=OWN["text"][start:end], start=start, end=end)
+    with pytest.raises(UserError, match=rf"text\[{start}:{end}\] is not that mention"):
+        load_corpus(write([row]), "en")
+    of_doccano = {"text": row["text"], "label": [[start, end, "person"]]}
+    with pytest.raises(UserError, match="outside of the text"):
+        load_corpus(write([of_doccano]), "en")
+    of_others = {"text": row["text"], "entities": [{"entity": row["entities"][0]["text"], "type": "person"}]}
+    of_others["entities"][0] |= {"start_idx": start, "end_idx": end}
+    corpus = load_corpus(write([of_others]), "en")
+    assert corpus.passages[0].entities[0].start is None and corpus.counts == {WRONG_OFFSETS: 1}
 
 
 @pytest.mark.parametrize(

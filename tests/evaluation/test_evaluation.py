@@ -97,8 +97,18 @@ def test_scores_say_how_each_benchmark_was_asked(here):
     scores = json.loads((here / "outputs" / "quickstart" / "evaluation" / "scores.json").read_text())
     assert scores["labels"] == {"sample_en": "open"}
     assert scores["benchmarks"]["sample_en"] == {
-        **{"labels": "open", "tested": "en_test.jsonl", "types": None, "not_asked": [], "dropped_from_pool": 0}
+        **{"labels": "open", "tested": "en_test.jsonl", "types": None, "not_asked": [], "dropped_from_pool": 0},
+        "faults": {},
     }
+
+
+def test_rows_that_were_skipped_are_counted_in_scores_and_report(here, tmp_path):
+    rows = [json.dumps({"text": f"Ada {i}", "entities": [{"text": "Ada", "type": "PER"}]}) for i in range(8)]
+    (tmp_path / "test.jsonl").write_text("\n".join([*rows, '{"text": "", "entities": []}']))
+    args = ["--benchmarks", f"mine={tmp_path}", "--models", "base", "--settings", "zero_shot", "--limit", 2]
+    scores = run_command("evaluate", RECIPE, *args, "--output_dir", tmp_path / "o")
+    assert scores["benchmarks"]["mine"]["faults"] == {"skipped_malformed": 1}
+    assert "Faults in the file of mine: 1 skipped malformed." in (tmp_path / "o" / "report.md").read_text()
 
 
 def test_a_warning_tells_of_words_that_were_not_trained_before_a_model_is_asked(here, tmp_path, caplog):

@@ -103,6 +103,7 @@ def test_the_report_tells_what_else_moves_scores():
 def test_every_table_names_the_label_words_and_what_was_left_out():
     scores, rows, texts = evaluation(labels={"one": "uniner"})
     fact = {"labels": "uniner", "tested": "dev.json", "types": [], "not_asked": ["event"], "dropped_from_pool": 40}
+    fact["faults"] = {"skipped_malformed": 3, "mentions_not_in_text": 2}
     scores["benchmarks"] = {"one": fact}
     html = report_html(scores, rows, texts)
     assert html.count("<table>") - html.split("<h2>Settings")[1].count("<table>") == html.count(
@@ -111,6 +112,7 @@ def test_every_table_names_the_label_words_and_what_was_left_out():
     page = report(scores)
     assert page.count("Label words: uniner for one (dev.json).") == 3
     assert "one: no passage has event, which is not asked." in page
+    assert "Faults in the file of one: 3 skipped malformed, 2 mentions not in text." in page
     assert "one: 40 passages of its train part are in its test part and no examples." in page
 
 

@@ -70,11 +70,12 @@ def test_two_processes_train_as_one_prepare_the_data_once_and_push_once(one, sta
 
 
 def test_two_processes_ask_a_share_each_and_report_what_one_does(finished, start_two, tmp_path):
-    ranks = start_two(tmp_path / "logs", RECIPE, "--output_dir", tmp_path, script="evaluate")
+    folder = tmp_path / "evaluation"
+    ranks = start_two(tmp_path / "logs", RECIPE, "--output_dir", folder, script="evaluate")
     assert join(ranks) == [0, 0], (tmp_path / "logs" / "0").read_text()
     for name in ("predictions.jsonl", "scores.json", "report.md", "report.html"):
-        assert (tmp_path / name).read_bytes() == (finished / "outputs/quickstart/evaluation" / name).read_bytes()
-    asked = [(tmp_path / name).read_text().splitlines() for name in ("answers.jsonl", "answers-1.jsonl")]
+        assert (folder / name).read_bytes() == (finished / "outputs/quickstart/evaluation" / name).read_bytes()
+    asked = [(folder / name).read_text().splitlines() for name in ("answers.jsonl", "answers-1.jsonl")]
     assert all(asked) and len({json.loads(line)["key"] for line in asked[0] + asked[1]}) == len(asked[0] + asked[1])
     assert "# quickstart" in (tmp_path / "logs" / "0").read_text()
     assert "# quickstart" not in (tmp_path / "logs" / "1").read_text(), "the main process alone reports"
