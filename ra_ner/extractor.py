@@ -32,7 +32,7 @@ from .passage import Passage
 from .prompting.annotation import parse_annotation
 from .prompting.answers import parse_answer
 from .prompting.conversation import Message
-from .recipe import ENCODERS, WITHOUT_ENCODER, DatasetConfig, Strategy
+from .recipe_keys import ENCODERS, WITHOUT_ENCODER, DatasetConfig, Strategy
 from .retrieval.encode import Encoder
 from .retrieval.retriever import Example, Retriever
 

@@ -6,7 +6,8 @@ import pytest
 from conftest import REPO, write_recipe
 
 from ra_ner.errors import UserError
-from ra_ner.recipe import DatasetConfig, EvaluateConfig, OutputConfig, RecipeParser, load_recipe
+from ra_ner.recipe import RecipeParser, load_recipe
+from ra_ner.recipe_keys import DatasetConfig, EvaluateConfig, OutputConfig
 
 # Of recipes/experiments: no recipes, but made of them.
 GRIDS = ("strategies", "sizes", "inference", "k", "smollm2", "smollm2_mixed")

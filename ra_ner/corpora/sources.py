@@ -14,7 +14,7 @@ from ..errors import UserError
 from ..passage import Passage
 from ..paths import resource
 from ..prompting.answers import HALF_CHARACTER
-from ..recipe import DatasetConfig
+from ..recipe_keys import DatasetConfig
 from .annotations import FROM_UTF16, NOT_ANNOTATED, Context, Draft, Malformed, NotAnnotatedError, find_unit, resolve
 from .files import Table, numbered, read_file, read_folder
 from .formats import OURS, TAGGED, TOKENS, Form, recognise
