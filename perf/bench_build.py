@@ -43,7 +43,7 @@ from ra_ner.corpora.sources import LoadedCorpus, load_corpus  # noqa: E402
 from ra_ner.dataset import build as dataset  # noqa: E402
 from ra_ner.hub.repos import LocalModel  # noqa: E402
 from ra_ner.passage import Entity, Passage  # noqa: E402
-from ra_ner.recipe import DatasetConfig  # noqa: E402
+from ra_ner.recipe_keys import DatasetConfig  # noqa: E402
 from ra_ner.retrieval import retriever, search  # noqa: E402
 from ra_ner.retrieval.bm25 import BM25Index, split_words  # noqa: E402
 from ra_ner.retrieval.encode import Encoder  # noqa: E402

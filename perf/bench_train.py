@@ -44,7 +44,7 @@ from transformers import PrinterCallback
 from ra_ner.corpora.sources import load_corpus
 from ra_ner.dataset.build import FEATURES, Row, build
 from ra_ner.prompting.chat_template import load_training_tokenizer, training_length
-from ra_ner.recipe import DatasetConfig
+from ra_ner.recipe_keys import DatasetConfig
 from ra_ner.training import trainer as training
 from ra_ner.training.defaults import train_parser
 

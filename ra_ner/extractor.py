@@ -34,7 +34,7 @@ from .prompting.annotation import parse_annotation
 from .prompting.answers import parse_answer
 from .prompting.chat_template import prompt_ids
 from .prompting.conversation import Message
-from .recipe import ENCODERS, WITHOUT_ENCODER, DatasetConfig, Strategy
+from .recipe_keys import ENCODERS, WITHOUT_ENCODER, DatasetConfig, Strategy
 from .retrieval.encode import Encoder
 from .retrieval.retriever import Example, Retriever
 

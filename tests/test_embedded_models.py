@@ -9,7 +9,7 @@ from conftest import REPO
 from ra_ner.corpora.sources import load_corpus
 from ra_ner.errors import UserError
 from ra_ner.hub import repos as hub
-from ra_ner.recipe import DatasetConfig
+from ra_ner.recipe_keys import DatasetConfig
 from ra_ner.retrieval.encode import Encoder
 from ra_ner.retrieval.retriever import Retriever
 

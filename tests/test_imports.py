@@ -12,7 +12,7 @@ PACKAGE = REPO / "ra_ner"
 # Each room may import from itself and from the rooms before it.
 ROOMS = [
     ["redaction"],
-    ["errors", "paths", "terminal", "atomic_files", "distributed", "markdown", "passage"],
+    ["errors", "paths", "terminal", "atomic_files", "distributed", "markdown", "passage", "recipe_keys"],
     ["recipe", "output_folder"],
     ["prompting"],
     ["hub"],

@@ -6,7 +6,8 @@ import pytest
 from conftest import REPO, write_recipe
 
 from ra_ner.errors import UserError
-from ra_ner.recipe import DatasetConfig, EvaluateConfig, OutputConfig, RecipeParser, load_recipe
+from ra_ner.recipe import RecipeParser, load_recipe
+from ra_ner.recipe_keys import DatasetConfig, EvaluateConfig, OutputConfig
 
 # Of recipes/experiments: no recipes, but made of them.
 GRIDS = ("strategies", "sizes", "inference", "k", "smollm2", "smollm2_mixed")
@@ -52,9 +53,9 @@ def test_a_flag_wins_over_the_recipe_and_the_recipe_over_the_default(tmp_path):
 
 
 def test_a_mapping_is_json_on_the_command_line(tmp_path):
-    flags = ["--columns", '{"token": 2, "tag": 3}', "--labels", '{"1": "B-person"}']
+    flags = ["--columns", '{"token": "sentence", "tag": "ner"}', "--labels", '{"1": "B-person"}']
     _, config, _ = dataset_parser().parse_recipe([recipe(tmp_path, "dataset: {}"), *flags])
-    assert (config.columns, config.labels) == ({"token": 2, "tag": 3}, {"1": "B-person"})
+    assert (config.columns, config.labels) == ({"token": "sentence", "tag": "ner"}, {"1": "B-person"})
 
 
 def test_the_run_is_named_by_the_files_stem(tmp_path):

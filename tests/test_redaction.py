@@ -88,6 +88,15 @@ def test_what_is_no_secret_is_accepted(value):
     assert find_secret(value) is None and redact(json.dumps(value)) == json.dumps(value)
 
 
+def test_the_column_of_tokens_is_no_secret():
+    columns = {"token": "sentence", "tag": "labels"}
+    for value in ({"dataset": {"columns": columns}}, {"columns": columns}, {"columns": json.dumps(columns)}):
+        assert find_secret(value) is None
+    secret = SECRETS[min(SECRETS)]
+    for value in ({"columns": {"token": secret}}, {"columns": json.dumps({"token": "a", "x": secret})}, {"token": "a"}):
+        assert find_secret(value)
+
+
 @given(st.text(), st.sampled_from(sorted(SECRETS.values())), st.text())
 def test_a_message_never_shows_a_secret(before, secret, after):
     assert LETTERS not in str(UserError(f"{before} {secret} {after}"))

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from ..errors import UserError
 from ..output_folder import beside, check, locked
-from ..recipe import CommandConfig, DatasetConfig, OutputConfig, PushDatasetConfig, Recipe, RecipeParser, check_unpacked
+from ..recipe import Recipe, RecipeParser, check_unpacked
+from ..recipe_keys import CommandConfig, DatasetConfig, OutputConfig, PushDatasetConfig
 
 logger = logging.getLogger(__name__)
 

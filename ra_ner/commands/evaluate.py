@@ -5,7 +5,8 @@ from contextlib import nullcontext
 from pathlib import Path
 
 from ..output_folder import LOCK, check, locked
-from ..recipe import CommandConfig, EvaluateConfig, OutputConfig, PushScoresConfig, Recipe, RecipeParser
+from ..recipe import Recipe, RecipeParser
+from ..recipe_keys import CommandConfig, EvaluateConfig, OutputConfig, PushScoresConfig
 
 logger = logging.getLogger(__name__)
 

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..output_folder import LOCK, locked
-from ..recipe import CommandConfig, Recipe, RecipeParser, TrainConfig, check_unpacked
+from ..recipe import Recipe, RecipeParser, check_unpacked
+from ..recipe_keys import CommandConfig, TrainConfig
 
 if TYPE_CHECKING:
     from trl import ModelConfig, SFTConfig

@@ -5,7 +5,6 @@ The form of a corpus is recognised by its rows (`formats.py`), and its reader ma
 """
 
 import logging
-import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -14,7 +13,8 @@ from pathlib import Path
 from ..errors import UserError
 from ..passage import Passage
 from ..paths import resource
-from ..recipe import DatasetConfig
+from ..prompting.answers import HALF_CHARACTER
+from ..recipe_keys import DatasetConfig
 from .annotations import FROM_UTF16, NOT_ANNOTATED, Context, Draft, Malformed, NotAnnotatedError, find_unit, resolve
 from .files import Table, numbered, read_file, read_folder
 from .formats import OURS, TAGGED, TOKENS, Form, recognise
@@ -219,14 +219,11 @@ def _draft(row: object, form: Form, context: Context) -> Draft:
     return form.read(row, context)
 
 
-_HALF_CHARACTER = re.compile("[\ud800-\udfff]")
-
-
 def _check_passage(passage: Passage) -> None:
     if not isinstance(passage.text, str) or not passage.text.strip():
         raise ValueError("the text is empty")
     for text in (passage.id, passage.text, *(word for e in passage.entities for word in (e.text, e.type))):
-        if half := _HALF_CHARACTER.search(text):
+        if half := HALF_CHARACTER.search(text):
             raise ValueError(f"{ascii(half[0])[1:-1]} is half of a character, such as of an emoji that was cut in two")
 
 

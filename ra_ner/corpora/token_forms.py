@@ -157,7 +157,8 @@ def is_mrc(row: object) -> bool:
 
 def _mrc_spans(row: Row) -> Row | None:
     """The spans of each type; some releases have a row for each type."""
-    spans = {row["entity_label"]: row.get("span_position")} if "entity_label" in row else row.get("label")
+    label = row.get("entity_label")
+    spans = {label: row.get("span_position")} if isinstance(label, str) else row.get("label")
     return spans if isinstance(spans, dict) and all(isinstance(one, list) for one in spans.values()) else None
 
 

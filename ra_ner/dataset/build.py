@@ -36,7 +36,8 @@ from ..passage import Passage, fingerprint, merge_duplicates, sample
 from ..prompting.chat_template import control_tokens, load_training_tokenizer, training_length
 from ..prompting.conversation import Message, NegativeTypes, find_wording, training_conversation, transcript
 from ..prompting.length_limit import LengthLimit
-from ..recipe import TOKENIZER_KEYS, DatasetConfig, Recipe
+from ..recipe import Recipe
+from ..recipe_keys import TOKENIZER_KEYS, DatasetConfig
 from ..retrieval.encode import Encoder
 from ..retrieval.retriever import Example, Retriever
 from .card import dataset_card

@@ -14,7 +14,8 @@ from ..dataset.build import recipe_tokenizer, training_passages
 from ..errors import UserError
 from ..hub import repos
 from ..passage import Passage, sample
-from ..recipe import ENCODERS, WITHOUT_ENCODER, EvaluateConfig, Recipe, Strategy
+from ..recipe import Recipe
+from ..recipe_keys import ENCODERS, WITHOUT_ENCODER, EvaluateConfig, Strategy
 from ..retrieval.encode import Encoder
 from ..retrieval.retriever import Example, Retriever
 

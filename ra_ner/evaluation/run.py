@@ -35,7 +35,8 @@ from ..output_folder import claim
 from ..passage import Passage, sample
 from ..prompting.answers import parse_answer
 from ..prompting.conversation import Message, NegativeTypes, transcript
-from ..recipe import EvaluateConfig, Recipe
+from ..recipe import Recipe
+from ..recipe_keys import EvaluateConfig
 from ..retrieval.retriever import Example
 from .example_pools import ExamplePools, check_settings
 from .journal import Journal

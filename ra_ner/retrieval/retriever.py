@@ -16,7 +16,7 @@ from .search import nearest
 if TYPE_CHECKING:
     import torch
 
-    from ..recipe import DatasetConfig
+    from ..recipe_keys import DatasetConfig
 
 RECIPROCAL_RANK_CONSTANT = 60  # of reciprocal rank fusion (Cormack et al. 2009)
 

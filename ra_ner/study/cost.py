@@ -30,7 +30,8 @@ from ..markdown import table
 from ..passage import sample
 from ..prompting.chat_template import load_training_tokenizer, prompt_ids, training_length
 from ..prompting.conversation import find_wording, opening
-from ..recipe import TOKENIZER_KEYS, EvaluateConfig, Recipe
+from ..recipe import Recipe
+from ..recipe_keys import TOKENIZER_KEYS, EvaluateConfig
 from .grid import Grid
 
 if TYPE_CHECKING:

@@ -23,17 +23,8 @@ import yaml
 from ..atomic_files import write_text
 from ..errors import UserError, refuse_secrets
 from ..paths import resource
-from ..recipe import (
-    SECTIONS,
-    DatasetConfig,
-    EvaluateConfig,
-    Recipe,
-    find_recipe,
-    load_recipe,
-    nearest_key,
-    parse_yaml,
-    read_yaml,
-)
+from ..recipe import SECTIONS, Recipe, find_recipe, load_recipe, nearest_key, parse_yaml, read_yaml
+from ..recipe_keys import DatasetConfig, EvaluateConfig
 
 SETTINGS_AXIS = "evaluate.settings"
 SEED_KEYS = ("dataset.seed", "train.seed")  # not evaluate.seed, so that all cells are evaluated on the same passages

@@ -29,7 +29,8 @@ from ..errors import UserError
 from ..hub import repos
 from ..hub.repos import LocalModel
 from ..output_folder import LOCK, claim, is_ours, lock_file, locked
-from ..recipe import TOKENIZER_KEYS, Recipe
+from ..recipe import Recipe
+from ..recipe_keys import TOKENIZER_KEYS
 from .grid import Cell, Grid
 
 logger = logging.getLogger(__name__)

@@ -1,6 +1,7 @@
 """Defaults of section `train`: the paper's settings as QLoRA, so that a recipe holds only what differs."""
 
-from ..recipe import CommandConfig, RecipeParser, TrainConfig
+from ..recipe import RecipeParser
+from ..recipe_keys import CommandConfig, TrainConfig
 
 # arXiv 2406.17305: LoRA of rank 8 on all linear layers, learning rate 5e-5 with a cosine schedule, 3 epochs, batches of
 # 8, at most 2,048 tokens, validation every 100 steps. The 4-bit base (NF4, nested) is QLoRA's (arXiv 2305.14314).

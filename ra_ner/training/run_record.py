@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import torch
 from trl import ModelConfig, SFTConfig
 
-from ..recipe import Recipe, TrainConfig
+from ..recipe import Recipe
+from ..recipe_keys import TrainConfig
 from .defaults import DEFAULTS, train_parser
 
 if TYPE_CHECKING:

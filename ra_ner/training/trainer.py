@@ -26,7 +26,8 @@ from ..hub import repos
 from ..hub.card import REPO, license_of
 from ..output_folder import MANIFEST, check, check_place, replace
 from ..prompting.chat_template import control_tokens, holds_control_token, load_training_tokenizer
-from ..recipe import Recipe, TrainConfig
+from ..recipe import Recipe
+from ..recipe_keys import TrainConfig
 from . import checkpoints, checks, launch_checks, preview, run_record, throughput
 from .card import model_card
 

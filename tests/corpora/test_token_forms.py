@@ -123,6 +123,11 @@ def test_mrc_over_characters_with_blanks_between(write):
     assert (passage.text, entities(passage)) == ("林娜在上海", [("林娜", "PER", 0, 2)])
 
 
+def test_a_label_that_is_no_name_makes_a_row_malformed(write):
+    row = {"context": "Ada ran", "entity_label": "PER", "span_position": ["0;0"]}
+    assert load_corpus(write([row] * 9 + [{**row, "entity_label": {"PER": 1}}]), "en").counts == {SKIPPED: 1}
+
+
 def test_the_keys_that_were_taken_are_named(write):
     row = {"words": ["Ada", "ran"], "ner_tags": ["B-person", "O"], "fine_ner_tags": ["B-artist", "O"]}
     corpus = load_corpus(write([row]), "en")

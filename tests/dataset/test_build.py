@@ -18,7 +18,8 @@ from ra_ner.errors import UserError
 from ra_ner.markdown import cell, fence, table
 from ra_ner.prompting.answers import parse_answer
 from ra_ner.prompting.chat_template import TEMPLATES, control_tokens, holds_control_token, training_length
-from ra_ner.recipe import DatasetConfig, load_recipe
+from ra_ner.recipe import load_recipe
+from ra_ner.recipe_keys import DatasetConfig
 
 
 @pytest.fixture

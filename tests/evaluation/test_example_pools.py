@@ -9,7 +9,8 @@ from conftest import passage, write_recipe
 from ra_ner.corpora.benchmarks import Benchmark
 from ra_ner.errors import UserError
 from ra_ner.evaluation.example_pools import ExamplePools, check_settings
-from ra_ner.recipe import EvaluateConfig, load_recipe
+from ra_ner.recipe import load_recipe
+from ra_ner.recipe_keys import EvaluateConfig
 
 TEST = [passage("Ada met Bo in Rome at noon.", ("Ada", "person"), id="t1"), passage("Zug", ("Zug", "city"), id="t2")]
 TRAIN = [

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from ra_ner.corpora.sources import load_corpus
 from ra_ner.errors import UserError
 from ra_ner.hub import repos as hub
-from ra_ner.recipe import DatasetConfig, Strategy
+from ra_ner.recipe_keys import DatasetConfig, Strategy
 from ra_ner.retrieval import search
 from ra_ner.retrieval.encode import Encoder
 from ra_ner.retrieval.retriever import Rankings, Retriever, _fuse

@@ -12,7 +12,7 @@ from transformers import TrainingArguments
 from trl import ModelConfig, SFTConfig
 
 from ra_ner.errors import UserError
-from ra_ner.recipe import TrainConfig
+from ra_ner.recipe_keys import TrainConfig
 from ra_ner.training import checkpoints, run_record
 
 RECIPE = "recipes/quickstart.yaml"
