@@ -10,7 +10,8 @@ from datasets import Dataset
 from ra_ner.corpora.annotations import DISCONTINUOUS, FROM_UTF16, WRONG_OFFSETS
 from ra_ner.corpora.sources import SKIPPED, load_corpus
 from ra_ner.errors import UserError
-from ra_ner.extraction.outputs import as_conll, write_brat, write_spacy
+from ra_ner.extraction.outputs import as_conll, write_brat
+from ra_ner.extraction.spacy_docs import write_spacy
 
 # --- JSON
 
@@ -209,7 +210,7 @@ def test_what_extraction_writes_is_read_back(tmp_path, write):
     spans = [("Ada", "person", 0, 3), ("New York", "city", 9, 17)]
     listed = [{"text": m, "type": t, "start": start, "end": end, "score": 0.9} for m, t, start, end in spans]
     row = {"id": "a", "text": "Ada left New York .", "entities": listed, "examples_used": [], "windows": 1}
-    write_brat([row], tmp_path / "brat", "en")
+    write_brat([row], tmp_path / "brat")
     write_spacy([row], tmp_path / "a.spacy", "en")
     paths = [write([row]), write(as_conll(row), "a.conll"), str(tmp_path / "brat"), str(tmp_path / "a.spacy")]
     for path in paths:
