@@ -174,7 +174,8 @@ def workplace(tmp_path_factory, models) -> Path:
     write_recipe(
         folder / "recipes" / "quickstart.yaml",
         extends=str(REPO / "recipes" / "quickstart.yaml"),
-        dataset={"encoder": str(models / "encoder"), "size": 12, "validation_fraction": 0.2, "max_length": 8192},
+        dataset={"encoder": str(models / "encoder"), "size": 12, "validation_fraction": 0.2, "max_length": 8192}
+        | {"examples_probability": 1.0},  # as in the paper
         train={"model_name_or_path": str(models / "lm"), "max_length": 8192, "save_steps": 2},
         evaluate={"limit": 3, "max_new_tokens": 4},
     )
