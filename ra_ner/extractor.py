@@ -18,7 +18,7 @@ from typing import Literal, get_args, overload
 import torch
 from huggingface_hub.constants import HF_HOME
 
-from .corpora.sources import load_corpus
+from .corpora.sources import load_corpus, with_label_words
 from .errors import RequestError, UserError
 from .extraction import calibration
 from .extraction.alignment import AlignedText
@@ -153,7 +153,8 @@ class Extractor:
 
         Args:
             name: folder or Hub id.
-            examples: the pool of in-context examples: a corpus in any form that `load_corpus` reads, or passages.
+            examples: the pool of in-context examples: a corpus in any form that `load_corpus` reads, with the words of
+                a `labels.json` beside it, or passages.
             language: of models that were not trained by this project; others know their own.
             encoder: sentence-transformers model that finds examples. Default: the one that an adapter was trained with,
                 else the paper's.
@@ -174,7 +175,9 @@ class Extractor:
         if dtype == "auto":
             dtype = "bfloat16" if torch.accelerator.is_available() else "float32"
         batch_size = BATCH["server" if server else "transformers"] if batch_size is None else batch_size
-        passages = load_corpus(examples, model.language).passages if isinstance(examples, str) else list(examples)
+        if isinstance(examples, str):
+            examples = with_label_words(load_corpus(examples, model.language), examples).passages
+        passages = list(examples)
         found = None
         if passages and strategy not in WITHOUT_ENCODER:
             found = Encoder(

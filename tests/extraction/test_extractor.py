@@ -199,6 +199,15 @@ def test_raw_labels_are_asked_and_shown_as_words(make):
     assert '[{"Carl": "person"}, {"Rome": "location"}]' in messages[0]["content"]
 
 
+def test_labels_json_beside_the_pool_gives_the_words_of_examples(models, tmp_path):
+    (tmp_path / "pool.jsonl").write_text(
+        '{"id": "1", "text": "Carl ran.", "entities": [{"text": "Carl", "type": "PER"}]}'
+    )
+    (tmp_path / "labels.json").write_text('{"PER": "person"}')
+    ner = Extractor.from_pretrained(str(models / "lm"), str(tmp_path / "pool.jsonl"), strategy="random")
+    assert ner.pool[0].types == ["person"]
+
+
 def test_without_types_an_instruct_model_finds_entities_of_any(make):
     answer = '[{"Ada Lovelace": "person"}, {"London": "city"}, {"Paris": "city"}]'
     ner = make({}, raw={None: answer})
