@@ -200,7 +200,8 @@ def test_raw_labels_are_asked_and_shown_as_words(make):
 
 
 def test_labels_json_beside_the_pool_gives_the_words_of_examples(models, tmp_path):
-    (tmp_path / "pool.jsonl").write_text(
+    row = {"id": "1", "text": "Carl ran.", "entities": [{"text": "Carl", "type": "PER"}]}
+    (tmp_path / "pool.jsonl").write_text(json.dumps(row))
         '{"id": "1", "text": "Carl ran.", "entities": [{"text": "Carl", "type": "PER"}]}'
     )
     (tmp_path / "labels.json").write_text('{"PER": "person"}')
