@@ -202,8 +202,6 @@ def test_raw_labels_are_asked_and_shown_as_words(make):
 def test_labels_json_beside_the_pool_gives_the_words_of_examples(models, tmp_path):
     row = {"id": "1", "text": "Carl ran.", "entities": [{"text": "Carl", "type": "PER"}]}
     (tmp_path / "pool.jsonl").write_text(json.dumps(row))
-        '{"id": "1", "text": "Carl ran.", "entities": [{"text": "Carl", "type": "PER"}]}'
-    )
     (tmp_path / "labels.json").write_text('{"PER": "person"}')
     ner = Extractor.from_pretrained(str(models / "lm"), str(tmp_path / "pool.jsonl"), strategy="random")
     assert ner.pool[0].types == ["person"]
