@@ -88,7 +88,7 @@ class Extractor:
     Example:
         >>> ner = Extractor.from_pretrained("outputs/quickstart/adapter", examples="sample_en", strategy="nn")
         >>> ner.extract("The museum in Basel opened a show about the painter Paul Klee on 3 May 2019.", ["city"])
-        [Entity(text='Basel', type='city', start=14, end=19, score=0.8022)]
+        [Entity(text='Basel', type='city', start=14, end=19, score=0.7946)]
     """
 
     def __init__(
