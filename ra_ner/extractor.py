@@ -19,6 +19,7 @@ import torch
 from huggingface_hub.constants import HF_HOME
 
 from .corpora.sources import load_corpus, with_label_words
+from .distributed import distributed_state
 from .errors import RequestError, UserError
 from .extraction import calibration
 from .extraction.alignment import AlignedText
@@ -217,6 +218,9 @@ class Extractor:
             self.pool.append(replace(passage, entities=entities))
         config = DatasetConfig(strategy="nn" if self.strategy == "on_demand" else self.strategy, k=self.k)
         self._retriever = Retriever(self.pool, config, self.model.language, self.encoder)
+        if self.encoder and self.pool and distributed_state().num_processes > 1:
+            # Processes encode the pool together, so all at the same time: later one of them may have no text.
+            _ = self._retriever.vectors
 
     def with_examples(self, passages: Iterable[Passage], strategy: Strategy) -> "Extractor":
         """An extractor with the same model and another pool of examples, which may be empty."""

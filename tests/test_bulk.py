@@ -32,6 +32,17 @@ def test_two_processes_write_what_one_writes(finished, texts, tmp_path):
     assert "several processes need a file as input, and --output" in (tmp_path / "again" / "0").read_text()
 
 
+def test_a_process_may_have_no_text_at_all(finished, tmp_path):
+    """Not even then is it missing where the pool is encoded."""
+    (tmp_path / "texts.jsonl").write_text('{"text": "Ada met Bob."}\n')
+    (tmp_path / "pool.jsonl").write_bytes((finished / "data" / "sample" / "zh.jsonl").read_bytes())  # not cached yet
+    args = [tmp_path / "texts.jsonl", "--model", "outputs/quickstart/adapter", "--types", "person", "--strategy", "nn"]
+    args += ["--examples", tmp_path / "pool.jsonl", "--max_new_tokens", 2, "--output", tmp_path / "out.jsonl"]
+    options = {"script": "extract", "environment": {"HF_HOME": str(tmp_path / "cache")}}
+    assert join(processes.start_ranks(finished, tmp_path / "logs", *args, **options)) == [0, 0]
+    assert len(json.loads((tmp_path / "out.jsonl").read_text())["examples_used"]) == 2
+
+
 def test_any_text_can_be_written_as_utf_8():
     row = {"text": "half \ud83d", "when": pytest}
     assert json.loads(to_json(row).encode())["text"] == "half \ud83d"
