@@ -2,7 +2,6 @@
 
 import json
 import logging
-import re
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
@@ -16,6 +15,7 @@ from .extraction.result_file import ResultFile
 from .extraction.texts import Row
 from .extractor import Extractor, Types
 from .passage import fingerprint
+from .prompting.answers import HALF_CHARACTER
 
 logger = logging.getLogger(__name__)
 
@@ -90,4 +90,4 @@ def extract_to_file(
 def to_json(row: Row) -> str:
     """A row as a line of JSON. Half a surrogate pair can't be written as UTF-8, but as an escape."""
     line = json.dumps(row, ensure_ascii=False, default=str)
-    return json.dumps(row, default=str) if re.search("[\ud800-\udfff]", line) else line
+    return json.dumps(row, default=str) if HALF_CHARACTER.search(line) else line

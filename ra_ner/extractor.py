@@ -6,7 +6,6 @@ Prompts, parsing and retrieval are those of evaluation.
 """
 
 import logging
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
@@ -18,6 +17,7 @@ from typing import Literal, get_args, overload
 import torch
 from huggingface_hub.constants import HF_HOME
 
+from .corpora.label_words import apply_words, label_key
 from .corpora.sources import load_corpus, with_label_words
 from .distributed import distributed_state
 from .errors import RequestError, UserError
@@ -32,7 +32,7 @@ from .inference.engine import Engine, Generation, Request, ServerOptions
 from .inference.models import Model, find_model, load_engine, longest_question
 from .passage import Passage
 from .prompting.annotation import parse_annotation
-from .prompting.answers import parse_answer
+from .prompting.answers import HALF_CHARACTER, parse_answer
 from .prompting.chat_template import prompt_ids
 from .prompting.conversation import Message
 from .recipe_keys import ENCODERS, WITHOUT_ENCODER, DatasetConfig, Strategy
@@ -125,7 +125,7 @@ class Extractor:
             raise UserError("`max_new_tokens` and `batch_size` need at least 1, `k` at least 0")
         self.model, self.engine, self.encoder, self.calibration = model, engine, encoder, calibration
         self.strategy, self.k, self.max_new_tokens, self.batch_size = strategy, k, max_new_tokens, batch_size
-        self.labels = {label.lower(): words for label, words in (labels or {}).items()}
+        self.labels = {label_key(label): words for label, words in (labels or {}).items()}
         self.max_length = model.max_length or MAX_LENGTH
         self.pool: list[Passage] = []
         self.add_examples(examples)
@@ -213,9 +213,7 @@ class Extractor:
 
     def add_examples(self, passages: Iterable[Passage]) -> None:
         """Extend the pool. Only new passages are encoded."""
-        for passage in passages:
-            entities = tuple(replace(entity, type=self._words(entity.type)) for entity in passage.entities)
-            self.pool.append(replace(passage, entities=entities))
+        self.pool += apply_words(passages, self.labels)
         config = DatasetConfig(strategy="nn" if self.strategy == "on_demand" else self.strategy, k=self.k)
         self._retriever = Retriever(self.pool, config, self.model.language, self.encoder)
         if self.encoder and self.pool and distributed_state().num_processes > 1:
@@ -228,9 +226,6 @@ class Extractor:
         other.strategy, other.pool = strategy, []
         other.add_examples(passages)
         return other
-
-    def _words(self, label: str) -> str:
-        return self.labels.get(label.lower(), label)
 
     @overload
     def extract(self, texts: str, types: Types | None = None, **options) -> Extraction: ...
@@ -323,7 +318,7 @@ class Extractor:
             raise UserError("`types` needs at least one entity type, as words such as person or city")
         questions = {}
         for entity_type in types or ():
-            words = self._words(entity_type)
+            words = self.labels.get(label_key(entity_type), entity_type)
             definition = types[entity_type] if isinstance(types, Mapping) else ""
             questions[entity_type] = self.model.question(f"{words} ({definition})" if definition else words)
         return _Asked(self.model, questions)
@@ -358,7 +353,7 @@ class Extractor:
         passages: list[Passage] = []
         for extraction in extractions:
             # Half a surrogate pair can't be encoded. Its replacement has the same length, so offsets stay right.
-            text = re.sub("[\ud800-\udfff]", "\ufffd", extraction.text)
+            text = HALF_CHARACTER.sub("\ufffd", extraction.text)
             cut = self._windows(text, room)
             extraction.windows = [(window.start, window.end) for window in cut]
             for number, window in enumerate(cut):

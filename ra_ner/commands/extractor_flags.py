@@ -42,7 +42,9 @@ def load_extractor(options: Namespace, **further) -> "Extractor":
     Raises:
         UserError: as `Extractor.from_pretrained`, or the file of labels has another form.
     """
-    labels = read_labels(options.labels)  # before the slow imports
+    from ..corpora.label_words import read_words
+
+    labels = read_words(options.labels) if options.labels else {}  # before the slow imports
     from ..extractor import Extractor
     from ..inference.engine import ServerOptions
 
@@ -68,18 +70,6 @@ def load_extractor(options: Namespace, **further) -> "Extractor":
         **{key: getattr(options, key) for key in keys},
         **further,
     )
-
-
-def read_labels(file: Path | None) -> dict[str, str]:
-    """Raw labels with the words that they are asked by.
-
-    Raises:
-        UserError: the file has another form.
-    """
-    labels = read_json(file) if file else {}
-    if not isinstance(labels, dict) or not all(isinstance(words, str) and words.strip() for words in labels.values()):
-        raise UserError(f'{file}: it must map each label to the words it is asked by, such as {{"PER": "person"}}')
-    return labels
 
 
 def read_json(file: Path) -> object:

@@ -22,10 +22,12 @@ def read_words(file: Path) -> dict[str, str]:
     """The words of labels.json, by key of the label.
 
     Raises:
-        UserError: it does not map labels to words.
+        UserError: it can't be read, or does not map labels to words.
     """
     try:
         words = json.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"{file}: can't be read ({error})") from None
     except ValueError:  # neither JSON nor UTF-8
         words = None
     if not isinstance(words, dict) or not all(isinstance(word, str) and word.strip() for word in words.values()):

@@ -337,7 +337,7 @@ def test_calibrate_measures_on_a_benchmark_and_writes_the_file(here, tmp_path, m
         (["note.txt", "--types", "a", "--model", "MODEL", "--strategy", "near"], "unknown strategy `near`; choose"),
         (["note.txt", "--types", "a", "--format", "brat"], "--format brat needs --output"),
         (["note.txt", "--types_file", "bad.jsonl"], "a list of types is needed, or a mapping to definitions"),
-        (["note.txt", "--types", "a", "--labels", "gone.json"], "gone.json: can't be read as JSON"),
+        (["note.txt", "--types", "a", "--labels", "gone.json"], "gone.json: can't be read"),
         (["note.txt", "--types", "a", "--labels", "note.json"], "it must map each label to the words"),
         (["gone.txt", "--types", "a", "--dry_run"], "gone.txt does not exist"),
         (["bad.jsonl", "--types", "a", "--dry_run"], "row 1 is no object with a text in field `text`; it has txt"),
