@@ -14,14 +14,9 @@ if TYPE_CHECKING:
 
 
 def add_flags(parser: CommandParser) -> None:
-    parser.add_argument("--model", required=True, help="adapter, merged model or instruct model: a folder or a Hub id")
-    parser.add_argument("--language", choices=["en", "zh"], default="en", help="of models that do not know their own")
+    """The model, its examples, and how it is run here or by a server."""
+    add_model_flags(parser)
     parser.add_argument("--labels", type=Path, help="JSON file: the words that raw labels are asked by")
-    examples = parser.add_argument_group("in-context examples")
-    examples.add_argument("--examples", help="corpus that they are taken from: a file or a Hub dataset")
-    examples.add_argument("--strategy", default="on_demand", help="how they are chosen (default: on_demand)")
-    examples.add_argument("--k", type=int, default=2, help="examples for each text (default: 2)")
-    examples.add_argument("--encoder", help="sentence-transformers model that finds them; default: the adapter's")
     model = parser.add_argument_group("how the model is run")
     model.add_argument("--engine", choices=["transformers", "server"], default="transformers")
     model.add_argument("--server_url", help="OpenAI-compatible server, such as http://localhost:8000/v1")
@@ -34,6 +29,17 @@ def add_flags(parser: CommandParser) -> None:
     model.add_argument("--load_in_4bit", action="store_true", help="load the model in 4 bits")
     model.add_argument("--max_new_tokens", type=int, default=256, help="longest answer (default: 256)")
     model.add_argument("--batch_size", type=int, help="texts asked about at once (default: 4; of a server 64)")
+
+
+def add_model_flags(parser: CommandParser) -> None:
+    """The model and its examples."""
+    parser.add_argument("--model", required=True, help="adapter, merged model or instruct model: a folder or a Hub id")
+    parser.add_argument("--language", choices=["en", "zh"], default="en", help="of models that do not know their own")
+    examples = parser.add_argument_group("in-context examples")
+    examples.add_argument("--examples", help="corpus that they are taken from: a file or a Hub dataset")
+    examples.add_argument("--strategy", default="on_demand", help="how they are chosen (default: on_demand)")
+    examples.add_argument("--k", type=int, default=2, help="examples for each text (default: 2)")
+    examples.add_argument("--encoder", help="sentence-transformers model that finds them; default: the adapter's")
 
 
 def load_extractor(options: Namespace, **further) -> "Extractor":

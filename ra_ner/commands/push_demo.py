@@ -5,6 +5,7 @@ from pathlib import Path
 
 from ..errors import UserError
 from . import CommandParser
+from .extractor_flags import add_model_flags
 
 logger = logging.getLogger(__name__)
 
@@ -14,13 +15,8 @@ SETTINGS = ("language", "encoder", "strategy", "k")
 def make_parser() -> CommandParser:
     parser = CommandParser("push_demo", __doc__)
     parser.add_argument("space", help="id of the Space: me/space")
-    parser.add_argument("--model", required=True, help="adapter, merged model or instruct model: a Hub id")
+    add_model_flags(parser)
     parser.add_argument("--revision", help="of the model; default: its newest commit when the Space starts")
-    parser.add_argument("--language", choices=["en", "zh"], default="en", help="of models that do not know their own")
-    parser.add_argument("--examples", help="corpus that in-context examples are taken from: a file or a Hub dataset")
-    parser.add_argument("--strategy", default="on_demand", help="how they are chosen (default: on_demand)")
-    parser.add_argument("--k", type=int, default=2, help="examples for each text (default: 2)")
-    parser.add_argument("--encoder", help="sentence-transformers model that finds them; default: the adapter's")
     parser.add_argument("--public", action="store_true", help="let everyone see it")
     parser.add_argument("--dry_run", action="store_true", help="say what would be pushed, and push nothing")
     return parser

@@ -329,6 +329,15 @@ def test_calibrate_measures_on_a_benchmark_and_writes_the_file(here, tmp_path, m
     assert found.calibrated and found[0].score != pytest.approx(0.9048, abs=1e-3)
 
 
+def test_an_entity_is_right_at_its_gold_place_or_where_gold_has_no_place():
+    gold = passage("Ada met Ada.", ("Ada", "person"))
+    without_places = replace(gold, entities=(replace(gold.entities[0], start=None, end=None),))
+    first, second = Entity("Ada", "person", 0, 3), Entity("Ada", "person", 8, 11)
+    assert calibrate.is_right(first, gold) and not calibrate.is_right(second, gold)
+    assert calibrate.is_right(second, without_places)
+    assert not calibrate.is_right(replace(first, type="city"), gold)
+
+
 @pytest.mark.parametrize(
     "args, message",
     [
