@@ -46,9 +46,9 @@ def outcome(verdict: Verdict) -> str:
     return f"{words} (gold)" if verdict.is_gold and verdict.outcome != "found" else words
 
 
-def write_passages(name: str, rows: Iterable[Mapping], texts: Mapping[str, Mapping[str, str]], file: Path) -> None:
+def write_passages(name: str, judged: Iterable[tuple[Run, list[Judged]]], file: Path) -> None:
     """Write the review page of the worst passages of each run. Its filters are the kinds of errors."""
-    shown = (_row(run, *entry) for run, judged in judge_passages(rows, texts) for entry in judged[:MOST])
+    shown = (_row(run, *entry) for run, passages in judged for entry in passages[:MOST])
     facts = {"evaluation": name, "passages": f"of each model, benchmark and setting the {MOST} worst, by span F1"}
     write_review(shown, file, [], facts)
 

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from ..markdown import cell, table
-from .passages import judge_passages, outcome, passage_f1
+from .passages import Judged, Run, outcome, passage_f1
 from .scoring import ERRORS, SCORES, Counts, Verdict
 
 SHOWN_SCORES = ("span", "grounded", "uniner")
@@ -87,19 +87,18 @@ def markdown_parts(tables: Iterable[Table], mark: str) -> list[str]:
     return parts
 
 
-def report_html(scores: dict, rows: Iterable[Mapping], texts: Mapping[str, Mapping[str, str]]) -> str:
+def report_html(scores: dict, judged: Iterable[tuple[Run, list[Judged]]]) -> str:
     """The report of one evaluation as one self-contained HTML file.
 
     Args:
         scores: the content of scores.json.
-        rows: the rows of predictions.jsonl.
-        texts: benchmark -> passage id -> text.
+        judged: the passages of each run, as `judge_passages` gives them.
     """
     return html_page(
         name=scores["recipe"],
         mark=sample_note(scores["config"]),
         tables=[*_main_tables(scores, every_difference=True), *_detail_tables(scores)],
-        runs=_runs(rows, texts),
+        runs=_runs(judged),
         settings={"ra_ner": scores["ra_ner"], **scores["config"], "labels": scores["labels"], **scores["counts"]},
         lines=[],
         figures={},
@@ -281,11 +280,11 @@ def _types(title: str, results: Sequence[dict]) -> Table:
     return Table(title, ["type", "gold", *(result["model"] for result in results)], rows)
 
 
-def _runs(rows: Iterable[Mapping], texts: Mapping[str, Mapping[str, str]]) -> dict[tuple, dict[str, list[PassageView]]]:
+def _runs(judged: Iterable[tuple[Run, list[Judged]]]) -> dict[tuple, dict[str, list[PassageView]]]:
     """The worst and the best passages of each run, by span F1."""
     runs = {}
-    for name, judged in judge_passages(rows, texts):
-        worst, rest = judged[:SHOWN], judged[SHOWN:]
+    for name, passages in judged:
+        worst, rest = passages[:SHOWN], passages[SHOWN:]
         views = {"Worst": worst, "Best": rest[::-1][:SHOWN]}
         runs[name] = {title: [_passage(*entry) for entry in part] for title, part in views.items()}
     return runs

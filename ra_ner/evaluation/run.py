@@ -40,7 +40,7 @@ from ..recipe_keys import EvaluateConfig
 from ..retrieval.retriever import Example
 from .example_pools import ExamplePools, check_settings
 from .journal import Journal
-from .passages import write_passages
+from .passages import judge_passages, write_passages
 from .report import report, report_html, scores_json
 from .scoring import score_all
 
@@ -120,8 +120,9 @@ def evaluate(recipe: Recipe, config: EvaluateConfig, output_dir: Path) -> dict |
     write_text(output_dir / "texts.json", json.dumps(texts, indent=1) + "\n")
     write_text(output_dir / "scores.json", scores_json(scores) + "\n")
     write_text(output_dir / "report.md", report(scores))
-    write_text(output_dir / "report.html", report_html(scores, rows, texts))
-    write_passages(recipe.name, rows, texts, output_dir / "passages.html")
+    judged = list(judge_passages(rows, texts))
+    write_text(output_dir / "report.html", report_html(scores, judged))
+    write_passages(recipe.name, judged, output_dir / "passages.html")
     return scores
 
 

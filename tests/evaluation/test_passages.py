@@ -3,12 +3,12 @@
 from test_report import TEXT, evaluation
 from test_review import data
 
-from ra_ner.evaluation.passages import write_passages
+from ra_ner.evaluation.passages import judge_passages, write_passages
 
 
 def test_gold_beside_predicted_entities_by_kind_of_error(tmp_path):
     _, rows, texts = evaluation()
-    write_passages("mine", rows, texts, tmp_path / "passages.html")
+    write_passages("mine", judge_passages(rows, texts), tmp_path / "passages.html")
     base, tuned = data(tmp_path / "passages.html", "rows")
 
     def marks(row):

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ra_ner.atomic_files import write_text
+from ra_ner.evaluation.passages import judge_passages
 from ra_ner.evaluation.report import _segments, report, report_html, scores_json
 from ra_ner.evaluation.scoring import Verdict, score_all
 from ra_ner.prompting.answers import parse_answer
@@ -62,6 +63,10 @@ def evaluation(benchmarks=("one",), **changes) -> tuple[dict, list[dict], dict]:
     return scores, rows, texts
 
 
+def page_of(scores: dict, rows: list[dict], texts: dict) -> str:
+    return report_html(scores, judge_passages(rows, texts))
+
+
 @given(
     st.recursive(
         st.none() | st.booleans() | st.integers() | st.text(),
@@ -105,7 +110,7 @@ def test_every_table_names_the_label_words_and_what_was_left_out():
     fact = {"labels": "uniner", "tested": "dev.json", "types": [], "not_asked": ["event"], "dropped_from_pool": 40}
     fact["faults"] = {"skipped_malformed": 3, "mentions_not_in_text": 2}
     scores["benchmarks"] = {"one": fact}
-    html = report_html(scores, rows, texts)
+    html = page_of(scores, rows, texts)
     assert html.count("<table>") - html.split("<h2>Settings")[1].count("<table>") == html.count(
         "Label words: uniner for one (dev.json)."
     )
@@ -122,7 +127,7 @@ def test_of_several_benchmarks_markdown_compares_the_means_and_html_each_too():
     assert "| tuned | zero_shot | 85.7 (85.7, 85.7) |" in page.split("## Means over benchmarks")[1]
     assert "| tuned zero_shot | base zero_shot | mean |" in page
     assert "| tuned zero_shot | base zero_shot | one |" not in page
-    assert report_html(scores, rows, texts).count("<td>tuned zero_shot</td>") == 3
+    assert page_of(scores, rows, texts).count("<td>tuned zero_shot</td>") == 3
 
 
 def test_a_sample_is_marked_everywhere():
@@ -132,15 +137,15 @@ def test_a_sample_is_marked_everywhere():
         "(sample)" in line for line in markdown.splitlines() if line.startswith(("#", "| base | one | zero_shot | 0.0"))
     )
     assert "a sample of 1 passages (seed 42)" in markdown
-    html = report_html(scores, rows, texts)
+    html = page_of(scores, rows, texts)
     titles = re.findall(r"<(?:title|h1|h2|summary)>(.*?)</", html)
     assert len(titles) > 8 and all("(sample)" in title for title in titles if title != "Settings")
     assert "not of whole benchmarks" in html and "1 (sample)" in html
-    assert "sample" not in report_html(*evaluation()).split("<h2>Settings")[0]
+    assert "sample" not in page_of(*evaluation()).split("<h2>Settings")[0]
 
 
 def test_html_needs_nothing_else_and_runs_nothing():
-    page = Page(report_html(*evaluation()))
+    page = Page(page_of(*evaluation()))
     assert not {"script", "link", "img", "iframe", "object", "embed"} & {tag for tag, _ in page.tags}
     assert not {"src", "href", "srcset"} & {name for _, attributes in page.tags for name in attributes}
     policy = next(a["content"] for tag, a in page.tags if tag == "meta" and "http-equiv" in a)
@@ -148,7 +153,7 @@ def test_html_needs_nothing_else_and_runs_nothing():
 
 
 def test_html_shows_passages_with_their_entities_and_bars():
-    page = report_html(*evaluation())
+    page = page_of(*evaluation())
     assert '<mark class="found" title="person: found">Ada Lovelace</mark>' in page
     assert '<mark class="missed wrong" title="person: unparsed, city: wrong type">Bob</mark>' in page
     assert "<li>hallucinated: Bern [city]</li>" in page and "<li>unparsed: I found none. [person]</li>" in page
@@ -200,13 +205,13 @@ def evaluation_of(name: str, mention: str) -> tuple[dict, list[dict], dict]:
 
 @functools.cache
 def harmless_markup() -> list[tuple[str, list[str]]]:
-    return [(tag, list(attributes)) for tag, attributes in Page(report_html(*evaluation_of("n", "m"))).tags]
+    return [(tag, list(attributes)) for tag, attributes in Page(page_of(*evaluation_of("n", "m"))).tags]
 
 
 @settings(max_examples=30, deadline=None)
 @given(hostile, hostile.filter(lambda mention: not {"[", "\ud800"} & set(mention)))
 def test_no_markup_of_data_or_models_survives(name, mention):
-    page = Page(report_html(*evaluation_of(name, mention)))
+    page = Page(page_of(*evaluation_of(name, mention)))
     assert [(tag, list(attributes)) for tag, attributes in page.tags] == harmless_markup()
     for shown in (name, mention):
         assert shown in page.content
@@ -217,10 +222,10 @@ def test_no_markup_of_data_or_models_survives(name, mention):
 
 
 def test_half_a_surrogate_pair_can_be_written(tmp_path):
-    write_text(tmp_path / "report.html", report_html(*evaluation_of("\ud800", "m")))
+    write_text(tmp_path / "report.html", page_of(*evaluation_of("\ud800", "m")))
     assert "\\ud800" in (tmp_path / "report.html").read_text(encoding="utf-8")
 
 
 def test_without_queries_there_is_still_a_report():
     scores = {**FACTS, "config": CONFIG, "counts": FITTING, **score_all([], {})}
-    assert report(scores).startswith("# mine") and "Settings" in report_html(scores, [], {})
+    assert report(scores).startswith("# mine") and "Settings" in page_of(scores, [], {})
