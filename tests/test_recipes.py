@@ -106,7 +106,8 @@ def test_every_recipe_of_the_paper_has_its_settings(path):
 
     _, config, model, args, _ = train_sft.make_parser().parse_recipe([str(path)])
     assert (model.lora_r, model.lora_alpha, model.lora_dropout, model.lora_target_modules) == (8, 16, 0, "all-linear")
-    assert model.load_in_4bit and model.use_bnb_nested_quant and model.dtype == "bfloat16"
+    assert model.load_in_4bit == (not path.stem.endswith("bf16"))
+    assert model.use_bnb_nested_quant and model.dtype == "bfloat16"
     assert (args.learning_rate, args.lr_scheduler_type, args.warmup_steps) == (5e-5, "cosine", 0.03)
     assert (args.num_train_epochs, args.per_device_train_batch_size * args.gradient_accumulation_steps) == (3, 8)
     assert args.max_length == load_recipe(path).dataset.max_length == 2048 and config.on_overflow == "error"
@@ -136,3 +137,9 @@ def test_sizes_differ_in_the_number_of_passages_alone(language, size):
     ten, recipe = sections(f"{language}_10k"), sections(f"{language}_{size}")
     assert recipe["dataset"].pop("size") == int(size[:-1]) * 1000 and ten["dataset"].pop("size") == 10_000
     assert recipe == ten
+
+
+def test_the_recipe_for_large_cards_differs_in_what_saves_memory_alone():
+    small, large = sections("en_10k"), sections("en_10k_bf16")
+    assert [large["train"].pop(key) for key in ("load_in_4bit", "activation_checkpointing")] == [False, False]
+    assert large == small
