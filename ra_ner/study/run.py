@@ -15,7 +15,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -146,7 +146,7 @@ class Study:
                 entry = self.state.setdefault(cell.name, {}).setdefault(stage, {})
                 if cell.name not in self.failed and not self._is_finished(cell, stage):
                     self.running[cell.name] = stage
-                    progress.set_postfix_str(", ".join(map(": ".join, self.running.items())) + self._time_left())
+                    progress.set_postfix_str(self._running_stages() + self._time_left())
                     yield from self._run_stage(cell, stage, entry)
                     del self.running[cell.name]
                     if entry["status"] == "failed":
@@ -155,6 +155,11 @@ class Study:
                     elif "seconds" in entry:
                         logger.info("%s: %s done in %.0f s", cell.name, stage, entry["seconds"])
                 progress.update()
+
+    def _running_stages(self) -> str:
+        if len(self.running) == 1:
+            return ": ".join(*self.running.items())
+        return ", ".join(f"{count} x {stage}" for stage, count in Counter(self.running.values()).items())
 
     def digest(self, cell: Cell, stage: str) -> str:
         """Digest of everything that the result of a stage depends on. When it changes, the stage runs again."""
