@@ -4,7 +4,8 @@
 #   bash run_on_gpu.sh PACK OUT STEP...      in the project's folder; PACK holds the parts, OUT gets the results
 #
 # Steps: models (unpack the quickstart's models), test (the GPU tests), suite (all tests), bench (perf/bench_gpu.py),
-# study (recipes/experiments/smollm2_gpu.yaml). A step that fails does not stop the next one.
+# study (recipes/experiments/smollm2_gpu.yaml, on data/pile_ner.jsonl and a folder in data/ for each benchmark). A step
+# that fails does not stop the next one.
 set -uo pipefail
 pack=$(realpath "$1")
 mkdir -p "$2" && out=$(realpath "$2") && shift 2 || exit
@@ -29,8 +30,13 @@ for step in "$@"; do
     suite) run suite python3 -m pytest -q -n "$(nproc)" --dist loadfile -p no:cacheprovider ;;
     bench) run bench python3 perf/bench_gpu.py ;;
     study)
-      run study env OMP_NUM_THREADS=2 python3 -m ra_ner study smollm2_gpu --jobs 8
-      cp outputs/smollm2_gpu/results.* "$out" ;;
+      benchmarks=
+      for name in crossner_ai crossner_literature crossner_music crossner_politics mit_movie; do
+        benchmarks+="$name=data/$name, "
+      done
+      run study env OMP_NUM_THREADS=2 python3 -m ra_ner study smollm2_gpu --jobs 8 \
+        --set dataset.corpus=data/pile_ner.jsonl "evaluate.benchmarks=[$benchmarks]"
+      tar czf "$out/study.tgz" --exclude=dataset --exclude=checkpoints --exclude='*.safetensors' outputs/smollm2_gpu* ;;
     *) echo "unknown step $step" >&2; exit 2 ;;
   esac
 done
