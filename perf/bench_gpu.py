@@ -31,7 +31,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from functools import cached_property, partial
+from functools import cache, partial
 from importlib.util import find_spec
 from itertools import chain
 from pathlib import Path
@@ -46,6 +46,7 @@ from transformers import TrainerCallback
 from trl import SFTTrainer
 
 import ra_ner.inference.transformers as engine_module
+from ra_ner.dataset.build import Row
 from ra_ner.inference.shared_prefix import SHARED, Branch, Tree
 from ra_ner.inference.transformers import TransformersEngine
 from ra_ner.study.cost import PEAK_FLOPS, _parameters
@@ -78,6 +79,11 @@ def memory() -> int:
     return 0 if IS_CPU else torch.cuda.memory_allocated()
 
 
+@cache
+def rows_of_two_steps(corpus: str, rows: int) -> list[Row]:
+    return random.Random(0).sample(ra_it_rows(corpus), 2 * rows)  # in random order
+
+
 class StepClock(TrainerCallback):
     """When each step of a training ended."""
 
@@ -103,11 +109,6 @@ class Subject:
         self.texts = options.texts if name == SMOLLM2 else -(-options.texts // 2)
         self.trainers: dict[tuple[str, bool], SFTTrainer] = {}
 
-    @cached_property
-    def rows(self) -> list:
-        """Rows of two steps, in random order."""
-        return random.Random(0).sample(ra_it_rows(self.options.corpus), 2 * self.options.rows)
-
     def show(self, figure: str, value: float | None = None, **more: object) -> None:
         show(figure, value, model=self.name, **more)
 
@@ -115,7 +116,8 @@ class Subject:
         """A trainer with these flags, made once. `held` is the memory that it keeps, `whole` its dataset."""
         if (flags, is_plain) not in self.trainers:
             before = memory()
-            trainer = make_trainer(self.rows, flags, is_plain, str(self.folder))
+            rows = rows_of_two_steps(self.options.corpus, self.options.rows)
+            trainer = make_trainer(rows, flags, is_plain, str(self.folder))
             trainer.held, trainer.whole = memory() - before, trainer.train_dataset
             self.trainers[flags, is_plain] = trainer
         return self.trainers[flags, is_plain]
@@ -147,7 +149,7 @@ class Arm:
         args.train_sampling_strategy = "sequential"
         args.activation_checkpointing = self.checkpointing
         if not self.checkpointing:
-            trainer.model.gradient_checkpointing_disable()
+            trainer.model.activation_checkpointing_disable()
         if not IS_CPU:
             torch.cuda.reset_peak_memory_stats()
         trainer.add_callback(clock)
@@ -341,7 +343,7 @@ def show_steps_of_generate(subject: Subject, engine: TransformersEngine, request
 def show_cost_of_mask(subject: Subject, engine: TransformersEngine) -> None:
     rows, tokens = PREFIX if not IS_CPU else (1, 256)
     ids = torch.randint(1000, 20_000, (rows, tokens), device=engine.model.device)
-    mask = torch.ones(tokens, tokens, dtype=torch.bool, device=ids.device).tril().expand(rows, 1, -1, -1)
+    mask = torch.ones(tokens, tokens, dtype=torch.bool, device=ids.device).tril().repeat(rows, 1, 1, 1)
     taken: dict[str, list[float]] = {"mask": [], "causal": []}
     for _ in range(6):
         for name, seconds in taken.items():
