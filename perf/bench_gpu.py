@@ -236,8 +236,6 @@ def bench_attention(subject: Subject) -> None:
 
 
 def bench_evaluate(subject: Subject) -> None:
-    subject.trainers.clear()
-    clear_device_cache(garbage_collection=True)
     engine = TransformersEngine(subject.folder, dtype="bfloat16", max_new_tokens=NEW_TOKENS)
     (batch,) = batches(at_once=subject.texts, rounds=1)
     # Each baseline gets prompts of like lengths together.
@@ -421,6 +419,7 @@ def attempt(figure: str, model: str | None, options: argparse.Namespace, bench: 
     if begun - options.begun > options.seconds:
         show(figure, model=model, skipped=f"not begun within {options.seconds} seconds")
         return
+    clear_device_cache(garbage_collection=True)
     try:
         bench()
     except Exception as error:
@@ -464,8 +463,6 @@ def bench_model(name: str, chosen: list[str], options: argparse.Namespace) -> No
         for figure in BENCHES:
             if figure in chosen:
                 attempt(figure, name, options, partial(BENCHES[figure], subject))
-        subject.trainers.clear()
-    clear_device_cache(garbage_collection=True)
 
 
 if __name__ == "__main__":
