@@ -23,60 +23,35 @@ Tokens are those of the rows, never of padding. The peak memory of an arm leaves
 """
 
 import argparse
-import json
 import random
 import statistics
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from functools import cache, partial
 from importlib.util import find_spec
-from itertools import chain
 from pathlib import Path
 from unittest.mock import patch
 
 import torch
 from accelerate.utils.memory import clear_device_cache
-from bench_eval import NEW_TOKENS, TYPES, Batch, ask, batches, generate, in_turns, prompts, ratio
+from bench_gpu_eval import bench_evaluate
 from bench_train import ENCODER, MODEL, make_trainer, ra_it_rows, training
+from card import IS_CPU, memory, now, peak, reset_peak, show
 from random_model import SHAPES, random_model
 from transformers import TrainerCallback
 from trl import SFTTrainer
 
-import ra_ner.inference.transformers as engine_module
 from ra_ner.dataset.build import Row
-from ra_ner.inference.shared_prefix import SHARED, Branch, Tree
-from ra_ner.inference.transformers import TransformersEngine
 from ra_ner.study.cost import PEAK_FLOPS, _parameters
 
 SMOLLM2 = "smollm2"
 ROUNDS, ROUNDS_OF_8B = 3, 2
-ENGINE_TEXTS, GENERATE_QUERIES = (4, 16, 32), (64, 256)  # at once
-PREFIX = (4, 2048)  # rows and tokens
 CHECKPOINTING = "--activation_checkpointing true"
 FLASH = f"{CHECKPOINTING} --attn_implementation flash_attention_2"
 DIMENSIONS, CANDIDATES = 1024, 128  # of the paper's encoder and of its strategies
-IS_CPU = not torch.cuda.is_available()
-CARD = "none" if IS_CPU else torch.cuda.get_device_name()
-
-
-def show(figure: str, value: float | None = None, **more: object) -> None:
-    line = {"figure": figure, "value": value, **more, "card": CARD, "torch": torch.__version__}
-    rounded = {key: float(f"{v:.4g}") if isinstance(v, float) else v for key, v in line.items()}
-    print(json.dumps({key: v for key, v in rounded.items() if v is not None}), flush=True)
-
-
-def now() -> float:
-    """The time at which the GPU has done what it was given."""
-    if not IS_CPU:
-        torch.cuda.synchronize()
-    return time.perf_counter()
-
-
-def memory() -> int:
-    return 0 if IS_CPU else torch.cuda.memory_allocated()
 
 
 @cache
@@ -118,6 +93,7 @@ class Subject:
             before = memory()
             rows = rows_of_two_steps(self.options.corpus, self.options.rows)
             trainer = make_trainer(rows, flags, is_plain, str(self.folder))
+            clear_device_cache(garbage_collection=True)
             trainer.held, trainer.whole = memory() - before, trainer.train_dataset
             self.trainers[flags, is_plain] = trainer
         return self.trainers[flags, is_plain]
@@ -137,7 +113,8 @@ class Arm:
 
     def __init__(self, trainer: SFTTrainer, batch: int = 1, checkpointing: bool = True):
         self.trainer, self.batch, self.checkpointing = trainer, batch, checkpointing
-        self.dataset = trainer.whole.select(range(len(trainer.whole) // 2 * 2))
+        self.batches = max(1, len(trainer.whole) // 2 // batch)  # of a step
+        self.dataset = trainer.whole.select(range(2 * self.batches * batch))
         self.seconds: list[float] = []
         self.peak = 0.0
 
@@ -145,20 +122,19 @@ class Arm:
         trainer, args, clock, before = self.trainer, self.trainer.args, StepClock(), memory()
         trainer.train_dataset = self.dataset
         trainer._train_batch_size = args.per_device_train_batch_size = self.batch
-        args.gradient_accumulation_steps = max(1, len(self.dataset) // 2 // self.batch)
+        args.gradient_accumulation_steps = self.batches
         args.train_sampling_strategy = "sequential"
         args.activation_checkpointing = self.checkpointing
         if not self.checkpointing:
             trainer.model.activation_checkpointing_disable()
-        if not IS_CPU:
-            torch.cuda.reset_peak_memory_stats()
+        reset_peak()
         trainer.add_callback(clock)
         with nullcontext() if type(trainer) is SFTTrainer else training.trained_positions_only():
             trainer.train()
         trainer.remove_callback(clock)
         self.seconds.append(clock.ends[-1] - clock.ends[0])
         if not IS_CPU:
-            self.peak = max(self.peak, (torch.cuda.max_memory_allocated() - before + trainer.held) / 1e9)
+            self.peak = max(self.peak, (peak() - before + trainer.held) / 1e9)
         trainer.held += memory() - before
 
     @property
@@ -235,126 +211,6 @@ def bench_attention(subject: Subject) -> None:
         subject.show("attention_over_sdpa", speed / speeds["sdpa"], arm=name)
 
 
-def bench_evaluate(subject: Subject) -> None:
-    subject.trainers.clear()
-    clear_device_cache(garbage_collection=True)
-    engine = TransformersEngine(subject.folder, dtype="bfloat16", max_new_tokens=NEW_TOKENS)
-    (batch,) = batches(at_once=subject.texts, rounds=1)
-    # Each baseline gets prompts of like lengths together.
-    requests = sorted(chain(*batch), key=lambda request: -len(str(request.messages)))
-    answers: dict[str, dict[int, str]] = {}
-
-    def ours(size: int, batch: Batch) -> None:
-        engine.batch_size = size
-        texts = ask(engine, batch)
-        answers[f"engine, {size} texts"] = dict(zip(map(id, chain(*batch)), texts, strict=True))
-
-    def theirs(size: int, _: Batch) -> None:
-        pieces = [requests[i : i + size] for i in range(0, len(requests), size)]
-        texts = chain(*(generate(engine.model, engine, [piece]) for piece in pieces))
-        answers[f"generate, {size} queries"] = dict(zip(map(id, requests), texts, strict=True))
-
-    engines = [min(size, subject.texts) for size in ENGINE_TEXTS]
-    arms: dict[str, Callable[[Batch], None]] = {f"engine, {size} texts": partial(ours, size) for size in engines}
-    arms |= {f"generate, {size} queries": partial(theirs, size) for size in GENERATE_QUERIES}
-    if find_spec("vllm"):
-        arms["vLLM"] = vllm_arm(subject, [ids for of_text in batch for ids in prompts(engine, of_text)])
-    else:
-        subject.show("evaluate_vllm", skipped="vLLM is not installed")
-    taken = in_turns([batch] * (subject.rounds + 1), *arms.values())
-    seconds = {name: rounds[1:] for name, rounds in zip(arms, taken, strict=True)}  # the first sets things up
-    setting = {"dtype": "bfloat16", "queries": len(requests), "max_new_tokens": NEW_TOKENS, "types": TYPES}
-    for name, rounds in seconds.items():
-        subject.show("evaluate_queries_per_second", len(requests) / statistics.median(rounds), arm=name, **setting)
-    speed = sorted(seconds, key=lambda name: statistics.median(seconds[name]))
-    fastest = {kind: next(name for name in speed if name.startswith(kind)) for kind in ("engine", "generate")}
-    for name, rounds in seconds.items():
-        if not name.startswith("engine"):
-            target = "at least 4" if name == fastest["generate"] else None
-            value = ratio(rounds, seconds[fastest["engine"]])
-            subject.show("evaluate_engine_over", value, arm=name, engine=fastest["engine"], target=target)
-    first, *others = answers.values()
-    for name, other in zip(list(answers)[1:], others, strict=True):
-        equal = statistics.mean(first[key] == other[key] for key in first)
-        subject.show("evaluate_equal_answers", float(equal), arms=f"{next(iter(answers))}; {name}")
-    engine.batch_size = engines[-1]
-    show_steps(subject, engine, batch)
-    show_steps_of_generate(subject, engine, requests[: GENERATE_QUERIES[-1]])
-    show_cost_of_mask(subject, engine)
-
-
-def vllm_arm(subject: Subject, ids: list[list[int]]) -> Callable[[Batch], None]:
-    from vllm import LLM, SamplingParams
-
-    llm = LLM(str(subject.folder), dtype="bfloat16", enable_prefix_caching=True, gpu_memory_utilization=0.4)
-    greedy = SamplingParams(temperature=0, max_tokens=NEW_TOKENS)
-
-    def answer(_: Batch) -> None:
-        llm.reset_prefix_cache()  # it would hold whole prompts of the round before
-        llm.generate([{"prompt_token_ids": prompt} for prompt in ids], greedy, use_tqdm=False)
-
-    return answer
-
-
-def show_steps(subject: Subject, engine: TransformersEngine, batch: Batch) -> None:
-    """What the engine's time goes to: prefixes, the questions after them, single tokens, and all around the model."""
-    steps: dict[str, list[float]] = {"prefix": [], "questions": [], "token": []}
-    forward: list[float] = []
-
-    class TimedTree(Tree):
-        def add(self, rows: list[list[Branch]]) -> list[list[tuple[int, float]]]:
-            added = list(chain(*rows))
-            is_prefix, is_token = added[0].name == SHARED, all(len(branch.tokens) == 1 for branch in added)
-            start = now()
-            predicted = super().add(rows)
-            steps["prefix" if is_prefix else "token" if is_token else "questions"].append(now() - start)
-            return predicted
-
-    begun = engine.model.register_forward_pre_hook(lambda *_: forward.append(-now()))
-    ended = engine.model.register_forward_hook(lambda *_: forward.append(now()))
-    start = now()
-    with patch.object(engine_module, "Tree", TimedTree):
-        ask(engine, batch)
-    whole = now() - start
-    begun.remove()
-    ended.remove()
-    in_steps = sum(map(sum, steps.values()))
-    for kind, taken in steps.items():
-        if taken:
-            ms = 1000 * statistics.median(taken)
-            subject.show("evaluate_share_of_time", sum(taken) / whole, of=kind, steps=len(taken), ms_per_step=ms)
-    subject.show("evaluate_share_of_time", (in_steps - sum(forward)) / whole, of="inputs and masks of the steps")
-    subject.show("evaluate_share_of_time", 1 - in_steps / whole, of="rendering prompts, decoding answers")
-
-
-def show_steps_of_generate(subject: Subject, engine: TransformersEngine, requests: Sequence) -> None:
-    taken = {}
-    for tokens in (1, NEW_TOKENS):
-        engine.max_new_tokens = tokens
-        start = now()
-        generate(engine.model, engine, [list(requests)])
-        taken[tokens] = now() - start
-    engine.max_new_tokens = NEW_TOKENS
-    ms = 1000 * (taken[NEW_TOKENS] - taken[1]) / (NEW_TOKENS - 1)
-    subject.show("evaluate_generate_ms_per_token", ms, queries=len(requests), prefix_ms=1000 * taken[1])
-
-
-@torch.inference_mode()
-def show_cost_of_mask(subject: Subject, engine: TransformersEngine) -> None:
-    rows, tokens = PREFIX if not IS_CPU else (1, 256)
-    ids = torch.randint(1000, 20_000, (rows, tokens), device=engine.model.device)
-    mask = torch.ones(tokens, tokens, dtype=torch.bool, device=ids.device).tril().repeat(rows, 1, 1, 1)
-    taken: dict[str, list[float]] = {"mask": [], "causal": []}
-    for _ in range(6):
-        for name, seconds in taken.items():
-            start = now()
-            engine.model(input_ids=ids, attention_mask=mask if name == "mask" else None, logits_to_keep=1)
-            seconds.append(now() - start)
-    masked, causal = (seconds[1:] for seconds in taken.values())
-    ms = {"mask_ms": 1000 * statistics.median(masked), "causal_ms": 1000 * statistics.median(causal)}
-    subject.show("evaluate_prefix_under_mask_over_causal", ratio(masked, causal), rows=rows, tokens=tokens, **ms)
-
-
 @contextmanager
 def on_cpu() -> Iterator[None]:
     with patch.object(torch.accelerator, "current_accelerator", lambda **_: torch.device("cpu")):
@@ -421,6 +277,7 @@ def attempt(figure: str, model: str | None, options: argparse.Namespace, bench: 
     if begun - options.begun > options.seconds:
         show(figure, model=model, skipped=f"not begun within {options.seconds} seconds")
         return
+    clear_device_cache(garbage_collection=True)
     try:
         bench()
     except Exception as error:
@@ -464,8 +321,6 @@ def bench_model(name: str, chosen: list[str], options: argparse.Namespace) -> No
         for figure in BENCHES:
             if figure in chosen:
                 attempt(figure, name, options, partial(BENCHES[figure], subject))
-        subject.trainers.clear()
-    clear_device_cache(garbage_collection=True)
 
 
 if __name__ == "__main__":
