@@ -98,7 +98,6 @@ def test_the_estimate_of_memory_is_near_what_the_card_held(
             "save_strategy": "no",
             "load_best_model_at_end": False,
             "report_to": "none",
-            "output_dir": str(tmp_path / "run"),
         },
     )
     _, model_args, args, *_ = train_parser().parse_section(load_recipe(str(recipe)))
