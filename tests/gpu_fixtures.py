@@ -3,7 +3,6 @@
 Models are the quickstart's, and random weights in the shapes of the paper's and today's bases, made on the spot.
 """
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import torch
 
 REPO = Path(__file__).parents[1]
 GPU_TESTS = Path(__file__).parent / "gpu"
+LAYERS = 8
 
 
 def is_gpu_test(item: pytest.Item) -> bool:
@@ -29,51 +29,23 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         pytest.skip("no CUDA device")
 
 
-# As the config.json files on the Hub say, with fewer layers.
-SHAPES = {
-    "llama-3-8b": {
-        "model_type": "llama",
-        "vocab_size": 128256,
-        "hidden_size": 4096,
-        "intermediate_size": 14336,
-        "num_attention_heads": 32,
-        "num_key_value_heads": 8,
-    },
-    "qwen3-8b": {
-        "model_type": "qwen3",
-        "vocab_size": 151936,
-        "hidden_size": 4096,
-        "intermediate_size": 12288,
-        "num_attention_heads": 32,
-        "num_key_value_heads": 8,
-        "head_dim": 128,
-    },
-}
-
-
-def save_random_model(shape: str, layers: int, folder: Path) -> Path:
-    """A model of that shape with random weights in bfloat16, and a tokenizer of bytes."""
+@pytest.fixture(scope="session")
+def byte_tokenizer(tmp_path_factory) -> str:
+    """The folder of a tokenizer whose tokens are bytes."""
     from conftest import byte_level_tokenizer
-    from transformers import AutoConfig, AutoModelForCausalLM
 
-    tokenizer = byte_level_tokenizer()
-    tokens = {f"{name}_token_id": getattr(tokenizer, f"{name}_token_id") for name in ("bos", "eos", "pad")}
-    config = AutoConfig.for_model(
-        **SHAPES[shape], num_hidden_layers=layers, max_position_embeddings=8192, tie_word_embeddings=False, **tokens
-    )
-    torch.manual_seed(0)
-    with torch.device("cuda"):
-        AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    torch.cuda.empty_cache()
-    return folder
+    folder = tmp_path_factory.mktemp("tokenizer")
+    byte_level_tokenizer().save_pretrained(folder)
+    return str(folder)
 
 
-@pytest.fixture(scope="module", params=SHAPES)
-def random_model(request, tmp_path_factory) -> Iterator[Path]:
-    folder = save_random_model(request.param, 8, tmp_path_factory.mktemp(request.param))
-    yield folder
-    shutil.rmtree(folder)
+@pytest.fixture(scope="module", params=["llama-3-8b", "qwen3-8b"])
+def some_layers(request, byte_tokenizer) -> Iterator[Path]:
+    """The folder of a model with eight layers of that shape."""
+    from perf.random_model import random_model
+
+    with random_model(request.param, LAYERS, byte_tokenizer) as folder:
+        yield folder
 
 
 @pytest.fixture(scope="session")

@@ -36,7 +36,8 @@ for step in "$@"; do
       done
       run study env OMP_NUM_THREADS=2 python3 -m ra_ner study smollm2_gpu --jobs 8 \
         --set dataset.corpus=data/pile_ner.jsonl "evaluate.benchmarks=[$benchmarks]"
-      tar czf "$out/study.tgz" --exclude=dataset --exclude=checkpoints --exclude='*.safetensors' outputs/smollm2_gpu* ;;
+      tar czf "$out/study.tgz" --exclude=dataset --exclude=checkpoints --exclude='*.safetensors' \
+        --exclude=tokenizer.json outputs/smollm2_gpu* ;;
     *) echo "unknown step $step" >&2; exit 2 ;;
   esac
 done

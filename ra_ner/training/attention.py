@@ -72,13 +72,13 @@ def compare(
     Raises:
         UserError: as `check`.
     """
-    config = small_config(base_config)
-    _refuse_replacement(name, MODEL_FOR_CAUSAL_LM_MAPPING.get(type(config), None))
+    _refuse_replacement(name, MODEL_FOR_CAUSAL_LM_MAPPING.get(type(base_config.get_text_config()), None))
     try:
+        config = small_config(base_config)
         reference = _run(config, "eager", torch.float32, device)
         rounding = _errors(_run(config, "eager", dtype, device, autocast), reference)
     except Exception as error:  # the fault is in the small model, not in the back end
-        logger.info(f"`attn_implementation: {name}` is not checked; no small model of this base: {_line(error)}")
+        logger.info(f"`attn_implementation: {name}` is not checked: this base has no small model ({_line(error)})")
         return None
     if is_kernel(name):
         logger.info(f"`attn_implementation: {name}` runs code of that Hub repository")
@@ -88,16 +88,17 @@ def compare(
     except UserError:
         raise
     except Exception as error:  # a back end may raise anything
+        why = _line(error).replace("trust_remote_code=True", "`model_init_kwargs: {allow_all_kernels: true}`")
         raise UserError(
-            f"`attn_implementation: {name}` can't train this base here: {_line(error)}; write `sdpa`, or name another "
-            "back end or another release of it"
+            f"`attn_implementation: {name}` can't train this base here: {why}; delete the key, or name "
+            "another back end or another release of it"
         ) from None
     worst = max(errors, key=lambda key: errors[key] - SLACK * rounding[key])
     if not errors[worst] <= SLACK * rounding[worst] + FLOOR:  # also refuses NaN
         raise UserError(
             f"`attn_implementation: {name}` gives other values than eager attention: {worst} differs by "
-            f"{errors[worst]:.1%}, and rounding explains {rounding[worst]:.1%}; write `sdpa`, or name another back end "
-            "or another release of it"
+            f"{errors[worst]:.1%}, and rounding explains {rounding[worst]:.1%}; delete the key, or name another back "
+            "end or another release of it"
         )
     return max(errors.values())
 
@@ -114,7 +115,7 @@ def small_config(base_config: PretrainedConfig) -> PretrainedConfig:
     if kinds:
         config.layer_types = kinds
     config.num_hidden_layers = len(kinds) or 2
-    sizes = {"vocab_size": VOCABULARY, "sliding_window": WINDOW}
+    sizes: dict[str, int] = {"vocab_size": VOCABULARY, "sliding_window": WINDOW, "num_kv_shared_layers": 0}
     sizes |= dict.fromkeys(("intermediate_size", "moe_intermediate_size", "shared_expert_intermediate_size"), INNER)
     for key, size in sizes.items():
         if getattr(config, key, None):
@@ -131,7 +132,7 @@ def _refuse_replacement(name: str, model_class: type[PreTrainedModel] | None) ->
             raise UserError(
                 f"`attn_implementation: {name}` needs a GPU and its package, and one of them is missing: install it"
                 f"{install}, name the Hub kernel `{FLASH_ATTN_KERNEL_FALLBACK[name]}`, whose code is then run, or "
-                "write `sdpa`"
+                "delete the key"
             )
     known = getattr(model_class, "_compatible_flash_implementations", None)
     if known and "flash" in name and name not in known:
@@ -139,7 +140,10 @@ def _refuse_replacement(name: str, model_class: type[PreTrainedModel] | None) ->
 
 
 def _replaced(name: str, used: str) -> str:
-    return f"`attn_implementation: {name}` can't be used with this base, and `{used}` would take its place: write that"
+    return (
+        f"`attn_implementation: {name}` can't be used with this base, and `{used}` would take its place: write that "
+        "instead, or delete the key"
+    )
 
 
 def _run(
@@ -152,7 +156,7 @@ def _run(
     """A forward and a backward pass over a row without padding and a batch with padding, which take different code.
 
     Returns:
-        logits, and the gradient of each weight matrix.
+        logits, and the gradient of each weight matrix of the attention layers.
 
     Raises:
         UserError: the model does not use `implementation`.
@@ -179,7 +183,8 @@ def _run(
         loss = loss + output.loss
     loss.backward()
     for name, weight in model.named_parameters():
-        if weight.ndim == 2:  # the gradient of a bias of keys is nothing but rounding
+        # Not biases: of keys, the gradient is nothing but rounding. Not routers: rounding makes them choose others.
+        if weight.ndim == 2 and ("attn" in name or "attention" in name):
             gradient = weight.grad if weight.grad is not None else torch.zeros_like(weight)
             values[f"the gradient of {name}"] = gradient.float()
     return values

@@ -3,9 +3,9 @@
 import pytest
 import torch
 from conftest import byte_level_tokenizer, passage, save_tiny_model
-from gpu_fixtures import save_random_model
 from test_transformers import ask, ask_for
 
+from perf.random_model import random_model
 from ra_ner.corpora.sources import load_corpus
 from ra_ner.inference.engine import Request
 from ra_ner.inference.transformers import TransformersEngine
@@ -53,7 +53,7 @@ def test_answers_are_those_of_plain_generation(trained, requests, dtype, least):
     answers, expected = ask(engine, requests), plain(engine, requests)
     same = sum(one == other for one, other in zip(answers, expected, strict=True)) / len(requests)
     print(f"\n{dtype}: {same:.1%} of {len(requests)} answers are those of plain generation")
-    assert same >= least and len(set(expected)) > 10
+    assert same >= least and len(set(expected)) > 5
 
 
 def test_an_adapter_on_a_4_bit_base_answers_as_plain_generation_does(trained, requests):
@@ -65,13 +65,14 @@ def test_an_adapter_on_a_4_bit_base_answers_as_plain_generation_does(trained, re
     assert same >= 0.9 * len(few)
 
 
-def test_where_the_card_is_full_fewer_are_asked_at_once_and_no_answer_is_lost(tmp_path, free_memory):
+def test_where_the_card_is_full_fewer_are_asked_at_once_and_no_answer_is_lost(byte_tokenizer, free_memory):
     """A real out-of-memory error: the process may take half of what a whole batch needs beside the weights."""
-    folder = save_random_model("llama-3-8b", 2, tmp_path / "model")
-    engine = TransformersEngine(folder, dtype="float32", max_new_tokens=6, batch_size=16)
+    with random_model("llama-3-8b", 2, byte_tokenizer) as folder:
+        engine = TransformersEngine(folder, dtype="float32", max_new_tokens=6, batch_size=16)
     examples = [passage(f"In Bonn {'it rained ' * 150}", ("Bonn", "city"), id=str(i)) for i in range(2)]
     asked = [r for i in range(16) for r in ask_for(["city", "river"], examples, f"Text {i} about the Rhine.")]
     weights = torch.cuda.memory_allocated()
+    torch.cuda.reset_peak_memory_stats()
     expected = ask(engine, asked)
     assert engine.batch_size == 16
     needed = torch.cuda.max_memory_allocated() - weights

@@ -12,7 +12,7 @@ import torch
 from conftest import REPO, run_command, write_recipe
 from datasets import Dataset, DatasetDict
 from safetensors.torch import load_file
-from transformers import AutoConfig, AutoTokenizer
+from transformers import AutoConfig
 
 from ra_ner.recipe import load_recipe
 from ra_ner.training import trainer as training
@@ -82,14 +82,14 @@ def test_the_adapter_is_merged_and_the_merged_model_agrees(trained):
 @pytest.mark.parametrize("checkpointing", [False, True])
 @pytest.mark.parametrize("in_4bit", [True, False])
 def test_the_estimate_of_memory_is_near_what_the_card_held(
-    random_model, free_memory, tmp_path, monkeypatch, in_4bit, checkpointing
+    some_layers, free_memory, tmp_path, monkeypatch, in_4bit, checkpointing
 ):
     monkeypatch.chdir(tmp_path)
     recipe = write_recipe(
         tmp_path / "recipe.yaml",
         language="en",
         train={
-            "model_name_or_path": str(random_model),
+            "model_name_or_path": str(some_layers),
             "load_in_4bit": in_4bit,
             "activation_checkpointing": checkpointing,
             "gradient_accumulation_steps": 1,
@@ -102,23 +102,24 @@ def test_the_estimate_of_memory_is_near_what_the_card_held(
         },
     )
     _, model_args, args, *_ = train_parser().parse_section(load_recipe(str(recipe)))
-    tokenizer = AutoTokenizer.from_pretrained(random_model)
-    tokenizer = training.load_training_tokenizer(str(random_model), None, None)
+    tokenizer = training.load_training_tokenizer(str(some_layers), None, None)
     question, answer = {"role": "user", "content": "x" * 1900}, {"role": "assistant", "content": "y" * 100}
     rows = Dataset.from_list([{"prompt": [question], "completion": [answer]}] * 4)
     args.max_length = None
-    trainer = training._make_trainer(str(random_model), DatasetDict(train=rows), tokenizer, model_args, args, {})
+    trainer = training._make_trainer(str(some_layers), DatasetDict(train=rows), tokenizer, model_args, args, {})
     tokens = len(trainer.train_dataset[0]["input_ids"])
     loading = torch.cuda.max_memory_allocated()
     torch.cuda.reset_peak_memory_stats()
     trainer.train()
     measured = torch.cuda.max_memory_allocated()
-    estimated = estimate(AutoConfig.from_pretrained(random_model), model_args, tokens).total(checkpointing) - RUNTIME
+    estimated = estimate(AutoConfig.from_pretrained(some_layers), model_args, tokens).total(checkpointing) - RUNTIME
     del trainer
     gc.collect()
     form = f"{'4' if in_4bit else '16'} bits, {'with' if checkpointing else 'without'} checkpointing"
-    print(f"\n{random_model.name}, {form}, {tokens} tokens: {estimated / GB:.2f} GB estimated, {measured / GB:.2f} GB "
-          f"measured ({estimated / measured:.2f}); while loading {loading / GB:.2f} GB")  # fmt: skip
+    print(
+        f"\n{some_layers.name}, {form}, {tokens} tokens: {estimated / GB:.2f} GB estimated, {measured / GB:.2f} GB "
+        f"measured ({estimated / measured:.2f}); while loading {loading / GB:.2f} GB"
+    )
     assert 0.85 < estimated / measured < 1.15
 
 

@@ -16,6 +16,7 @@ CPU = torch.device("cpu")
 BASES = {
     "grouped queries": {"architecture": "llama", "num_attention_heads": 8, "num_key_value_heads": 2},
     "a sliding window": {"architecture": "mistral", "num_key_value_heads": 2, "sliding_window": 4096},
+    "experts": {"architecture": "qwen3_moe", "num_key_value_heads": 2, "head_dim": 32, "num_experts": 16},
     "layers of two kinds": {"architecture": "gemma3_text", "num_key_value_heads": 2, "head_dim": 32},
 }
 
@@ -92,8 +93,8 @@ def test_a_back_end_without_a_backward_pass_is_refused(config, register):
     with pytest.raises(UserError) as caught:
         attention.compare(base(**config), name, torch.bfloat16, CPU)
     assert str(caught.value) == (
-        "`attn_implementation: forward_only` can't train this base here: aten::sum is not available; write `sdpa`, or "
-        "name another back end or another release of it"
+        "`attn_implementation: forward_only` can't train this base here: aten::sum is not available; delete the "
+        "key, or name another back end or another release of it"
     )
 
 
@@ -116,6 +117,11 @@ def test_a_back_end_that_ignores_the_sliding_window_or_misses_it_by_one_is_refus
         assert attention.compare(base(**BASES["grouped queries"]), name, torch.bfloat16, CPU) < 0.05
 
 
+def test_training_goes_on_with_a_base_that_has_no_small_model(capsys):
+    assert attention.compare(AutoConfig.for_model("mamba"), "sdpa", torch.float32, CPU) is None
+    assert "is not checked: this base has no small model" in capsys.readouterr().out
+
+
 def test_values_that_are_not_numbers_are_refused(register):
     def no_numbers(*args, **kwargs):
         output, weights = sdpa_attention_forward(*args, **kwargs)
@@ -126,14 +132,15 @@ def test_values_that_are_not_numbers_are_refused(register):
 
 
 def test_flash_attention_without_its_package_is_refused_and_no_hub_kernel_takes_its_place(monkeypatch):
-    monkeypatch.setattr("transformers.modeling_utils.is_kernels_available", lambda: True)
+    for module in ("modeling_utils", "integrations.hub_kernels"):
+        monkeypatch.setattr(f"transformers.{module}.is_kernels_available", lambda: True)
     monkeypatch.setattr("transformers.integrations.hub_kernels.get_kernel", lambda *a, **k: pytest.fail("was run"))
     with pytest.raises(UserError) as caught:
         attention.compare(base(), "flash_attention_2", torch.bfloat16, CPU)
     assert str(caught.value) == (
         "`attn_implementation: flash_attention_2` needs a GPU and its package, and one of them is missing: install it: "
         "`pip install flash-attn --no-build-isolation`, name the Hub kernel `kernels-community/flash-attn2`, whose "
-        "code is then run, or write `sdpa`"
+        "code is then run, or delete the key"
     )
 
 
@@ -143,14 +150,27 @@ def test_a_back_end_that_the_base_replaces_by_another_is_refused():
 
 
 def test_a_hub_kernel_without_the_package_kernels_is_refused(capsys):
-    with pytest.raises(UserError, match="`kernels` is either not installed or .*; write `sdpa`"):
+    with pytest.raises(UserError, match="`kernels` is either not installed or .*; delete the key"):
         attention.compare(base(), "kernels-community/flash-attn2", torch.bfloat16, CPU)
     assert "runs code of that Hub repository" in capsys.readouterr().out
 
 
+def test_a_hub_kernel_of_a_publisher_that_is_not_trusted_needs_the_recipe_s_word(here, tmp_path, monkeypatch):
+    def get_kernel(name, allow_all_kernels, **kwargs):
+        raise ValueError("fetched" if allow_all_kernels else "Set trust_remote_code=True to allow loading kernels.")
+
+    monkeypatch.setattr("transformers.integrations.hub_kernels.is_kernels_available", lambda: True)
+    monkeypatch.setattr("transformers.integrations.hub_kernels.get_kernel", get_kernel)
+    flags = ["--attn_implementation", "someone/attention", "--output_dir", tmp_path]
+    with pytest.raises(UserError, match="Set `model_init_kwargs: {allow_all_kernels: true}` to allow loading kernels"):
+        run_command("train", "recipes/quickstart.yaml", *flags)
+    with pytest.raises(UserError, match="fetched"):
+        run_command("train", "recipes/quickstart.yaml", *flags, "--model_init_kwargs", '{"allow_all_kernels": true}')
+
+
 def test_an_unknown_back_end_is_refused():
     with pytest.raises(
-        UserError, match='Specified `attn_implementation="flash_attn"` is not supported.*; write `sdpa`'
+        UserError, match='Specified `attn_implementation="flash_attn"` is not supported.*; delete the key'
     ):
         attention.compare(base(), "flash_attn", torch.bfloat16, CPU)
 
