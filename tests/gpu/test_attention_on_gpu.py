@@ -21,7 +21,7 @@ def config(request, byte_tokenizer):
 def test_sdpa_trains_as_eager_attention_does(config, dtype):
     largest = compare(config, "sdpa", dtype, GPU)
     print(f"\n{config.model_type}, {dtype}: {largest:.3%}")
-    assert largest < 0.02
+    assert largest < 0.05
 
 
 def test_flash_attention_trains_as_eager_attention_does_or_is_refused(config):
