@@ -1,6 +1,7 @@
 """Chat templates: the one that is trained, and the prompts that it renders for training, evaluation and extraction."""
 
 from collections.abc import Callable, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -82,7 +83,7 @@ def load_training_tokenizer(
     """Load a model's tokenizer with its training chat template.
 
     Args:
-        chat_template_path: a file, or the name of one that ships with this project, such as `llama3.jinja`.
+        chat_template_path: a file, or the name of one that ships with this project or with TRL, such as `llama3.jinja`.
 
     Raises:
         UserError: the tokenizer or the file can't be read, or there is no training template.
@@ -94,8 +95,10 @@ def load_training_tokenizer(
             model, revision=revision or "main", trust_remote_code=trust_remote_code
         )
         if chat_template_path:
-            file = Path(chat_template_path)
-            tokenizer.chat_template = (file if file.exists() else TEMPLATES / file).read_text(encoding="utf-8")
+            of_trl = Path(find_spec("trl").origin).parent / "chat_templates"
+            places = [folder / chat_template_path for folder in (Path(), TEMPLATES, of_trl)]
+            file = next((place for place in places if place.is_file()), places[0])
+            tokenizer.chat_template = file.read_text(encoding="utf-8")
     except (OSError, ValueError) as error:
         raise UserError(f"tokenizer of {model!r} can't be loaded: {error}") from None
     tokenizer.chat_template = training_chat_template(tokenizer)
