@@ -5,7 +5,7 @@ import importlib
 import signal
 import sys
 
-from . import __version__, terminal
+from . import __version__, distributed, terminal
 from .errors import UserError, clear_errors
 from .paths import resource
 
@@ -70,6 +70,8 @@ def run(command: str, arguments: list[str] | None = None) -> int:
             raise UserError(f"unknown command `{command}`; {hint}")
         module = importlib.import_module(f".commands.{command}", __package__)
         try:
-            return module.main(arguments) or 0
+            status = module.main(arguments) or 0
         except KeyboardInterrupt:
             return 128 + signal.SIGINT
+        distributed.leave_group()
+        return status

@@ -132,7 +132,7 @@ import json, sys
 from pathlib import Path
 from safetensors.torch import save_file
 from sentence_transformers import SentenceTransformer
-from ra_ner.distributed import distributed_state
+from ra_ner.distributed import distributed_state, leave_group
 from ra_ner.hub.repos import fetch_model
 from ra_ner.retrieval.encode import Encoder
 
@@ -144,6 +144,7 @@ vectors = {role: encoder.encode(its_texts, role) for role, its_texts in texts.it
 rank = distributed_state().process_index
 save_file({role: tensor.contiguous() for role, tensor in vectors.items()}, folder / f"rank{rank}")
 (folder / f"rank{rank}.json").write_text(json.dumps(encoded))
+leave_group()
 """
 
 
