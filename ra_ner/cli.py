@@ -47,6 +47,7 @@ def usage() -> str:
 def main() -> int:
     """The entry point of `ra-ner` and of `python -m ra_ner`; returns the exit status."""
     arguments = sys.argv[1:]
+    terminal.set_up()
     if not arguments or arguments[0] in ("-h", "--help"):
         print(usage())
         return 0
@@ -59,7 +60,7 @@ def main() -> int:
 def run(command: str, arguments: list[str] | None = None) -> int:
     """Run a command with the arguments of the command line, or the given ones, and return the exit status.
 
-    Bad input ends in one line on stderr and status 2.
+    Bad input ends in one line on stderr and status 2, any other error in one line and status 1.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
     terminal.set_up(verbose="--verbose" in arguments)
@@ -68,8 +69,8 @@ def run(command: str, arguments: list[str] | None = None) -> int:
             near = difflib.get_close_matches(command, COMMANDS, n=1)
             hint = f"did you mean `{near[0]}`?" if near else f"choose from {', '.join(COMMANDS)}"
             raise UserError(f"unknown command `{command}`; {hint}")
-        module = importlib.import_module(f".commands.{command}", __package__)
         try:
+            module = importlib.import_module(f".commands.{command}", __package__)
             status = module.main(arguments) or 0
         except KeyboardInterrupt:
             return 128 + signal.SIGINT
