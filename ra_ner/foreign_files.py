@@ -12,7 +12,7 @@ LARGEST_JSON = 64 << 20  # bytes; the index of a model with thousands of experts
 LARGEST_YAML = 1 << 19  # characters; PyYAML reads about 100,000 in a second
 MOST_VALUES = 100_000  # of a YAML document, aliases written out
 
-_FORMS = {dict: "a mapping", list: "a list", str: "a text", int: "a whole number"}
+_FORMS = {dict: "a mapping", list: "a list", str: "a text", int: "a whole number", float: "a number with a point"}
 
 
 def read_json(file: Path, form: type | None = dict, **fields: type) -> Any:

@@ -140,7 +140,7 @@ def fetch_model(name: str, revision: str | None = None, files: list[str] = MODEL
     Example:
         >>> fetch_model("Qwen/Qwen3-8B", files=TOKENIZER_FILES).path
     """
-    if Path(name).is_dir():
+    if os.path.isdir(name):  # of a Path it would raise for some names
         local = LocalModel(Path(name), _digest(Path(name)))
     else:
         with hub_errors(f"model {name!r} can't be fetched"):
@@ -178,9 +178,10 @@ def _has_safetensors(name: str, folder: Path) -> bool:
     if (folder / "adapter_config.json").is_file():
         return (folder / "adapter_model.safetensors").is_file()
     index = folder / "model.safetensors.index.json"
-    shards = set(read_json(index, weight_map=dict)["weight_map"].values()) if index.is_file() else set()
+    named = read_json(index, weight_map=dict)["weight_map"] if index.is_file() else {}
+    shards = set(map(str, named.values()))
     for shard in shards:
-        if Path(str(shard)).suffix != ".safetensors" or not (folder / shard).is_file():
+        if Path(shard).suffix != ".safetensors" or not (folder / shard).is_file():
             raise UserError(f"model {name!r}: {index.name} names {shard}, which is missing or no safetensors file")
     return bool(shards) or (folder / "model.safetensors").is_file()
 

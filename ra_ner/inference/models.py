@@ -1,9 +1,9 @@
 """Which model a name means, how it is loaded and how it is asked."""
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import UserError
@@ -185,7 +185,7 @@ def find_model(
     Raises:
         UserError: it does not exist, can't be fetched, or its base is not the one it was trained on.
     """
-    path, _, at = (name, "", "") if Path(name).is_dir() else name.partition("@")
+    path, _, at = (name, "", "") if os.path.isdir(name) else name.partition("@")
     files = repos.MODEL_FILES if with_weights else repos.TOKENIZER_FILES
     local = repos.fetch_model(path, revision or at or None, files)
     if known := KNOWN_CHECKPOINTS.get(path):
@@ -202,7 +202,7 @@ def find_model(
                 f"{base.revision}; bring the base model back, or train the adapter again"
             )
     return Model(
-        name=facts.get("recipe", name) if Path(path).is_dir() else name,
+        name=facts.get("recipe", name) if os.path.isdir(path) else name,
         local=local,
         base=base,
         wording=facts.get("wording", wording),

@@ -127,7 +127,7 @@ def _check(checkpoint: Path, facts: dict) -> None:
                 f"{checkpoint} was trained with {key} {theirs[key]} and this run has {facts[key]}, so it can't be "
                 f"resumed: {hint}, or {_OR_AFRESH}"
             )
-    if changed := changed_settings(theirs["config"], facts["config"]) if "config" in theirs else {}:
+    if changed := changed_settings(theirs["config"], facts["config"]) if isinstance(theirs.get("config"), dict) else {}:
         listed = ", ".join(f"{key} {before} (this run: {now})" for key, (before, now) in changed.items())
         raise UserError(f"{checkpoint} was trained with {listed}, so it can't be resumed: set it back, or {_OR_AFRESH}")
 
@@ -200,7 +200,7 @@ def _facts(checkpoint: Path) -> dict:
     """Facts about the run that wrote a checkpoint. Of other projects only the commit of the base model is known."""
     file = checkpoint / "ra_it.json"
     if file.is_file():
-        return read_json(file, config=dict)
+        return read_json(file)
     file = checkpoint / "adapter_config.json"
     revision = read_json(file).get("revision") if file.is_file() else None
     return {"base_revision": revision} if re.fullmatch(r"[0-9a-f]{40}", str(revision)) else {}
