@@ -79,7 +79,8 @@ def outcome(read: Callable[[], object]) -> str:
             read()
         return "read"
     except SystemExit:
-        (line,) = shown.getvalue().splitlines()
+        *progress, line = shown.getvalue().splitlines()
+        assert "Traceback" not in shown.getvalue() and not any("error: " in other for other in progress)
         assert line.startswith("ra-ner: error: ") and line.isprintable() and len(line) < 3000, line[:300]
         return line.removeprefix("ra-ner: error: ") if " error: unexpected" in line else "refused"
     finally:

@@ -267,7 +267,12 @@ def prepare_push(repo_type: str, repo_id: str | None, private: bool, flag: str) 
         raise UserError(f"`push_to_hub` needs to know where to: give `{flag}: namespace/name`")
     with hub_errors(f"{repo_type} repo {repo_id!r} can't be made"):
         sdk = "gradio" if repo_type == "space" else None
-        HfApi().create_repo(repo_id, repo_type=repo_type, private=private, exist_ok=True, space_sdk=sdk)
+        try:
+            HfApi().create_repo(repo_id, repo_type=repo_type, private=private, exist_ok=True, space_sdk=sdk)
+        except (KeyError, ValueError) as error:  # huggingface_hub 2.4 takes the form of an answer for granted
+            if _explain(error):
+                raise
+            raise UserError(f"{repo_type} repo {repo_id!r} can't be made: the Hub's answer can't be read") from None
 
 
 def push(

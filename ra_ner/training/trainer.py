@@ -20,6 +20,7 @@ from .. import __version__, terminal
 from ..atomic_files import remove_leftovers, temporary_name
 from ..dataset.build import ZERO_SHOT
 from ..errors import UserError
+from ..foreign_files import read_json
 from ..hub import repos
 from ..hub.card import REPO, license_of
 from ..inference.weights import check_adapter
@@ -288,6 +289,7 @@ def _save(run: PreparedRun) -> Path:
     trainer.save_model(str(new))  # a collective call under FSDP and ZeRO-3, so every process makes it
     if trainer.is_world_process_zero():
         (new / "training_args.bin").unlink(missing_ok=True)  # a pickle that nothing here reads
+        _sort_target_modules(new / "adapter_config.json")
         tokens, trained = (sum(size[i] for size in run.sizes["train"]) for i in (0, 1))
         facts = {**run.facts, "counts": {"train_tokens": round(tokens * (trainer.state.epoch or 0))}}
         (new / "ra_it.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
@@ -332,6 +334,14 @@ def _load_dataset(source: str, config: TrainConfig, recipe: Recipe) -> tuple[Dat
     except (DatasetsError, FileNotFoundError, ValueError) as error:
         raise UserError(f"dataset {source} can't be loaded: {error}") from None
     return splits, facts, revision
+
+
+def _sort_target_modules(file: Path) -> None:
+    """Put the modules in one order. PEFT 0.21 writes a set, so equal runs would count as two models."""
+    config = read_json(file)
+    if isinstance(config.get("target_modules"), list):
+        config["target_modules"].sort()
+        file.write_text(json.dumps(config, indent=2, sort_keys=True), encoding="utf-8")
 
 
 def _push(adapter: Path, repo_id: str, recipe: Recipe) -> None:
