@@ -384,3 +384,8 @@ def test_an_evaluation_by_a_server_is_resumed_where_it_stopped(here, tmp_path, s
     assert "prompt tokens" in said.out and "sk-secret" not in said.out + said.err
     with pytest.raises(UserError, match="`server_models` needs one name for each of `models`"):
         run_command("evaluate", *args, "--server_models", "smol")
+
+
+def test_what_was_reserved_for_an_answer_is_free_again_when_it_has_come(server, models):
+    made = engine(server, models, max_new_tokens=50, max_tokens=103 * len(SEVERAL) + 1000, concurrency=1)
+    assert len(list(made.answer(SEVERAL))) == len(SEVERAL) and made.reserved == 0
