@@ -339,19 +339,21 @@ class ByLength:
         return torch.nn.functional.normalize(torch.tensor([[1.0, len(text) / 100] for text in texts]))
 
 
+OTHERS = [passage("nothing of that kind " * (9 + number), id=str(number)) for number in range(5)]
+
+
 def test_on_demand_the_nearest_example_alone_decides():
     query = passage("zebra savannah dawn", id="q")
     near, far = passage("words about nothing", id="near"), passage("a zebra in the savannah at dawn, or so", id="far")
     config = DatasetConfig(k=2, bm25_threshold=1e-6)
-    other = passage("nothing of that kind, and far longer than the others are: " + "so it goes on, " * 9, id="other")
-    for pool, shown in (([near, far, other], []), ([far, other], ["far", "other"])):
+    for pool, shown in (([near, far, *OTHERS], []), ([far, *OTHERS], ["far", "0"])):
         examples = Retriever(pool, config, "en", ByLength()).examples_if_near([query])
         assert ids(examples) == [shown]
 
 
 def test_on_demand_shows_an_example_with_the_very_score_of_the_threshold():
     query = passage("zebra savannah", id="q")
-    pool = [passage("a zebra in the savannah", id="p"), passage("nothing of that kind " * 9, id="other")]
+    pool = [passage("a zebra in the savannah", id="p"), *OTHERS]
     retriever = Retriever(pool, DatasetConfig(k=1), "en", ByLength())
     (score,) = retriever._bm25_scores([query], retriever._dense_ranking([query], 1)).scores[0]
     assert score > 0
