@@ -256,9 +256,9 @@ def test_a_fence_is_longer_than_any_run_inside(text):
     assert opening.strip("`") == "" and opening not in text
 
 
-def test_the_vanilla_conversations_are_those_of_the_release(shared, config):
+def test_the_vanilla_conversations_are_those_of_the_release(golden, config):
     """But for the order of turns and the types drawn at random, whose answer is []; one of them asks nothing at all."""
-    golden = shared / "golden" / "sky_ner_conversations_released.json"
+    golden = golden / "golden" / "sky_ner_conversations_released.json"
     config = replace(config, strategy="none", wording="released_zh", size=None, validation_fraction=0)
     made = {row["id"]: row for row in rows(build(load_corpus(str(golden), "zh"), "zh", "r", config))}
     conversations = json.loads(golden.read_text(encoding="utf-8"))

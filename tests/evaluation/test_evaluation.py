@@ -130,10 +130,10 @@ def test_a_warning_tells_of_words_that_were_not_trained_before_a_model_is_asked(
     assert warning not in caplog.text
 
 
-def test_queries_equal_those_of_the_released_benchmark(shared):
+def test_queries_equal_those_of_the_released_benchmark(golden):
     """CrossNER music as UniversalNER evaluates it: same text, types and gold, but for two rows of its own."""
-    released = json.loads((shared / "golden" / "crossner_music_uniner.json").read_text(encoding="utf-8"))
-    benchmark = load_benchmark(str(shared / "data" / "en" / "crossner_music"), "en")
+    released = json.loads((golden / "golden" / "crossner_music_uniner.json").read_text(encoding="utf-8"))
+    benchmark = load_benchmark(str(golden / "data" / "en" / "crossner_music"), "en")
     ours = {
         (
             passage.text,
@@ -145,7 +145,7 @@ def test_queries_equal_those_of_the_released_benchmark(shared):
     }
     theirs = [[turn["value"] for turn in row["conversations"]] for row in released]
     equal = sum((t[0].removeprefix("Text: "), t[2], tuple(json.loads(t[3]))) in ours for t in theirs)
-    assert equal >= 5578
+    assert equal >= len(theirs) - 2
 
 
 @pytest.mark.parametrize(

@@ -170,17 +170,17 @@ def test_huge_answers_are_scored_in_linear_time(answer):
     assert score([row("t", [somewhere("x")], answer)], {"p": "x"}, samples=2).figures["queries"] == 1
 
 
-def test_gold_as_prediction_is_perfect_on_the_released_benchmark(shared):
-    released = json.loads((shared / "golden" / "crossner_music_uniner.json").read_text(encoding="utf-8"))
+def test_gold_as_prediction_is_perfect_on_the_released_benchmark(golden):
+    released = json.loads((golden / "golden" / "crossner_music_uniner.json").read_text(encoding="utf-8"))
     rows, texts = [], {}
     for item in released:
         text, _, question, answer = (turn["value"] for turn in item["conversations"])
         texts[text] = text
         rows.append(row(question, [somewhere(mention) for mention in json.loads(answer)], answer, passage_id=text))
     figures = score(rows, texts, samples=20).figures
-    assert figures["queries"] == 5580 and figures["unparsed"] == 0
+    assert figures["queries"] == len(released) and figures["unparsed"] == 0
     for name in SCORES:
-        assert figures[name]["tp"] > 1000
+        assert figures[name]["tp"] > len(released) / 6
         assert f"{100 * figures[name]['f1']:.1f}" == f"{100 * figures[name]['macro']['f1']:.1f}" == "100.0"
         assert figures[name]["f1_interval"] == [1, 1]
 

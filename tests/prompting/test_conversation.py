@@ -62,10 +62,10 @@ def test_released_wordings_keep_their_quirks():
     assert chinese.format_answer([]) == "[]"
 
 
-def test_the_released_chinese_conversations_are_made_of_these_words(shared):
-    golden = json.loads((shared / "golden" / "sky_ner_conversations_released.json").read_text(encoding="utf-8"))
+def test_the_released_chinese_conversations_are_made_of_these_words(golden):
+    conversations = json.loads((golden / "golden" / "sky_ner_conversations_released.json").read_text(encoding="utf-8"))
     wording = WORDINGS["released_zh", "zh"]
-    for conversation in golden:
+    for conversation in conversations:
         turns = [turn["value"] for turn in conversation["conversations"]]
         text = turns[0].removeprefix("文本： ")
         types = [turn.split('"')[1] for turn in turns[2::2]]
