@@ -40,6 +40,7 @@ def usage() -> str:
         f"Built-in recipes:    {resource('recipes')}",
         f"accelerate configs:  {resource('accelerate_configs')}",
         "Several GPUs:        accelerate launch -m ra_ner train RECIPE",
+        "After an error:      RA_NER_TRACEBACK=1 shows where it came from",
     ]
     return "\n".join(lines)
 
