@@ -391,8 +391,9 @@ def test_what_was_reserved_for_an_answer_is_free_again_when_it_has_come(server, 
     assert len(list(made.answer(SEVERAL))) == len(SEVERAL) and made.reserved == 0
 
 
-def test_redirects_without_end_are_one_line(server, models):
-    server.faults = [307] * 9999
+def test_redirects_without_end_are_one_line(server, models, monkeypatch):
+    monkeypatch.setattr("ra_ner.inference.server.RETRIES", 1)
+    server.faults, server.delay = [307] * 9999, 0
     with pytest.raises(UserError, match=r"model served of http"):
         list(engine(server, models).answer(ask_for()))
     assert len(server.bodies) < 500
