@@ -3,7 +3,7 @@
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -92,11 +92,9 @@ def training_chat_template(tokenizer: "PreTrainedTokenizerBase") -> str:
         )
     if "{% generation" in tokenizer.chat_template or "{%- generation" in tokenizer.chat_template:
         return tokenizer.chat_template
-    try:
+    with suppress(UserError), _rendering(tokenizer):  # it raises if it has no training version of this template
         if twin := get_training_chat_template(tokenizer):
             return twin
-    except ValueError:  # TRL has no training version of this template
-        pass
     for file in sorted(TEMPLATES.glob("*.jinja")):
         twin = file.read_text(encoding="utf-8")
         if _renders_the_same(tokenizer, twin):
