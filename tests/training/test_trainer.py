@@ -42,6 +42,8 @@ def test_the_adapter_folder_is_complete_and_holds_no_pickle(here):
     facts = json.loads((folder / "ra_it.json").read_text())
     assert (facts["recipe"], facts["language"], facts["wording"], facts["k"]) == ("quickstart", "en", "ra_it", 2)
     assert "generation" in (folder / "chat_template.jinja").read_text()
+    modules = json.loads((folder / "adapter_config.json").read_text())["target_modules"]
+    assert modules == sorted(modules), "in an order of their own, equal runs would be two models"
 
 
 def test_training_changed_the_weights(here):
