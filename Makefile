@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 # The quickstart's models come from PyPI packages; nothing asks the Hub. `accelerate launch` would train on one core.
 QUICKSTART := PATH="$(CURDIR)/$(BIN):$$PATH" HF_HUB_OFFLINE=1 OMP_NUM_THREADS=$$(nproc)
 
-.PHONY: help install quickstart quickstart-full chinese-encoder test browser pictures slow-test chaos mutants lint clean
+.PHONY: help install quickstart quickstart-full chinese-encoder test gpu-test browser pictures slow-test chaos mutants lint clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 20
@@ -51,6 +51,9 @@ chinese-encoder: models/multilingual-e5-small ## an encoder that reads Chinese, 
 test: $(VENV)/.installed ## the test suite
 	$(BIN)/ruff check .
 	$(BIN)/python -m pytest -n 2 --dist loadfile -q
+
+gpu-test: $(VENV)/.installed ## what a GPU changes: the tests that need one; `make test` runs them too where there is one
+	$(BIN)/python -m pytest -m gpu -q -rsP
 
 browser: ## what the tests of pages need on Debian or Ubuntu, as root; they are skipped without it
 	apt-get update -q

@@ -42,8 +42,8 @@ ROUNDS = 9
 Batch = list[list[Request]]  # for each passage the request of each type
 
 
-def batches(types: int = TYPES, k: int = K) -> list[Batch]:
-    """A batch for each round, with passages and examples of its own."""
+def batches(types: int = TYPES, k: int = K, at_once: int = PASSAGES, rounds: int = ROUNDS) -> list[Batch]:
+    """A batch of so many passages at once for each round, with passages and examples of its own."""
     passages, pool = (
         load_corpus("data/sample/en_test.jsonl", "en").passages,
         load_corpus("data/sample/en.jsonl", "en").passages,
@@ -51,9 +51,9 @@ def batches(types: int = TYPES, k: int = K) -> list[Batch]:
     names = list(dict.fromkeys(type_ for passage in pool for type_ in passage.types))[:types]
     requests = [
         [Request(p.text, query(p.text, type_, pool[k * i : k * (i + 1)], WORDING)) for type_ in names]
-        for i, p in enumerate(passages[: ROUNDS * PASSAGES])
+        for i, p in enumerate(passages[: rounds * at_once])
     ]
-    return [requests[i : i + PASSAGES] for i in range(0, len(requests), PASSAGES)]
+    return [requests[i : i + at_once] for i in range(0, len(requests), at_once)]
 
 
 def prompts(engine: TransformersEngine, requests: list[Request]) -> list[list[int]]:
@@ -67,11 +67,12 @@ def ask(engine: Engine, batch: Batch) -> list[str]:
     return [answers[id(request)] for request in requests]
 
 
-def generate(model: PreTrainedModel, engine: TransformersEngine, batch: Batch) -> None:
+def generate(model: PreTrainedModel, engine: TransformersEngine, batch: Batch) -> list[str]:
     """The baseline: all queries as one batch, nothing shared, with the model as transformers loads it."""
     ids = [prompt for requests in batch for prompt in prompts(engine, requests)]
-    inputs = engine.tokenizer.pad({"input_ids": ids}, padding_side="left", return_tensors="pt")
-    model.generate(**inputs, do_sample=False, max_new_tokens=engine.max_new_tokens)
+    inputs = engine.tokenizer.pad({"input_ids": ids}, padding_side="left", return_tensors="pt").to(model.device)
+    ids = model.generate(**inputs, do_sample=False, max_new_tokens=engine.max_new_tokens)
+    return engine.tokenizer.batch_decode(ids[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
 
 
 @torch.inference_mode()

@@ -88,16 +88,16 @@ def one_row_a_type(row: Row) -> list[Row]:
     return [row | {"prompt": [*opening, turns[i]], "completion": [turns[i + 1]]} for i in range(0, len(turns), 2)]
 
 
-def make_trainer(rows: Sequence[Row], flags: str = "", is_plain: bool = False) -> trl.SFTTrainer:
+def make_trainer(rows: Sequence[Row], flags: str = "", is_plain: bool = False, model: str = MODEL) -> trl.SFTTrainer:
     """A trainer of the recipe with these flags: ours, or TRL's as its own script makes it."""
     *_, model_args, args, _ = train_parser().parse_recipe([RECIPE, *FLAGS.split(), *flags.split()])
-    args.max_length = None  # no row is longer
-    tokenizer = load_training_tokenizer(MODEL)
+    args.max_length = args.max_length if args.packing else None  # no row is longer
+    tokenizer = load_training_tokenizer(model)
     dataset = Dataset.from_list(list(rows), features=FEATURES)
     if is_plain:
         args.model_init_kwargs = {"dtype": model_args.dtype}
         trainer = trl.SFTTrainer(
-            MODEL,
+            model,
             args,
             train_dataset=dataset,
             processing_class=tokenizer,
@@ -105,7 +105,7 @@ def make_trainer(rows: Sequence[Row], flags: str = "", is_plain: bool = False) -
             peft_config=trl.get_peft_config(model_args),
         )
     else:
-        trainer = training._make_trainer(MODEL, DatasetDict(train=dataset), tokenizer, model_args, args, facts={})
+        trainer = training._make_trainer(model, DatasetDict(train=dataset), tokenizer, model_args, args, facts={})
     trainer.remove_callback(PrinterCallback)
     return trainer
 

@@ -29,6 +29,7 @@ from ra_ner.passage import Entity, Passage
 from ra_ner.prompting.chat_template import TEMPLATES
 
 SHARED = REPO.parent / "shared"
+pytest_plugins = ["gpu_fixtures"]
 
 
 @pytest.fixture(scope="session", autouse=True)

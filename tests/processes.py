@@ -135,3 +135,20 @@ def hurry() -> None:
     from ra_ner.training import checkpoints
 
     checkpoints.ANSWER_SECONDS = 1
+
+
+def print_batches() -> None:
+    """Have training print, for each batch, the device and a digest of its tokens and of which of them are trained."""
+    import hashlib
+
+    from ra_ner.training.trainer import AdapterTrainer
+
+    training_step = AdapterTrainer.training_step
+
+    def printing_step(trainer, model, inputs, *args, **kwargs):
+        tensors = [inputs[name] for name in ("input_ids", "labels")]
+        digest = hashlib.sha256(b"".join(tensor.cpu().numpy().tobytes() for tensor in tensors)).hexdigest()
+        print(f"batch on {model.device.type}: {digest}")
+        return training_step(trainer, model, inputs, *args, **kwargs)
+
+    AdapterTrainer.training_step = printing_step

@@ -10,7 +10,8 @@ from ra_ner.recipe import RecipeParser, load_recipe
 from ra_ner.recipe_keys import DatasetConfig, EvaluateConfig, OutputConfig
 
 # Of recipes/experiments: no recipes, but made of them.
-GRIDS = ("strategies", "sizes", "inference", "k", "smollm2", "smollm2_mixed")
+GRIDS = ("strategies", "sizes", "inference", "k", "smollm2", "smollm2_mixed", "smollm2_gpu")
+IN_16_BITS = ("en_10k_bf16", "smollm2_gpu_base")
 RECIPES = [path for path in sorted((REPO / "recipes").rglob("*.yaml")) if path.stem not in GRIDS]
 
 
@@ -42,7 +43,8 @@ def test_every_recipe_parses_strictly_for_all_three_scripts(path, train_parser):
     _, evaluate, _ = evaluate_parser().parse_recipe([str(path)])
     assert evaluate.benchmarks
     _, _, model, training, _ = train_parser.parse_recipe([str(path)])
-    assert model.use_peft and model.load_in_4bit and model.dtype == "bfloat16" and model.use_bnb_nested_quant
+    assert model.load_in_4bit == (path.stem not in IN_16_BITS)
+    assert model.use_peft and model.dtype == "bfloat16" and model.use_bnb_nested_quant
     assert training.assistant_only_loss
 
 

@@ -7,10 +7,13 @@ from pathlib import Path
 import pytest
 import trl
 from conftest import HUB, REPO, byte_level_tokenizer, put_folder, run_command, save_tiny_model
+from datasets import load_dataset
 
 from ra_ner.corpora.sources import load_corpus
 from ra_ner.prompting.chat_template import TEMPLATES
 from ra_ner.recipe import load_recipe
+from ra_ner.study.grid import load_grid
+from ra_ner.study.run import Study
 
 
 def conversations(language: str) -> bytes:
@@ -106,7 +109,8 @@ def test_every_recipe_of_the_paper_has_its_settings(path):
 
     _, config, model, args, _ = train_sft.make_parser().parse_recipe([str(path)])
     assert (model.lora_r, model.lora_alpha, model.lora_dropout, model.lora_target_modules) == (8, 16, 0, "all-linear")
-    assert model.load_in_4bit and model.use_bnb_nested_quant and model.dtype == "bfloat16"
+    assert model.load_in_4bit == (not path.stem.endswith("bf16"))
+    assert model.use_bnb_nested_quant and model.dtype == "bfloat16"
     assert (args.learning_rate, args.lr_scheduler_type, args.warmup_steps) == (5e-5, "cosine", 0.03)
     assert (args.num_train_epochs, args.per_device_train_batch_size * args.gradient_accumulation_steps) == (3, 8)
     assert args.max_length == load_recipe(path).dataset.max_length == 2048 and config.on_overflow == "error"
@@ -136,3 +140,40 @@ def test_sizes_differ_in_the_number_of_passages_alone(language, size):
     ten, recipe = sections(f"{language}_10k"), sections(f"{language}_{size}")
     assert recipe["dataset"].pop("size") == int(size[:-1]) * 1000 and ten["dataset"].pop("size") == 10_000
     assert recipe == ten
+
+
+def test_the_recipe_for_large_cards_differs_in_what_saves_memory_alone():
+    small, large = sections("en_10k"), sections("en_10k_bf16")
+    assert [large["train"].pop(key) for key in ("load_in_4bit", "activation_checkpointing")] == [False, False]
+    assert large == small
+
+
+def test_the_study_for_a_gpu_runs_shrunk(hub, models, tmp_path, monkeypatch):
+    """The four arms of its first seed, on 12 passages, from their recipes to the report."""
+    corpus, benchmark = tmp_path / "corpus.json", tmp_path / "benchmark"
+    corpus.write_bytes(conversations("en"))
+    benchmark.mkdir()
+    for part in ("test", "train"):
+        (benchmark / f"{part}.txt").write_text(f"Ada B-person\nsaw O\nParis B-location\nin O\n{part} O\n")
+    (tmp_path / "models").mkdir()
+    for name, tiny in (("smollm2-135m-instruct", "lm"), ("all-minilm-l6-v2", "encoder")):
+        (tmp_path / "models" / name).symlink_to(models / tiny)
+    monkeypatch.chdir(tmp_path)
+    names = load_grid("smollm2_gpu").bases["smollm2_gpu-none-seed42"].evaluate.benchmarks
+    assert len(names) == 5
+    benchmarks = [f"{name.partition('=')[0]}=benchmark" for name in names]
+    shrunk = ["dataset.size=12", "dataset.max_length=9000", "train.max_length=9000", "train.max_steps=1"]
+    shrunk += ["dataset.corpus=corpus.json", f"evaluate.benchmarks={json.dumps(benchmarks)}", "evaluate.words=file"]
+    study = Study(load_grid("smollm2_gpu", [*shrunk, "evaluate.max_new_tokens=2"]))
+    study.grid.write_recipes()
+    shown = {}  # training rows with examples
+    for cell in study.grid.cells[:4]:
+        for command in ("build", "train", "evaluate"):
+            run_command(command, study.grid.recipe_path(cell))
+        rows = load_dataset(str(cell.output_dir / "dataset"), cell.name, split="train")
+        shown[cell.name] = sum(map(bool, rows["example_ids"])) / len(rows)
+    none, nn, half, random = shown.values()
+    assert none == 0 and nn == random == 1 and 0 < half < 1
+    study._write_report()
+    report = (tmp_path / "outputs" / "smollm2_gpu" / "report.md").read_text(encoding="utf-8")
+    assert all(name.partition("=")[0] in report for name in names) and "in_domain-nn" in report

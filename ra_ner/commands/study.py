@@ -2,7 +2,7 @@
 
 import signal
 import sys
-from argparse import REMAINDER
+from argparse import REMAINDER, ArgumentTypeError
 
 from . import CommandParser
 
@@ -14,6 +14,7 @@ def make_parser() -> CommandParser:
     parser.add_argument(
         "--dry_run", action="store_true", help="show the cells and what they would cost on an H100; run nothing"
     )
+    parser.add_argument("--jobs", type=_count, default=1, metavar="N", help="cells that run at the same time")
     parser.add_argument(
         "--launch",
         nargs=REMAINDER,
@@ -22,6 +23,12 @@ def make_parser() -> CommandParser:
         help="options of `accelerate launch` for training; must come last, as it takes all words after it",
     )
     return parser
+
+
+def _count(word: str) -> int:
+    if not word.isdecimal() or int(word) < 1:
+        raise ArgumentTypeError(f"{word}: a whole number from 1 on is needed")
+    return int(word)
 
 
 def main(arguments: list[str]) -> int:
@@ -37,5 +44,5 @@ def main(arguments: list[str]) -> int:
         return 0
     from ..study.run import run
 
-    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # stops the running stage, as Ctrl-C does
-    return 1 if run(grid, options.launch) else 0
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # stops running stages, as Ctrl-C does
+    return 1 if run(grid, options.launch, options.jobs) else 0

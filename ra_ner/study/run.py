@@ -1,4 +1,4 @@
-"""Run the cells of a study one after the other with the commands `build`, `train` and `evaluate`, and resume them.
+"""Run the cells of a study with the commands `build`, `train` and `evaluate`, some at the same time, and resume them.
 
 outputs/<grid>/recipes/<cell>.yaml   the cell's recipe; the three commands take it as any other recipe
 outputs/<grid>/logs/<cell>.log       output of the commands; each run appends to it
@@ -15,11 +15,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections import Counter, deque
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from statistics import mean
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tqdm.contrib.logging import tqdm_logging_redirect
 
@@ -34,22 +36,27 @@ from ..recipe import Recipe
 from ..recipe_keys import TOKENIZER_KEYS
 from .grid import Cell, Grid
 
+if TYPE_CHECKING:
+    from tqdm import tqdm
+
 logger = logging.getLogger(__name__)
 
 STAGES = ("dataset", "train", "evaluate")
 # What exists in outputs/<cell> once a stage has finished.
 OUTPUTS = {"dataset": "dataset", "train": "adapter", "evaluate": "evaluation/scores.json"}
+POLL_SECONDS = 0.1  # between two looks at the running stages
 SAVE_SECONDS = 10  # between two updates of cells.json while a stage runs
 STOP_SECONDS = 60  # for a stopped stage to save a checkpoint before it is killed
 
 Entry = dict[str, Any]  # what cells.json holds about one stage of one cell
 
 
-def run(grid: Grid, launch: Sequence[str] = ()) -> list[str]:
+def run(grid: Grid, launch: Sequence[str] = (), jobs: int = 1) -> list[str]:
     """Run the unfinished stages of all cells, then write the report.
 
     Args:
         launch: options of `accelerate launch` for the trainings.
+        jobs: cells that run at the same time.
 
     Returns:
         Names of the cells that failed. One failed cell does not stop the others.
@@ -61,7 +68,7 @@ def run(grid: Grid, launch: Sequence[str] = ()) -> list[str]:
     check(grid.recipe(cell) for cell in grid.cells)
     with locked(grid.output_dir / LOCK):
         claim(grid.output_dir, "study")
-        return Study(grid, launch).run()
+        return Study(grid, launch, jobs).run()
 
 
 def check(recipes: Iterable[Recipe]) -> None:
@@ -90,37 +97,70 @@ def check(recipes: Iterable[Recipe]) -> None:
 class Study:
     """The cells of a grid and their progress, which cells.json keeps between runs."""
 
-    def __init__(self, grid: Grid, launch: Sequence[str] = ()):
-        self.grid, self.launch = grid, launch
+    def __init__(self, grid: Grid, launch: Sequence[str] = (), jobs: int = 1):
+        self.grid, self.launch, self.jobs = grid, launch, jobs
         self.path = grid.output_dir / "cells.json"
         self.state = _read_state(self.path)
+        self.running: dict[str, str] = {}  # cell -> stage
+        self.failed: list[str] = []  # names of cells
 
     def run(self) -> list[str]:
         """Run what is unfinished, write the report and return the names of the failed cells."""
         self.grid.write_recipes()
-        self._stop_orphans()
-        plan = [(cell, stage) for cell in self.grid.cells for stage in self._stages(cell)]
-        failed: list[str] = []
+        self._stop_stages()  # of an earlier run that was killed by SIGKILL
         with tqdm_logging_redirect(
-            total=len(plan),
+            total=sum(len(self._stages(cell)) for cell in self.grid.cells),
             desc=self.grid.name,
             bar_format="{desc}: {n_fmt}/{total_fmt} stages [{elapsed}{postfix}]",
             loggers=[terminal.logger],
         ) as progress:
-            for number, (cell, stage) in enumerate(plan):
+            waiting = deque(self._run_cells(cells, progress) for cells in self._cells_by_adapter())
+            jobs: list[Iterator[bool]] = []
+            try:
+                while waiting or jobs:
+                    jobs = [job for job in jobs if next(job, False)]
+                    while waiting and len(jobs) < self.jobs:
+                        if next(job := waiting.popleft(), False):
+                            jobs.append(job)
+                    if jobs:
+                        time.sleep(POLL_SECONDS)
+            except BaseException:  # Ctrl-C and SIGTERM too
+                self._stop_stages()
+                for job in jobs:
+                    job.close()  # records its seconds
+                raise
+        self._write_report()
+        self._say_where_everything_is()
+        return self.failed
+
+    def _cells_by_adapter(self) -> Iterable[list[Cell]]:
+        """The cells that share an adapter, first the one that trains it."""
+        groups: dict[str, list[Cell]] = {}
+        for cell in self.grid.cells:
+            groups.setdefault(self.grid.adapters[cell.name], []).append(cell)
+        return groups.values()
+
+    def _run_cells(self, cells: Sequence[Cell], progress: "tqdm") -> Iterator[bool]:
+        """Run the unfinished stages of cells one after the other. Yields True again and again while one is running."""
+        for cell in cells:
+            for stage in self._stages(cell):
                 entry = self.state.setdefault(cell.name, {}).setdefault(stage, {})
-                if cell.name not in failed and not self._is_finished(cell, stage):
-                    progress.set_postfix_str(f"{cell.name}: {stage}{self._time_left(plan[number:])}")
-                    self._run_stage(cell, stage, entry)
+                if cell.name not in self.failed and not self._is_finished(cell, stage):
+                    self.running[cell.name] = stage
+                    progress.set_postfix_str(self._running_stages() + self._time_left())
+                    yield from self._run_stage(cell, stage, entry)
+                    del self.running[cell.name]
                     if entry["status"] == "failed":
-                        failed.append(cell.name)
+                        self.failed.append(cell.name)
                         logger.error("%s: %s failed: %s", cell.name, stage, entry["error"])
                     elif "seconds" in entry:
                         logger.info("%s: %s done in %.0f s", cell.name, stage, entry["seconds"])
                 progress.update()
-        self._write_report()
-        self._say_where_everything_is(failed)
-        return failed
+
+    def _running_stages(self) -> str:
+        if len(self.running) == 1:
+            return ": ".join(*self.running.items())
+        return ", ".join(f"{count} x {stage}" for stage, count in Counter(self.running.values()).items())
 
     def digest(self, cell: Cell, stage: str) -> str:
         """Digest of everything that the result of a stage depends on. When it changes, the stage runs again."""
@@ -153,8 +193,8 @@ class Study:
         entry = self.state.get(cell.name, {}).get(stage, {})
         return entry.get("digest") == self.digest(cell, stage) and entry["status"] != "done"
 
-    def _run_stage(self, cell: Cell, stage: str, entry: Entry) -> None:
-        """Run one stage to its end, and record in `entry` how it ended."""
+    def _run_stage(self, cell: Cell, stage: str, entry: Entry) -> Iterator[bool]:
+        """Run one stage to its end, and record in `entry` how it ended. Yields True while its process runs."""
         resumes = self._resumes(cell, stage)
         if not resumes:
             self._discard(cell, stage)
@@ -167,7 +207,7 @@ class Study:
         log = self._log(cell.name)
         log.parent.mkdir(parents=True, exist_ok=True)
         log_start = log.stat().st_size if log.exists() else 0
-        exit_status = self._run_process(self._command(cell, stage, resumes), log, entry)
+        exit_status = yield from self._run_process(self._command(cell, stage, resumes), log, entry)
         if exit_status:
             entry["status"] = "failed"
             entry["error"] = _last_error(log, log_start) or f"exit status {exit_status}"
@@ -215,9 +255,9 @@ class Study:
         launcher = [sys.executable, "-m", "accelerate.commands.launch", "--quiet", *self.launch]
         return [*launcher, "-m", "ra_ner", "train", recipe, *(["--resume_from_checkpoint", "last"] if resumes else [])]
 
-    def _run_process(self, command: Sequence[str], log: Path, entry: Entry) -> int:
+    def _run_process(self, command: Sequence[str], log: Path, entry: Entry) -> Generator[bool, None, int]:
         """Run a command that appends to `log`, add up its seconds in `entry`, and return its exit status."""
-        seconds_before, start = entry.get("seconds", 0), time.monotonic()
+        seconds_before, start, next_save = entry.get("seconds", 0), time.monotonic(), 0.0
 
         def save_seconds() -> None:
             entry["seconds"] = round(seconds_before + time.monotonic() - start, 1)
@@ -228,11 +268,12 @@ class Study:
             process = subprocess.Popen(command, stdout=file, stderr=file, process_group=0)
         entry["process_group"] = process.pid
         try:
-            while process.returncode is None:
-                save_seconds()
-                with suppress(subprocess.TimeoutExpired):
-                    process.wait(SAVE_SECONDS)
-        except BaseException:  # Ctrl-C and SIGTERM too
+            while process.poll() is None:
+                if time.monotonic() >= next_save:
+                    save_seconds()
+                    next_save = time.monotonic() + SAVE_SECONDS
+                yield True
+        except BaseException:  # Ctrl-C, SIGTERM and `close` too
             _stop(process.pid, log)
             process.wait()
             save_seconds()
@@ -241,15 +282,19 @@ class Study:
         del entry["process_group"]
         return process.returncode
 
-    def _stop_orphans(self) -> None:
-        """Stop the stages that are still running because an earlier run of this study was killed by SIGKILL."""
-        for name, entries in self.state.items():
-            for entry in entries.values():
-                if "process_group" in entry:
-                    _stop(entry.pop("process_group"), self._log(name))
+    def _stop_stages(self) -> None:
+        """Stop all stages that are running, at the same time."""
+        running = [
+            (entry.pop("process_group"), self._log(name))
+            for name, entries in self.state.items()
+            for entry in entries.values()
+            if "process_group" in entry
+        ]
+        with ThreadPoolExecutor(max_workers=len(running) or 1) as pool:
+            list(pool.map(lambda stage: _stop(*stage), running))
 
-    def _time_left(self, plan: Sequence[tuple[Cell, str]]) -> str:
-        """The expected time of the unfinished stages of a plan as text; empty while nothing comparable has finished.
+    def _time_left(self) -> str:
+        """The expected time of all unfinished stages as text; empty while nothing comparable has finished.
 
         A stage is expected to take the mean time of that stage in its group, or in all groups if none has finished.
         """
@@ -260,9 +305,14 @@ class Study:
             if entry.get("status") == "done" and "seconds" in entry
         ]
         seconds = 0.0
-        for cell, stage in plan:
-            if self._is_finished(cell, stage):
-                continue
+        unfinished = [
+            (cell, stage)
+            for cell in self.grid.cells
+            if cell.name not in self.failed
+            for stage in self._stages(cell)
+            if not self._is_finished(cell, stage)
+        ]
+        for cell, stage in unfinished:
             same_stage = [(group, its_seconds) for group, its_stage, its_seconds in finished if its_stage == stage]
             same_group = [its_seconds for group, its_seconds in same_stage if group == cell.group]
             comparable = same_group or [its_seconds for _, its_seconds in same_stage]
@@ -270,7 +320,7 @@ class Study:
                 return ""
             spent = self.state[cell.name][stage]["seconds"] if self._resumes(cell, stage) else 0
             seconds += max(mean(comparable) - spent, 0)
-        return f", about {seconds / 60:.0f} min left"
+        return f", about {seconds / self.jobs / 60:.0f} min left"
 
     def _write_report(self) -> None:
         from .report import write  # slow to import; a wrong grid should be refused at once
@@ -289,16 +339,16 @@ class Study:
             }
         write(self.grid.output_dir, self.grid.cells, costs, self.grid.axes)
 
-    def _say_where_everything_is(self, failed: Sequence[str]) -> None:
+    def _say_where_everything_is(self) -> None:
         folder, count = self.grid.output_dir, len(self.grid.cells)
-        logger.info("%d of %d cells are finished", count - len(failed), count)
+        logger.info("%d of %d cells are finished", count - len(self.failed), count)
         logger.info("report:   %s, report.md, results.csv and figures beside it", folder / "report.html")
         logger.info("runs:     outputs/<cell> has the dataset, adapter and evaluation of each cell")
         logger.info("recipes:  %s", folder / "recipes")
         logger.info("logs:     %s", folder / "logs")
-        for name in failed:
+        for name in self.failed:
             logger.error("failed: %s; see %s", name, self._log(name))
-        if failed:
+        if self.failed:
             logger.info("Run the same command again to repeat the failed cells; finished ones are kept")
 
 

@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    import torch
     from transformers import PretrainedConfig
     from trl import ModelConfig
 
@@ -62,7 +63,6 @@ def estimate(config: "PretrainedConfig", model_args: "ModelConfig", tokens: int,
     Returns:
         None for an architecture that the formula does not cover.
     """
-    import torch
     from accelerate import init_empty_weights
     from peft import get_peft_model
     from transformers import MODEL_FOR_CAUSAL_LM_MAPPING
@@ -73,7 +73,7 @@ def estimate(config: "PretrainedConfig", model_args: "ModelConfig", tokens: int,
         return None
     config = copy.deepcopy(config)  # quantisation is recorded in it
     quantization = get_quantization_config(model_args)
-    dtype = (config.dtype if model_args.dtype in ("auto", None) else getattr(torch, model_args.dtype)) or torch.float32
+    dtype = dtype_of(config, model_args)
     with init_empty_weights():
         # `from_config` would be a collective call under ZeRO-3.
         model = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)](config)
@@ -102,6 +102,13 @@ def estimate(config: "PretrainedConfig", model_args: "ModelConfig", tokens: int,
         activations=max(layers * layer + around, evaluation),
         checkpointed=max(layers * tokens * 2 * hidden + layer + around, evaluation),
     )
+
+
+def dtype_of(config: "PretrainedConfig", model_args: "ModelConfig") -> "torch.dtype":
+    """The number format of the weights that are not quantised."""
+    import torch
+
+    return (config.dtype if model_args.dtype in ("auto", None) else getattr(torch, model_args.dtype)) or torch.float32
 
 
 def _bytes(parameter, nested: bool, itemsize: int) -> int:

@@ -28,7 +28,7 @@ from ..output_folder import MANIFEST, check, check_place, replace
 from ..prompting.chat_template import control_tokens, holds_control_token, load_training_tokenizer
 from ..recipe import Recipe
 from ..recipe_keys import TrainConfig
-from . import checkpoints, checks, launch_checks, preview, run_record, throughput
+from . import attention, checkpoints, checks, launch_checks, preview, run_record, throughput
 from .card import model_card
 from .workarounds import checked_base, keep_weights_trainable, trained_positions_only
 
@@ -230,6 +230,8 @@ def _prepare(
     )
     if not Path(model_args.model_name_or_path).is_dir():
         model_args.model_revision = base.revision
+    base_config = AutoConfig.from_pretrained(base.path)
+    attention.check(base_config, model_args, args, dry_run)
     tokenizer = load_training_tokenizer(
         model_args.model_name_or_path, model_args.model_revision, args.chat_template_path, args.trust_remote_code
     )
@@ -255,7 +257,6 @@ def _prepare(
     }
     checkpoint = checkpoints.find(args, facts)
     max_length, args.max_length = args.max_length, None  # TRL would cut longer rows silently
-    base_config = AutoConfig.from_pretrained(base.path)
     if dry_run:
         model = preview.dummy_model(base_config, model_args)
     else:
@@ -315,6 +316,11 @@ def _check_keys(recipe: Recipe, model_args: ModelConfig, args: SFTConfig) -> Non
         raise UserError(f"{where} has no `model_name_or_path`; name a Hub id or a folder")
     if not model_args.use_peft:
         raise UserError(f"{where}: only adapters can be trained; write `use_peft: true`")
+    if args.packing or args.eval_packing:
+        raise UserError(
+            f"{where}: delete `packing`; rows are checked and counted one by one, and a step would hold more of the "
+            "vanilla twin's shorter rows. `padding_free: true` trains without padding"
+        )
     if args.hub_strategy != "every_save":
         raise UserError(f"{where}: delete `hub_strategy`; the adapter is pushed once, at the end")
 

@@ -10,7 +10,7 @@ from ra_ner.recipe import load_recipe
 from ra_ner.study.grid import find_vanilla, load_grid
 
 EXPERIMENTS = REPO / "recipes" / "experiments"
-GRIDS = ["strategies", "sizes", "inference", "k", "smollm2", "smollm2_mixed"]
+GRIDS = ["strategies", "sizes", "inference", "k", "smollm2", "smollm2_mixed", "smollm2_gpu"]
 
 
 @pytest.fixture
@@ -171,7 +171,8 @@ def test_a_missing_grid_names_where_it_was_looked_for(tmp_path, monkeypatch):
     with pytest.raises(UserError, match=f"smolm2: no such grid .looked in {tmp_path} .* did you mean `smollm2`"):
         load_grid("smolm2")
     with pytest.raises(
-        UserError, match="no such grid .* built-in grids are inference, k, sizes, smollm2, smollm2_mixed, strategies"
+        UserError,
+        match="no such grid .* built-in grids are inference, k, sizes, smollm2, smollm2_gpu, smollm2_mixed, strategies",
     ):
         load_grid("gone/x.yaml")
     with pytest.raises(UserError, match="quickstart.yaml: this is a recipe, not a grid"):
@@ -228,7 +229,16 @@ def test_the_built_in_grids_cover_the_experiments_of_the_paper_in_both_languages
         "k": 24,
         "smollm2": 6,
         "smollm2_mixed": 15,
+        "smollm2_gpu": 8,
     }
     for name in GRIDS[:4]:
         assert {cell.base for cell in grids[name].cells} == {"en", "zh"}
         assert all(cell.is_vanilla or find_vanilla(cell, grids[name].cells) for cell in grids[name].cells)
+
+
+@pytest.mark.parametrize("name", GRIDS)
+def test_no_two_cells_of_a_built_in_grid_are_the_same_experiment(name):
+    """A key that one arm sets and another leaves to its base recipe may be the same in both."""
+    grid = load_grid(name)
+    trained = [(cell.base, vars(grid.recipe(cell).dataset)) for cell in grid.cells]
+    assert all(trained.count(one) == 1 for one in trained)

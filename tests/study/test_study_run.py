@@ -1,4 +1,4 @@
-"""A small study from start to end: killed and resumed, with a changed base recipe, and with a cell that fails."""
+"""A small study from start to end: killed and resumed, two cells at a time, with a changed recipe, a failing cell."""
 
 import fcntl
 import json
@@ -35,7 +35,7 @@ def unfinished(*overrides: str) -> list[tuple[str, str]]:
 
 @pytest.fixture(scope="module")
 def study(workplace):
-    """A study of two strategies and two seeds: killed by SIGKILL during a training, then run to its end."""
+    """A study of two strategies and two seeds: killed by SIGKILL during a training, then run to its end by two jobs."""
     write_recipe(
         workplace / "recipes" / "tiny_base.yaml", extends="quickstart.yaml", evaluate={"settings": ["zero_shot"]}
     )
@@ -52,7 +52,7 @@ def study(workplace):
         killed = state()
         group = killed[CELLS[1]]["train"]["process_group"]
         os.killpg(group, 0)  # raises if the training does not go on
-        status = main([GRID, "--launch", "--num_processes", "1"])
+        status = main([GRID, "--jobs", "2", "--launch", "--num_processes", "1"])
         with pytest.raises(ProcessLookupError):
             os.killpg(group, 0)
         yield killed, status
@@ -98,7 +98,7 @@ def test_a_study_whose_state_is_lost_trains_no_finished_adapter_again(here, rest
         adapter = cell.output_dir / "adapter"
         before = adapter.stat()
         study.state[cell.name] = {"train": {}}
-        study._run_stage(cell, "train", study.state[cell.name]["train"])
+        list(study._run_stage(cell, "train", study.state[cell.name]["train"]))
         assert (adapter.stat().st_ino, adapter.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
         assert state()[cell.name]["train"]["tokens"] == kept[cell.name]["train"]["tokens"]
         assert study._is_finished(cell, "train")
@@ -121,18 +121,19 @@ def test_a_study_writes_to_no_folder_of_the_users(here):
 
 def test_time_left_is_the_mean_of_comparable_stages(here):
     study = Study(load_grid(GRID, ["evaluate.limit=2"]))  # a changed key: every evaluation has to run again
-    plan = [(cell, "evaluate") for cell in study.grid.cells]
     for name, minutes in zip(CELLS, (1, 10, 3, 30), strict=True):
         study.state[name]["evaluate"]["seconds"] = 60 * minutes
-    assert study._time_left(plan) == ", about 44 min left"
+    assert study._time_left() == ", about 44 min left"
     study.state[CELLS[0]]["evaluate"] = {}
-    assert study._time_left(plan[:1]) == ", about 3 min left", "as long as the other seed of its group"
-    begun = {"status": "begun", "digest": study.digest(*plan[0]), "seconds": 60}
-    study.state[CELLS[0]]["evaluate"] = begun
-    assert study._time_left(plan[:1]) == ", about 2 min left", "a resumed stage has spent some of it"
+    assert study._time_left() == ", about 46 min left", "as long as the other seed of its group"
+    digest = study.digest(study.grid.cells[0], "evaluate")
+    study.state[CELLS[0]]["evaluate"] = {"status": "begun", "digest": digest, "seconds": 120}
+    assert study._time_left() == ", about 44 min left", "a resumed stage has spent some of it"
+    study.jobs = 2
+    assert study._time_left() == ", about 22 min left", "two cells at a time"
     for name in CELLS:
         study.state[name]["evaluate"] = {}
-    assert study._time_left(plan) == "", "unknown before the first evaluation has finished"
+    assert study._time_left() == "", "unknown before the first evaluation has finished"
 
 
 def test_a_changed_key_reruns_only_the_stages_that_depend_on_it(here):
@@ -191,20 +192,32 @@ def test_errors_of_all_cells_are_reported_before_the_first_runs(here):
     assert state() == before
 
 
-def test_sigterm_stops_the_running_stage_and_keeps_the_state(here):
-    write_recipe(Path("recipes/stopped.yaml"), recipes=["tiny_base.yaml"], axes={"k": [1]}, seeds=[3])
-    command = [sys.executable, "-m", "ra_ner", "study", "recipes/stopped.yaml"]
+def test_sigterm_stops_the_running_stages_and_keeps_the_state(here):
+    write_recipe(Path("recipes/stopped.yaml"), recipes=["tiny_base.yaml"], axes={"k": [1]}, seeds=[3, 4, 5])
+    command = [sys.executable, "-m", "ra_ner", "study", "recipes/stopped.yaml", "--jobs", "2"]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-    path = Path("outputs/stopped/cells.json")
-    while not path.exists():
+    path, running = Path("outputs/stopped/cells.json"), {}
+    while len(running) < 2:
         assert process.poll() is None
         time.sleep(0.02)
+        running = json.loads(path.read_text()) if path.exists() else {}
     process.terminate()
     process.wait()
-    entry = json.loads(path.read_text())["stopped-1-seed3"]["dataset"]
-    assert process.returncode == 128 + signal.SIGTERM and entry["status"] == "begun"
-    with pytest.raises(ProcessLookupError):
-        os.killpg(entry["process_group"], 0)
+    assert process.returncode == 128 + signal.SIGTERM
+    kept = json.loads(path.read_text())
+    assert {name: entries["dataset"]["status"] for name, entries in kept.items()} == {
+        "stopped-1-seed3": "begun",
+        "stopped-1-seed4": "begun",
+    }, "two at a time; the third waits"
+    for entries in running.values():
+        with pytest.raises(ProcessLookupError):
+            os.killpg(entries["dataset"]["process_group"], 0)
+
+
+@pytest.mark.parametrize("jobs", ["0", "-1", "two"])
+def test_the_number_of_jobs_is_checked(jobs):
+    with pytest.raises(UserError, match=f"--jobs: {jobs}: a whole number from 1 on is needed"):
+        main([GRID, "--jobs", jobs])
 
 
 def test_help_imports_no_torch_and_an_unknown_command_is_one_line():
