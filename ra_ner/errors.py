@@ -85,8 +85,8 @@ def _in_words(error: Exception) -> str:
     """What an exception that is no `UserError` says to a user."""
     if is_disk_full(error):
         return "the disk is full; free some space and run this again"
-    if isinstance(error, MemoryError):
-        return "there is not enough memory"
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":  # torch's, of a GPU
+        return f"there is not enough memory ({error}); lower the batch size or the length"
     if isinstance(error, OSError) and error.filename is not None:
         return f"{os.fsdecode(error.filename)}: {error.strerror}"
     return f"unexpected {type(error).__name__}: {error}; set {TRACEBACK}=1 to see where it came from"

@@ -37,7 +37,7 @@ def ends(error: BaseException, capsys) -> tuple[int, str]:
         (UserError("a\nb"), 2, "a b"),
         (FileNotFoundError(errno.ENOENT, "No such file or directory", "x/y"), 1, "x/y: No such file or directory"),
         (OSError(errno.ENOSPC, "No space left on device"), 1, "the disk is full; free some space and run this again"),
-        (MemoryError(), 1, "there is not enough memory"),
+        (MemoryError(), 1, "there is not enough memory (); lower the batch size"),
         (KeyError("a\nb"), 1, r"unexpected KeyError: 'a\nb'; set RA_NER_TRACEBACK=1 to see where it came from"),
         (UserError("a\x1b[2J\u202eb"), 2, r"a\x1b[2J\u202eb"),
         (ValueError(f"token {SECRET}"), 1, "unexpected ValueError: token ***; set RA_NER_TRACEBACK=1 to see where"),

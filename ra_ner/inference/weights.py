@@ -15,6 +15,9 @@ from ..foreign_files import read_json
 SHOWN = 3  # names of weights in a message
 LARGEST_RANK = 8192  # of an adapter
 
+# What the libraries raise on broken files and configs.
+_FAILURES = (OSError, ValueError, TypeError, KeyError, AttributeError, RuntimeError, SafetensorError)
+
 
 def load_model(folder: Path, **options: object) -> PreTrainedModel:
     """Load a causal language model from safetensors.
@@ -36,7 +39,7 @@ def load_with(from_pretrained: Callable, folder: Path | str, **options: object) 
     """
     try:
         model, found = from_pretrained(folder, output_loading_info=True, ignore_mismatched_sizes=True, **options)
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, SafetensorError) as error:
+    except _FAILURES as error:
         raise UserError(f"model {folder} can't be loaded: {error}") from None
     # Other parts, such as the image encoder of a larger model, may be left out; another layer of a known part may not.
     parts = {_part(name) for name in model.state_dict()}
@@ -55,12 +58,9 @@ def load_adapter(model: PreTrainedModel, folder: Path) -> PeftModel:
     try:
         with_adapter = PeftModel.from_pretrained(model, folder, use_safetensors=True)
         found = with_adapter.load_adapter(folder, "default", use_safetensors=True)  # again: it tells what did not fit
-    except RuntimeError as error:
-        if "size mismatch" not in str(error):
-            raise
+    except _FAILURES as error:
         names = re.findall(r"size mismatch for (\S+):", str(error))
         _check(f"adapter {folder}", (), (), [name.replace(".default.", ".") for name in names])
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, SafetensorError) as error:
         raise UserError(f"adapter {folder} can't be loaded: {error}") from None
     _check(f"adapter {folder}", found.missing_keys, found.unexpected_keys, ())
     return with_adapter
