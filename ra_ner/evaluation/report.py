@@ -14,12 +14,11 @@ from typing import NamedTuple
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from ..markdown import cell, table
-from .passages import Judged, Run, outcome, passage_f1
+from .passages import LONGEST, Judged, Run, outcome, passage_f1, shown
 from .scoring import ERRORS, SCORES, Counts, Verdict
 
 SHOWN_SCORES = ("span", "grounded", "uniner")
 SHOWN = 3  # worst passages, and best ones
-LONGEST_ANSWER = 200  # characters shown of an unparseable answer
 
 
 class Rate(NamedTuple):
@@ -341,11 +340,13 @@ def _runs(judged: Iterable[tuple[Run, list[Judged]]]) -> dict[tuple, dict[str, l
 
 
 def _passage(id_: str, text: str, verdicts: Sequence[Verdict]) -> PassageView:
-    outcomes = defaultdict(list)
-    for verdict in sorted(verdicts, key=lambda verdict: ("found", *ERRORS).index(verdict.outcome)):
-        outcomes[outcome(verdict)].append(f"{verdict.mention[:LONGEST_ANSWER]} [{verdict.type}]")
+    outcomes, (kept, left_out) = defaultdict(list), shown(verdicts)
+    for verdict in sorted(kept, key=lambda verdict: ("found", *ERRORS).index(verdict.outcome)):
+        outcomes[outcome(verdict)].append(f"{verdict.mention[:LONGEST]} [{verdict.type}]")
+    if left_out:
+        outcomes["not shown"].append(f"{left_out:,} more mentions; predictions.jsonl holds all")
     counts = sum((verdict.counts for verdict in verdicts), Counts())
-    return PassageView(id_, Rate(passage_f1(counts)), _segments(text, verdicts), dict(outcomes))
+    return PassageView(id_, Rate(passage_f1(counts)), _segments(text, kept), dict(outcomes))
 
 
 def _segments(text: str, verdicts: Sequence[Verdict]) -> list[tuple[str, str, str]]:

@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import yaml
-from huggingface_hub import RepoCard
 
 from .. import markdown
-from ..hub.card import CITATION, REPO, merge, new_card, part
+from ..hub.card import CITATION, REPO, merge, new_card, part, read_card
 from ..passage import Entity, Passage
 from ..prompting.chat_template import end_of_turn
 from ..prompting.conversation import find_wording, query
@@ -83,7 +82,7 @@ def merged_card(adapter_card: str, facts: dict, tokenizer: "PreTrainedTokenizerB
         findings: sentences on how the merged model compares with the adapter.
     """
     metadata = {"library_name": "transformers"}
-    if "base_model" in RepoCard(adapter_card).data:
+    if "base_model" in read_card(adapter_card)[0]:
         metadata["base_model_relation"] = "finetune"
     usage = f"""A model for open named entity recognition in bfloat16: an adapter merged into its base. Each
 question names one entity type; the answer is a JSON list of mentions.
