@@ -99,9 +99,11 @@ def lead(scores: dict) -> str:
     conditions = "; ".join(setting_in_words(setting, k) for setting in settings)
     best = max(scores["means"] or results, key=lambda entry: entry["span"]["f1"])
     where = f"mean of {len(benchmarks)} benchmarks" if scores["means"] else best["benchmark"]
+    questions = f"{queries:,} question{'s' * (queries != 1)}"
+    about = f"{passages:,} passage{'s' * (passages != 1)} of {', '.join(benchmarks)}"
     return (
-        f"{asked} {verb} asked {queries:,} question{'s' * (queries != 1)} about {passages:,} "
-        f"passage{'s' * (passages != 1)} of {', '.join(benchmarks)}: {conditions}. The highest span F1 is {_f1(best['span'])}: {best['model']}, {best['setting']}, {where}."
+        f"{asked} {verb} asked {questions} about {about}: {conditions}. The highest span F1 is {_f1(best['span'])}: "
+        f"{best['model']}, {best['setting']}, {where}."
     )
 
 
