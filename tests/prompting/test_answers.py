@@ -106,6 +106,8 @@ UNREADABLE = [
     ('["甲”，“乙"]', "may be several"),
     ('["甲“，”乙"]', "may be several"),
     ('["甲’，‘乙"]', "may be several"),
+    ('["甲｣､｢乙"]', "may be several"),
+    ("[\"甲'､'乙\"]", "may be several"),
     ("[\"甲'、'乙\"]", "may be several"),
     ('["甲\\", \\"乙"]', "may be several"),
     ('["[\\"甲\\", \\"乙\\"]"]', "may be several"),
@@ -158,10 +160,10 @@ def test_the_released_format_without_escapes_is_read_where_it_is_unambiguous(men
         assert list(parse_answer(answer).mentions) == list(dict.fromkeys(mentions))
 
 
-@given(
-    st.lists(st.text(alphabet="ab好“”'", min_size=1), min_size=2),
-    st.sampled_from([",", "，", "、", " ， ", ";", "､", "﹑", "／", "或者"]),
-)
+SEPARATORS = [",", "，", "、", " ， ", ";", "､", "﹑", "／", "或者"]
+
+
+@given(st.lists(st.text(alphabet="ab好“”'", min_size=1), min_size=2), st.sampled_from(SEPARATORS))
 def test_separators_never_join_mentions(mentions, separator):
     raw = separator.join(f'"{mention}"' for mention in mentions)
     answer = parse_answer(f"[{raw}]")
