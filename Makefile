@@ -53,7 +53,7 @@ test: $(VENV)/.installed ## the test suite
 	$(BIN)/python -m pytest -n 2 --dist loadfile -q
 
 gpu-test: $(VENV)/.installed ## what a GPU changes: the tests that need one; `make test` runs them too where there is one
-	$(BIN)/python -m pytest -m gpu -q -rsP
+	$(BIN)/python -m pytest tests/gpu -m gpu -q -rsP
 
 browser: ## what the tests of pages need on Debian or Ubuntu, as root; they are skipped without it
 	apt-get update -q

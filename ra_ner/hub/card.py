@@ -54,7 +54,7 @@ def merge(existing: str, new: str) -> str:
     """Put the parts and the metadata of `new` into an existing card. Everything else in it stays.
 
     A part replaces the one with the same name, or is added at the end. In the metadata configs are replaced by name,
-    other lists are united, and single values are taken from `new`.
+    other lists are united, and single values and the widget are taken from `new`.
 
     Raises:
         UserError: the metadata of the existing card can't be read.
@@ -82,6 +82,8 @@ def _merge_value(key: str, old: Any, new: Any) -> Any:
         ours = [_result_name(result) for result in new[0]["results"]]
         others = [result for entry in old or [] for result in entry["results"] if _result_name(result) not in ours]
         return [{**new[0], "results": others + new[0]["results"]}]
+    if key == "widget":
+        return new
     if isinstance(old, list) or isinstance(new, list) or (key == "language" and old not in (None, new)):
         united = [item for value in (old, new) for item in (value if isinstance(value, list) else [value])]
         return list(dict.fromkeys(item for item in united if item is not None))

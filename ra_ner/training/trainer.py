@@ -30,6 +30,7 @@ from ..recipe import Recipe
 from ..recipe_keys import TrainConfig
 from . import attention, checkpoints, checks, launch_checks, preview, run_record, throughput
 from .card import model_card
+from .shown_answers import answer, shown_prompts
 from .workarounds import checked_base, keep_weights_trainable, trained_positions_only
 
 logger = logging.getLogger(__name__)
@@ -296,7 +297,7 @@ def _save(run: PreparedRun) -> Path:
         (new / "ra_it.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
         curves = run_record.draw_curves(trainer.state.log_history, new)
         measured = run_record.measurements(trainer, trained)
-        card = model_card(facts, trainer.processing_class, measured, curves)
+        card = model_card(facts, trainer.processing_class, measured, curves, _shown_answers(trainer, facts))
         (new / "README.md").write_text(card, encoding="utf-8")
         replace(adapter, new, "adapter")
         if run.push_to:
@@ -308,6 +309,14 @@ def _save(run: PreparedRun) -> Path:
     trainer.accelerator.free_memory()
     trainer.end()
     return adapter
+
+
+def _shown_answers(trainer: AdapterTrainer, facts: dict) -> dict[str, str]:
+    """The answers that the card shows; none of a model that is shared out, for which all processes must generate."""
+    if trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled:
+        return {}
+    prompts = shown_prompts(facts)
+    return dict(zip(prompts, answer(trainer, list(prompts.values())), strict=True))
 
 
 def _check_keys(recipe: Recipe, model_args: ModelConfig, args: SFTConfig) -> None:
