@@ -93,7 +93,7 @@ def test_kills_of_a_study(finished, begin, tmp_path, table, monkeypatch):
     outputs = [Path("outputs/mad"), Path("outputs/mad-0-seed1")]
 
     def results() -> dict[str, str]:
-        """Digests of the files of the cell, but for the logs and for those that tell in which pieces the run was made."""
+        """Digests of the files of the cell, but for logs and those that tell in which pieces the run was made."""
         files = {name: data for name, data in content(outputs[1]).items() if not name.startswith("logs/")}
         return {name: hashlib.sha256(data).hexdigest() for name, data in files.items() if name not in TIMED}
 
