@@ -22,7 +22,6 @@ from .corpora.sources import load_corpus, with_label_words
 from .distributed import distributed_state
 from .errors import RequestError, UserError
 from .extraction import calibration
-from .extraction.alignment import AlignedText
 from .extraction.calibration import Calibration
 from .extraction.entities import Entity, Extraction, Occurrences
 from .extraction.scores import mention_scores
@@ -31,6 +30,7 @@ from .hub.repos import fetch_model
 from .inference.engine import Engine, Generation, Request, ServerOptions
 from .inference.models import Model, find_model, load_engine, longest_question
 from .passage import Passage
+from .prompting.alignment import AlignedText
 from .prompting.annotation import parse_annotation
 from .prompting.answers import HALF_CHARACTER, parse_answer
 from .prompting.chat_template import prompt_ids

@@ -17,6 +17,7 @@ ROOMS = [
     ["prompting"],
     ["hub"],
     ["corpora"],
+    ["tasks"],
     ["retrieval"],
     ["dataset"],
     ["inference"],

@@ -1,11 +1,11 @@
 """The passages of an evaluation with gold entities beside predicted ones, for a browser."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from ..extraction.review import write_review
-from .scoring import Counts, Verdict, judge
+from ..tasks.scoring import Counts, Verdict, judge
 
 Run = tuple[str, str, str]  # model, benchmark, setting
 Judged = tuple[str, str, list[Verdict]]  # id of a passage, its text, and verdicts
@@ -14,13 +14,16 @@ MOST = 200  # passages of each run
 
 
 def judge_passages(
-    rows: Iterable[Mapping], texts: Mapping[str, Mapping[str, str]]
+    rows: Iterable[Mapping],
+    texts: Mapping[str, Mapping[str, str]],
+    judge: Callable[[Sequence[Mapping], str], list[Verdict]] = judge,
 ) -> Iterator[tuple[Run, list[Judged]]]:
     """The passages of each run that have gold or predicted entities, the worst ones first, by span F1.
 
     Args:
         rows: the rows of predictions.jsonl.
         texts: benchmark -> passage id -> text.
+        judge: of the task's metric.
     """
     runs = defaultdict(lambda: defaultdict(list))
     for row in rows:

@@ -14,10 +14,10 @@ from typing import NamedTuple
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from ..markdown import cell, table
+from ..tasks import DEFAULT, Task, find_task
+from ..tasks.scoring import Counts, Verdict
 from .passages import Judged, Run, outcome, passage_f1
-from .scoring import ERRORS, SCORES, Counts, Verdict
 
-SHOWN_SCORES = ("span", "grounded", "uniner")
 SHOWN = 3  # worst passages, and best ones
 LONGEST_ANSWER = 200  # characters shown of an unparseable answer
 
@@ -98,7 +98,7 @@ def report_html(scores: dict, judged: Iterable[tuple[Run, list[Judged]]]) -> str
         name=scores["recipe"],
         mark=sample_note(scores["config"]),
         tables=[*_main_tables(scores, every_difference=True), *_detail_tables(scores)],
-        runs=_runs(judged),
+        runs=_runs(judged, task_of_scores(scores).metric.errors),
         settings={"ra_ner": scores["ra_ner"], **scores["config"], "labels": scores["labels"], **scores["counts"]},
         lines=[],
         figures={},
@@ -156,12 +156,19 @@ def _with_labels(tables: Iterable[Table], scores: dict) -> list[Table]:
     return [replace(table, note=f"{table.note} Label words: {words}.".lstrip()) for table in tables if table.rows]
 
 
+def task_of_scores(scores: dict) -> Task:
+    """The task of a scores.json. Those of the default task do not say it."""
+    return find_task(scores.get("task", DEFAULT))
+
+
 def _results(scores: dict) -> Table:
-    config, rows = scores["config"], []
+    config, rows, task = scores["config"], [], task_of_scores(scores)
     for result in scores["results"]:
-        rates = []
-        for score in SHOWN_SCORES:
-            rates += [Rate(result[score]["precision"]), Rate(result[score]["recall"]), _f1(result[score])]
+        rates = [
+            _f1(result[score.name]) if rate == "f1" else Rate(result[score.name][rate])
+            for score in task.scores
+            for rate in score.rates
+        ]
         rows.append(
             [
                 *_name(result),
@@ -172,12 +179,10 @@ def _results(scores: dict) -> Table:
             ]
         )
     header = ["model", "benchmark", "setting"]
-    header += [f"{score} {key}" for score in SHOWN_SCORES for key in ("P", "R", "F1")]
+    header += [column for score in task.scores for column in score.columns.values()]
     asked = f"a sample of {config['limit']} passages (seed {config['seed']})" if config["limit"] else "all passages"
-    note = f"""P, R and F1 in percent, micro-averaged over queries: one query for each passage and type. Each benchmark:
-{asked}. Brackets hold 95% intervals over passages. The span score compares character spans and counts an unparseable
-answer as wrong; grounded is the same without mentions that are not in the text; uniner is UniversalNER's metric, which
-counts an unparseable answer as an empty list. In-context settings show {config["k"]} examples. {_conditions(scores)}"""
+    note = f"""{task.unit} Each benchmark: {asked}. Brackets hold 95% intervals over passages. {task.note} In-context
+settings show {config["k"]} examples. {_conditions(scores)}"""
     return Table("", [*header, "passages", "queries", "unparsed"], rows, note)
 
 
@@ -207,49 +212,55 @@ def _conditions(scores: dict) -> str:
 
 
 def _means(scores: dict) -> Table:
+    task = task_of_scores(scores)
     rows = [
-        [m["model"], m["setting"], *(_f1(m[score]) for score in SHOWN_SCORES), m["benchmarks"]] for m in scores["means"]
+        [m["model"], m["setting"], *(_f1(m[score.name]) for score in task.scores), m["benchmarks"]]
+        for m in scores["means"]
     ]
-    header = ["model", "setting", *(f"{score} F1" for score in SHOWN_SCORES), "benchmarks"]
-    note = "The mean F1 over benchmarks, with equal weights."
+    header = ["model", "setting", *(score.label for score in task.scores), "benchmarks"]
+    note = f"The mean {task.measured} over benchmarks, with equal weights."
     return Table("Means over benchmarks", header, rows, note)
 
 
 def _differences(scores: dict, every: bool) -> Table:
     """With several benchmarks only their means are compared, unless `every` difference is wanted."""
-    rows = []
+    rows, task = [], task_of_scores(scores)
+    names = [score.name for score in task.scores]
     for entry in scores["comparisons"]:
         if every or entry["benchmark"] is None or not scores["means"]:
             runs = [" ".join(entry[side].values()) for side in ("run", "baseline")]
             figures = []
-            for score in (entry[name] for name in SHOWN_SCORES):
+            for score in (entry[name] for name in names):
                 figures += [str(Rate(score["difference"], score["interval"])), f"{score['p']:.3f}"]
             rows.append([*runs, "mean" if entry["benchmark"] is None else entry["benchmark"], *figures])
-    note = "Differences in F1 with 95% intervals and two-sided p-values (paired bootstrap over passages)."
-    header = ["run", "minus", "benchmark", *(word for score in SHOWN_SCORES for word in (score, "p"))]
+    note = f"Differences in {task.measured} with 95% intervals and two-sided p-values (paired bootstrap over passages)."
+    header = ["run", "minus", "benchmark", *(word for name in names for word in (name, "p"))]
     return Table("Differences", header, rows, note)
 
 
 def _errors(scores: dict) -> Table:
+    task = task_of_scores(scores)
+
     def count(kind: str, sides: dict[str, int]) -> str:
-        one_sided = kind in ("spurious", "hallucinated", "missed")
+        one_sided = (kind, True) not in task.kinds or (kind, False) not in task.kinds
         return str(sum(sides.values())) if one_sided else f"{sides['fp']} / {sides['fn']}"
 
-    rows = [[*_name(r), *(count(kind, r["errors"][kind]) for kind in ERRORS)] for r in scores["results"]]
-    header = ["model", "benchmark", "setting", *(kind.replace("_", " ") for kind in ERRORS)]
-    note = """Errors of the span score, each of one kind. Spurious and hallucinated count wrong mentions, missed counts
-gold entities; the other kinds count both: wrong mentions / gold entities not found."""
+    errors = task.metric.errors
+    rows = [[*_name(r), *(count(kind, r["errors"][kind]) for kind in errors)] for r in scores["results"]]
+    header = ["model", "benchmark", "setting", *(kind.replace("_", " ") for kind in errors)]
+    note = f"Errors of the {task.scores[0].name} score, each of one kind. {task.errors_note}"
     return Table("Errors", header, rows, note)
 
 
 def _detail_tables(scores: dict) -> list[Table]:
-    results, header = scores["results"], ["model", "benchmark", "setting"]
-    macro = [[*_name(result), *(_f1(result[score]["macro"]) for score in SCORES)] for result in results]
-    tables = [Table("Means over types", [*header, *(f"{score} F1" for score in SCORES)], macro)]
+    results, header, task = scores["results"], ["model", "benchmark", "setting"], task_of_scores(scores)
+    micro, main = [name for name in task.metric.scores if name not in task.metric.over_types], task.scores[0]
+    macro = [[*_name(result), *(_f1(result[score]["macro"]) for score in micro)] for result in results]
+    tables = [Table("Means over types", [*header, *(f"{score} F1" for score in micro)], macro)]
     groups = defaultdict(list)
     for result in results:
         groups[result["benchmark"], result["setting"]].append(result)
-    tables += [_types(f"F1 by type: {' '.join(group)}", members) for group, members in groups.items()]
+    tables += [_types(f"F1 by type: {' '.join(group)}", members, main.name) for group, members in groups.items()]
     for key, title, value in (
         ("by_gold_entities", "F1 by number of gold entities", "gold entities"),
         ("by_best_example", "F1 by the score of the best example", "best example"),
@@ -265,13 +276,16 @@ def _detail_tables(scores: dict) -> list[Table]:
             for result in results
             for part in result.get(key, [])
         ]
-        tables.append(Table(title, [*header, value, "passages", "wrong mentions", "span F1"], rows))
+        tables.append(Table(title, [*header, value, "passages", "wrong mentions", main.label], rows))
+    for result in results:
+        for title, columns, rows in task.tables(result):
+            tables.append(Table(f"{title}: {' '.join(_name(result))}", columns, rows))
     return _with_labels(tables, scores)
 
 
-def _types(title: str, results: Sequence[dict]) -> Table:
+def _types(title: str, results: Sequence[dict], score: str) -> Table:
     """Types with the most gold entities first; a dash where a type has neither gold nor predicted entities."""
-    found = [result["span"]["types"] for result in results]
+    found = [result[score]["types"] for result in results]
     gold = {type_: figures["tp"] + figures["fn"] for types in found for type_, figures in types.items()}
     rows = [
         [type_, gold[type_], *(_f1(types[type_]) if type_ in types else "–" for types in found)]
@@ -280,19 +294,21 @@ def _types(title: str, results: Sequence[dict]) -> Table:
     return Table(title, ["type", "gold", *(result["model"] for result in results)], rows)
 
 
-def _runs(judged: Iterable[tuple[Run, list[Judged]]]) -> dict[tuple, dict[str, list[PassageView]]]:
+def _runs(
+    judged: Iterable[tuple[Run, list[Judged]]], errors: Sequence[str]
+) -> dict[tuple, dict[str, list[PassageView]]]:
     """The worst and the best passages of each run, by span F1."""
     runs = {}
     for name, passages in judged:
         worst, rest = passages[:SHOWN], passages[SHOWN:]
         views = {"Worst": worst, "Best": rest[::-1][:SHOWN]}
-        runs[name] = {title: [_passage(*entry) for entry in part] for title, part in views.items()}
+        runs[name] = {title: [_passage(*entry, errors) for entry in part] for title, part in views.items()}
     return runs
 
 
-def _passage(id_: str, text: str, verdicts: Sequence[Verdict]) -> PassageView:
+def _passage(id_: str, text: str, verdicts: Sequence[Verdict], errors: Sequence[str]) -> PassageView:
     outcomes = defaultdict(list)
-    for verdict in sorted(verdicts, key=lambda verdict: ("found", *ERRORS).index(verdict.outcome)):
+    for verdict in sorted(verdicts, key=lambda verdict: ("found", *errors).index(verdict.outcome)):
         outcomes[outcome(verdict)].append(f"{verdict.mention[:LONGEST_ANSWER]} [{verdict.type}]")
     counts = sum((verdict.counts for verdict in verdicts), Counts())
     return PassageView(id_, Rate(passage_f1(counts)), _segments(text, verdicts), dict(outcomes))

@@ -97,7 +97,7 @@ class Grid:
         """The cell's recipe, the same as `load_recipe` returns once `write_recipes` has written the file."""
         base, own = self.bases[cell.name], self.sections[cell.name]
         sections = {section: {**keys, **own.get(section, {})} for section, keys in base.sections.items()}
-        return Recipe(self.recipe_path(cell), base.language, sections)
+        return Recipe(self.recipe_path(cell), base.language, sections, base.task)
 
     def trains(self, cell: Cell) -> bool:
         """Whether the cell builds a dataset and trains, rather than evaluating the adapter of another cell."""

@@ -11,9 +11,9 @@ from huggingface_hub import RepoCard
 
 from .. import markdown
 from ..hub.card import CITATION, REPO, merge, new_card, part
-from ..passage import Entity, Passage
 from ..prompting.chat_template import end_of_turn
-from ..prompting.conversation import find_wording, query
+from ..prompting.conversation import query
+from ..tasks import find_wording, task_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -32,7 +32,7 @@ def model_card(
         measured: rows of the training table, label and value.
         curves: file name of the image of the losses, None if no loss was logged.
     """
-    on_hub = not Path(facts["base"]).is_dir()
+    on_hub, task = not Path(facts["base"]).is_dir(), task_of(facts["wording"])
     base_license, data_license = facts.get("base_license"), facts.get("dataset_license")
     metadata = {
         "library_name": "peft",
@@ -42,7 +42,7 @@ def model_card(
         "datasets": None if Path(facts["dataset"]).is_dir() else [facts["dataset"]],
         "language": [facts["language"]],
         "pipeline_tag": "text-generation",
-        "tags": ["named-entity-recognition", "open-ner", "ra-it", "lora", "sft", "trl"],
+        "tags": [*task.tags, "ra-it", "lora", "sft", "trl"],
     }
     made = [
         ("base model", f"{facts['base']} at {facts['base_revision']}"),
@@ -58,8 +58,7 @@ def model_card(
     used = {"language": facts["language"], "train": facts["config"]}
     method = "RA-IT" if facts["k"] else "vanilla instruction tuning"
     kind = "A QLoRA adapter" if facts["config"].get("load_in_4bit") else "A LoRA adapter"
-    usage = f"""{kind} for open named entity recognition, trained with {method}. Each question names one entity
-type; the answer is a JSON list of mentions.
+    usage = f"""{kind} for {task.title}, trained with {method}. {task.asks}
 
 {_usage(facts, tokenizer, "peft", "AutoPeftModelForCausalLM")}"""
     training = f"""## Training
@@ -85,8 +84,8 @@ def merged_card(adapter_card: str, facts: dict, tokenizer: "PreTrainedTokenizerB
     metadata = {"library_name": "transformers"}
     if "base_model" in RepoCard(adapter_card).data:
         metadata["base_model_relation"] = "finetune"
-    usage = f"""A model for open named entity recognition in bfloat16: an adapter merged into its base. Each
-question names one entity type; the answer is a JSON list of mentions.
+    task = task_of(facts["wording"])
+    usage = f"""A model for {task.title} in bfloat16: an adapter merged into its base. {task.asks}
 
 {_usage(facts, tokenizer, "transformers", "AutoModelForCausalLM")}
 
@@ -99,15 +98,13 @@ question names one entity type; the answer is a JSON list of mentions.
 def _usage(facts: dict, tokenizer: "PreTrainedTokenizerBase", package: str, loader: str) -> str:
     """How to ask the model: code that runs, and the rendered prompt."""
     wording = find_wording(facts["wording"], facts["language"])
-    text, asked, mentions, example = {
-        "en": ("Ada Lovelace lived in London.", "city", ["London"], ("The Rhine flows past Basel.", "Basel", "city")),
-        "zh": ("鲁迅生于绍兴。", "城市", ["绍兴"], ("莱茵河流经巴塞尔。", "巴塞尔", "城市")),
-    }[facts["language"]]
+    task = task_of(facts["wording"])
+    sample = task.samples[facts["language"]]
+    text, asked = sample.text, sample.type
     messages = query(text, asked, [], wording)
     stop = end_of_turn(tokenizer)
-    shown = [Passage("", example[0], (Entity(*example[1:], None, None),))] if facts["k"] else []
-    asked_with_examples = query(text, asked, shown, wording)
-    answered = [*asked_with_examples, {"role": "assistant", "content": wording.format_answer(mentions)}]
+    asked_with_examples = query(text, asked, [sample.example] if facts["k"] else [], wording)
+    answered = [*asked_with_examples, {"role": "assistant", "content": wording.format_answer(sample.answers)}]
     extraction = f"""from ra_ner import Extractor
 
 ner = Extractor.from_pretrained("{REPO}")
@@ -125,7 +122,7 @@ stop = tokenizer.convert_tokens_to_ids({json.dumps(stop)})  # ends a turn
 answer = model.generate(**prompt.to(model.device), max_new_tokens=64, do_sample=False, eos_token_id=stop)
 print(tokenizer.decode(answer[0, prompt["input_ids"].shape[1] :], skip_special_tokens=True))"""
     turn = " (a turn with examples may come before the text)" if facts["k"] else ""
-    return f"""With the package `ra_ner` of this project, entities have their places in the text and a score:
+    with_package = f"""With the package `ra_ner` of this project, entities have their places in the text and a score:
 
 {markdown.fence(extraction, "python")}
 
@@ -133,7 +130,8 @@ Long texts are read in windows, and each type may have a definition.{pool}
 
 Without it:
 
-{markdown.fence(code, "python")}
+"""
+    return f"""{with_package if task.extracts else ""}{markdown.fence(code, "python")}
 
 The chat template comes with the tokenizer. A rendered prompt, with the answer at its end{turn}:
 

@@ -2,17 +2,14 @@
 
 import json
 import shutil
-from dataclasses import replace
 
 import pytest
-from conftest import passage as make_passage
 from conftest import run_command, write_recipe
 
 from ra_ner.corpora.benchmarks import load_benchmark
 from ra_ner.errors import UserError
-from ra_ner.evaluation.run import Query, Task, _copied, types_asked
-from ra_ner.evaluation.scoring import score_all
-from ra_ner.retrieval.retriever import Example
+from ra_ner.evaluation.run import types_asked
+from ra_ner.tasks.scoring import score_all
 
 RECIPE = "recipes/quickstart.yaml"
 
@@ -58,14 +55,6 @@ def test_predictions_and_texts_are_all_that_the_scorer_needs(here):
     folder = here / "outputs" / "quickstart" / "evaluation"
     scores, texts = (json.loads((folder / name).read_text(encoding="utf-8")) for name in ("scores.json", "texts.json"))
     assert score_all(predictions(folder), texts, scores["config"]["seed"])["results"] == scores["results"]
-
-
-def test_a_mention_is_copied_that_stands_in_an_example_but_not_in_the_text():
-    shown = Example(make_passage("Carl met Bob in Rome.", ("Carl", "person")), 0.5)
-    task = Task("b", "open", "in_domain-nn", make_passage("Ada met Bob."), ["person"], [shown])
-    asked = Query(task.passage.text, [], None, task, "person", "", task.examples)
-    assert _copied(["Ada", "Bob", "Carl", "Rome", "Dora", ""], asked) == ["Carl", "Rome"]
-    assert _copied(["Carl"], replace(asked, examples=[])) == []
 
 
 def test_of_open_types_the_passages_own_and_as_many_others_are_asked():
