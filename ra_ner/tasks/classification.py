@@ -11,7 +11,7 @@ from dataclasses import replace
 from ..corpora.annotations import Context, Draft
 from ..corpora.formats import Form, Reading
 from ..passage import Entity, Passage
-from ..prompting.answers import find_mention, outside_thoughts
+from ..prompting.answers import occurrences, outside_thoughts
 from ..prompting.conversation import Wording
 from .scoring import Counts, Metric, Row, Verdict
 from .task import Sample, Score, Task
@@ -49,7 +49,7 @@ def read_answer(raw: str, type_: str, text: str, shown: Sequence[Passage]) -> di
     start, end = outside_thoughts(raw)
     answer = raw[start:end].strip().strip("\"'`“”.。 ")
     named = [label for label in labels if label.casefold() == answer.casefold()]
-    named = named or [label for label in labels if find_mention(label.casefold(), answer.casefold())]
+    named = named or [label for label in labels if occurrences(label.casefold(), answer.casefold(), whole_words=True)]
     # A label may be a part of another one, such as `number` of `phone number`.
     named = [label for label in named if not any(label != other and label in other for other in named)]
     if len(named) != 1:
