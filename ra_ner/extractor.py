@@ -38,6 +38,7 @@ from .prompting.conversation import Message
 from .recipe_keys import ENCODERS, WITHOUT_ENCODER, DatasetConfig, Strategy
 from .retrieval.encode import Encoder
 from .retrieval.retriever import Example, Retriever
+from .tasks import task_of
 
 logger = logging.getLogger(__name__)
 
@@ -172,6 +173,8 @@ class Extractor:
         if strategy not in (known := (*get_args(Strategy), "on_demand")):
             raise UserError(f"unknown strategy `{strategy}`; choose from {', '.join(known)}")
         model = find_model(name, revision, language=language, with_weights=server is None)
+        if not (task := task_of(model.wording)).extracts:
+            raise UserError(f"{name} was trained for {task.title}; `Extractor` finds entities")
         model = replace(model, server_name=server_name or name)
         if dtype == "auto":
             dtype = "bfloat16" if torch.accelerator.is_available() else "float32"

@@ -89,14 +89,15 @@ def load_benchmark(
         raise UserError(f"benchmark {name} is in {spec.language}, the recipe's language is {language}")
     parts = _read(name, spec, path, check, reading)
     test, train = parts["test"], parts.get("train")
-    label_set, words_of = _label_words(name, spec, path, words, is_questions=bool(test.asked))
+    has_own_types = bool(test.asked or reading.finish)
+    label_set, words_of = _label_words(name, spec, path, words, has_own_types)
     labels_of = _labels_of(parts.values(), words_of)
     if words_of:
         _check_words(name, label_set, labels_of, words_of)
     types, not_asked = _types(
         spec, label_set, words_of, labels_of, is_whole=len({part.name for part in parts.values()}) > 1
     )
-    if test.asked or reading.finish:
+    if has_own_types:
         types, not_asked = None, []
     if not_asked:
         logger.info(f"benchmark {name}: not asked, because no passage has it: {', '.join(not_asked)}")
@@ -232,7 +233,7 @@ def merge_questions(passages: Iterable[Passage], asked: Asked) -> tuple[list[Pas
 
 
 def _label_words(
-    name: str, spec: BenchmarkSpec, path: Path | None, words: str | None, is_questions: bool
+    name: str, spec: BenchmarkSpec, path: Path | None, words: str | None, has_own_types: bool
 ) -> tuple[str, Mapping[str, str]]:
     """The name of the label set, and its words by key of the label; no words if types are asked as they are written."""
     if words not in (None, "file"):
@@ -241,7 +242,7 @@ def _label_words(
         return words, spec.words_of(words)
     if path and (file := (path if path.is_dir() else path.parent) / LABELS_FILE).is_file():
         return LABELS_FILE, read_words(file)
-    if words == "file" or is_questions:
+    if words == "file" or has_own_types:
         return "file", {}
     return ("ra_ner", spec.words_of("ra_ner")) if spec.words else ("open", {})
 

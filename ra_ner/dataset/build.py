@@ -111,7 +111,8 @@ def build(
         rows["validation"] = _to_dataset(splits.row(p, next(examples) if shown else []) for p in splits.validation)
     if splits.validation and splits.is_mixed:
         rows[ZERO_SHOT] = _to_dataset(splits.row(passage, []) for passage in splits.validation)
-    passages_of_type = Counter(t for passage in splits.train + splits.validation for t in passage.types)
+    _, counted = splits.task.counted
+    passages_of_type = Counter(value for passage in splits.train + splits.validation for value in counted(passage))
     facts = {
         "ra_ner": __version__,
         "recipe": name,

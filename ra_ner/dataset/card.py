@@ -62,7 +62,7 @@ license: {markdown.cell(corpus["license"] or "unknown, ask its authors")}. {word
 
 {markdown.table(["count", "number"], counts)}
 {excluded if config["exclude"] else ""}
-The most frequent of its {facts["types"]} entity types:
+The most frequent of its {facts["types"]} {task.counted[0]}:
 
 {markdown.table(["type", "passages"], facts["passages_of_type"].items())}
 

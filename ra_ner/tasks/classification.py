@@ -172,6 +172,7 @@ over labels. The k-NN vote is no model: it answers with the most frequent label 
         ),
     },
     measured="accuracy",
+    counted=("labels", lambda passage: [entity.text for entity in passage.entities]),
     baseline=("k-NN vote", vote),
     tables=_confusion_table,
 )

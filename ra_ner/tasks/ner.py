@@ -82,6 +82,7 @@ gold entities; the other kinds count both: wrong mentions / gold entities not fo
             "鲁迅生于绍兴。", "城市", ["绍兴"], Passage("", "莱茵河流经巴塞尔。", (Entity("巴塞尔", "城市"),))
         ),
     },
+    counted=("entity types", lambda passage: passage.types),
     splits_texts=True,
     extracts=True,
 )

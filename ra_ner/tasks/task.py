@@ -67,6 +67,7 @@ class Task:
         unit, note, errors_note: how scores are counted, what each is, and what the table of errors counts.
         samples: by language, for the cards of models.
         measured: what most scores are, in a sentence.
+        counted: what the card of a dataset counts, its name and the values of a passage.
         splits_texts: a text that is too long may be split; otherwise it is dropped.
         baseline: answers a question from the examples alone, without a model; `(name, examples -> answer)`.
         tables: further tables on an entry of `results` in scores.json: title, header, rows.
@@ -89,6 +90,7 @@ class Task:
     samples: Mapping[str, Sample]
     unit: str = "P, R and F1 in percent, micro-averaged over queries: one query for each passage and type."
     measured: str = "F1"
+    counted: tuple[str, Callable[[Passage], Sequence[str]]] = ("types", lambda passage: passage.types)
     splits_texts: bool = False
     baseline: tuple[str, Callable[[Sequence[Passage]], str]] | None = None
     tables: Callable[[dict], Sequence[tuple[str, Sequence[str], Sequence]]] = lambda result: ()
