@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 # The quickstart's models come from PyPI packages; nothing asks the Hub. `accelerate launch` would train on one core.
 QUICKSTART := PATH="$(CURDIR)/$(BIN):$$PATH" HF_HUB_OFFLINE=1 OMP_NUM_THREADS=$$(nproc)
 
-.PHONY: help install quickstart quickstart-full chinese-encoder test gpu-test browser pictures slow-test lint clean
+.PHONY: help install quickstart quickstart-full chinese-encoder test gpu-test browser pictures slow-test chaos mutants lint clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 20
@@ -53,7 +53,7 @@ test: $(VENV)/.installed ## the test suite
 	$(BIN)/python -m pytest -n 2 --dist loadfile -q
 
 gpu-test: $(VENV)/.installed ## what a GPU changes: the tests that need one; `make test` runs them too where there is one
-	$(BIN)/python -m pytest -m gpu -q -rsP
+	$(BIN)/python -m pytest tests/gpu -m gpu -q -rsP
 
 browser: ## what the tests of pages need on Debian or Ubuntu, as root; they are skipped without it
 	apt-get update -q
@@ -65,6 +65,12 @@ pictures: quickstart ## the README's pictures, from the quickstart's outputs; ne
 
 slow-test: quickstart ## tests on the real embedded models and on the quickstart's outputs
 	$(QUICKSTART) python -m pytest -m slow -q
+
+chaos: $(VENV)/.installed ## kills, hostile files and faults at random, about 15 minutes; see docs/reliability.md
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m chaos -q -p no:warnings tests/test_chaos.py
+
+mutants: $(VENV)/.installed ## whether the tests notice each fault of tools/mutants.toml, about 8 minutes
+	OMP_NUM_THREADS=1 $(BIN)/python tools/mutants.py
 
 lint: $(VENV)/.installed ## fix and format the code
 	$(BIN)/ruff check --fix .

@@ -81,6 +81,18 @@ def shared() -> Path:
     return SHARED
 
 
+@pytest.fixture(scope="session", params=["equivalents", "released"])
+def golden(request, tmp_path_factory) -> Path:
+    """A folder with released conversations and benchmarks, and one with equivalents of our own."""
+    if request.param == "released":
+        return request.getfixturevalue("shared")
+    from golden import make_golden
+
+    folder = tmp_path_factory.mktemp("golden")
+    make_golden(folder)
+    return folder
+
+
 def passage(text: str, *pairs: tuple[str, str], id: str = "p") -> Passage:
     """A passage whose entities are the first occurrence of each mention."""
     return Passage(id, text, tuple(Entity(m, t, text.index(m), text.index(m) + len(m)) for m, t in pairs))

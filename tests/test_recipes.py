@@ -142,9 +142,10 @@ def test_sizes_differ_in_the_number_of_passages_alone(language, size):
     assert recipe == ten
 
 
-def test_the_recipe_for_large_cards_differs_in_what_saves_memory_alone():
+def test_the_recipe_for_large_cards_differs_in_what_small_cards_need_alone():
     small, large = sections("en_10k"), sections("en_10k_bf16")
-    assert [large["train"].pop(key) for key in ("load_in_4bit", "activation_checkpointing")] == [False, False]
+    keys = ("load_in_4bit", "per_device_train_batch_size", "gradient_accumulation_steps")
+    assert [large["train"].pop(key) for key in keys] == [False, 8, 1]
     assert large == small
 
 

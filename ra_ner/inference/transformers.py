@@ -7,10 +7,10 @@ from pathlib import Path
 import torch
 from accelerate import PartialState
 from accelerate.utils.memory import clear_device_cache, should_reduce_batch_size
-from transformers import AutoTokenizer, BitsAndBytesConfig
+from transformers import BitsAndBytesConfig
 
-from ..errors import RequestError, UserError
-from ..prompting.chat_template import prompt_ids
+from ..errors import RequestError
+from ..prompting.chat_template import load_tokenizer, prompt_ids
 from ..terminal import hide_loading_bars
 from .engine import Generation, Piece, R, answer_budget, by_text
 from .shared_prefix import SHARED, Branch, Tree
@@ -60,10 +60,7 @@ class TransformersEngine:
             bnb_4bit_compute_dtype=number_format,
         )
         hide_loading_bars()
-        try:
-            self.tokenizer = AutoTokenizer.from_pretrained(adapter or model)
-        except (OSError, ValueError) as error:
-            raise UserError(f"the tokenizer of {adapter or model} can't be loaded: {error}") from None
+        self.tokenizer = load_tokenizer(adapter or model, chat_template)
         self.model = load_model(
             model,
             dtype=number_format,
@@ -72,11 +69,6 @@ class TransformersEngine:
         )
         if adapter:
             self.model = load_adapter(self.model, adapter)
-        self.tokenizer.chat_template = chat_template or self.tokenizer.chat_template
-        if not self.tokenizer.chat_template:
-            raise UserError(
-                f"the tokenizer of {adapter or model} has no chat template, so it can't be asked in conversations"
-            )
         self.model.to(PartialState().device).eval()
         stop = self.model.generation_config.eos_token_id
         self.stop = {*(stop if isinstance(stop, list) else [stop]), self.tokenizer.eos_token_id}

@@ -383,3 +383,17 @@ finally:
 """
     environment = {key: value for key, value in os.environ.items() if key not in HUB.environment("")} | REAL_HUB
     subprocess.run([sys.executable, "-c", code, RECIPE], cwd=here, env=environment, check=True)
+
+
+def test_a_push_of_somebody_else_in_between_is_noticed(hub, here, tmp_path, monkeypatch):
+    push_dataset(RECIPE, "tester/between", "--output_dir", tmp_path / "d")
+    merge = ra_hub.merge
+
+    def merge_slowly(*args):
+        hub.put("dataset", "tester/between", {"other.txt": b"theirs"})
+        return merge(*args)
+
+    monkeypatch.setattr(ra_hub, "merge", merge_slowly)
+    with pytest.raises(UserError, match="somebody else has pushed in the meantime"):
+        push_dataset(RECIPE, "tester/between", "--output_dir", tmp_path / "d", "--seed", "1")
+    assert hub.files("dataset", "tester/between")["other.txt"] == b"theirs"

@@ -29,6 +29,8 @@ TOLERANT = [
     ('The answer is ["a", "b"].', ["a", "b"]),
     ('```json\n["a",\n "b"]\n```', ["a", "b"]),
     ("['a', \"it's\", 'say \"x\"', 'don\\'t', 'it's']", ["a", "it's", 'say "x"', "don't"]),
+    ("['the 'Rhine' river', 'b']", ["the 'Rhine' river", "b"]),
+    ("['O'Hara's', 'the 'Rhine' river']", ["O'Hara's", "the 'Rhine' river"]),
     ('["a", ["b", ["c"]]]', ["a", "b", "c"]),
     ('{"entities": ["a"]}', ["a"]),
     ('["a", "b", "c', ["a", "b"]),
