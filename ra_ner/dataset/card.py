@@ -22,7 +22,7 @@ def dataset_card(facts: dict, rows: list[dict], files: dict[str, str]) -> str:
     metadata = {
         "language": [facts["language"]],
         "license": corpus["license"],
-        "task_categories": [*task.categories, "text-generation"],
+        "task_categories": [task.category, "text-generation"],
         "tags": [*task.tags, "ra-it"],
         "configs": [{"config_name": name, "data_files": [{"split": s, "path": p} for s, p in files.items()]}],
     }

@@ -30,7 +30,6 @@ def push_to_hub(output_dir: Path, recipe: Recipe, repo_id: str, predictions_id: 
     on_failure = f"the scores are kept in {output_dir}; a second run asks no model again"
     scores = json.loads((output_dir / "scores.json").read_text(encoding="utf-8"))
     task = task_of_scores(scores)
-    main, published = task.scores[0], [score for score in task.scores if score.note]
     own = [row for row in scores["results"] if row["model"].partition("@")[0] in (repo_id, recipe.name)]
     names = ["scores.json", "report.md", "report.html", *([] if predictions_id else ["predictions.jsonl"])]
     files = {f"{folder}/{name}": output_dir / name for name in names}
@@ -39,8 +38,8 @@ def push_to_hub(output_dir: Path, recipe: Recipe, repo_id: str, predictions_id: 
         EvalResultEntry(
             dataset_id=entry.hub_id,
             task_id=f"{entry.hub_config}_{row['setting']}",
-            value=round(100 * row[main.name]["f1"], 2),
-            notes=f"{main.label}, {row['setting']}, {passages_asked(scores)}, "
+            value=round(100 * row[task.main.name]["f1"], 2),
+            notes=f"{task.main.label}, {row['setting']}, {passages_asked(scores)}, "
             f"labels {scores['labels'][row['benchmark']]}",
         )
         for entry, row in on_hub
@@ -51,7 +50,7 @@ def push_to_hub(output_dir: Path, recipe: Recipe, repo_id: str, predictions_id: 
         write_text(files[f".eval_results/{recipe.name}.yaml"], content)
     results = [
         EvalResult(
-            task_type=task.categories[0],
+            task_type=task.category,
             task_name=task.title,
             dataset_type=row["benchmark"],
             dataset_name=f"{row['benchmark']}, {row['setting']}, {passages_asked(scores)}",
@@ -60,7 +59,7 @@ def push_to_hub(output_dir: Path, recipe: Recipe, repo_id: str, predictions_id: 
             metric_value=round(100 * row[score.name]["f1"], 2),
         )
         for row in own
-        for score in published
+        for score in task.metric.studied
     ]
     card = scores_card(recipe, (output_dir / "report.md").read_text(encoding="utf-8"), results)
     commit = repos.push("model", repo_id, files, card, f"Scores of recipe {recipe.name}", on_failure, folder)

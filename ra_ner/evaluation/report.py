@@ -14,7 +14,7 @@ from typing import NamedTuple
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from ..markdown import cell, table
-from ..tasks import DEFAULT, Task, find_task
+from ..tasks import NER, TASKS, Task
 from ..tasks.scoring import Counts, Verdict
 from .passages import LONGEST, Judged, Run, outcome, passage_f1, shown
 
@@ -89,7 +89,7 @@ def report(scores: dict) -> str:
 
 def lead(scores: dict) -> str:
     """What was measured and the best score, in two sentences; empty if nothing was asked."""
-    results, k, main = scores["results"], scores["config"]["k"], task_of_scores(scores).scores[0]
+    results, k, main = scores["results"], scores["config"]["k"], task_of_scores(scores).main
     if not results:
         return ""
     models, benchmarks, settings = (list(dict.fromkeys(names)) for names in zip(*map(_name, results), strict=True))
@@ -200,7 +200,7 @@ def _with_labels(tables: Iterable[Table], scores: dict) -> list[Table]:
 
 def task_of_scores(scores: dict) -> Task:
     """The task of a scores.json. Those of the default task do not say it."""
-    return find_task(scores.get("task", DEFAULT))
+    return TASKS[scores.get("task", NER.name)]
 
 
 def _results(scores: dict) -> Table:
@@ -208,8 +208,8 @@ def _results(scores: dict) -> Table:
     for result in scores["results"]:
         rates = [
             _f1(result[score.name]) if rate == "f1" else Rate(result[score.name][rate])
-            for score in task.scores
-            for rate in score.rates
+            for score in task.metric.shown
+            for rate in score.columns
         ]
         rows.append(
             [
@@ -221,7 +221,7 @@ def _results(scores: dict) -> Table:
             ]
         )
     header = ["model", "benchmark", "setting"]
-    header += [column for score in task.scores for column in score.columns.values()]
+    header += [column for score in task.metric.shown for column in score.columns.values()]
     asked = f"a sample of {config['limit']} passages (seed {config['seed']})" if config["limit"] else "all passages"
     note = f"""{task.unit} Each benchmark: {asked}. Brackets hold 95% intervals over passages. {task.note} In-context
 settings show {config["k"]} examples. {_conditions(scores)}"""
@@ -255,7 +255,7 @@ def _conditions(scores: dict) -> str:
 
 def _chart(scores: dict) -> list[ChartGroup]:
     """The main score of the models by benchmark and setting, the means over benchmarks first."""
-    groups, main = defaultdict(list), task_of_scores(scores).scores[0]
+    groups, main = defaultdict(list), task_of_scores(scores).main
     for entry in [*scores["means"], *scores["results"]]:
         benchmark = f"{entry['benchmark']}" if "benchmark" in entry else f"Mean of {entry['benchmarks']} benchmarks"
         groups[benchmark, entry["setting"]].append((entry["model"], _f1(entry[main.name])))
@@ -269,10 +269,10 @@ def _chart(scores: dict) -> list[ChartGroup]:
 def _means(scores: dict) -> Table:
     task = task_of_scores(scores)
     rows = [
-        [m["model"], m["setting"], *(_f1(m[score.name]) for score in task.scores), m["benchmarks"]]
+        [m["model"], m["setting"], *(_f1(m[score.name]) for score in task.metric.shown), m["benchmarks"]]
         for m in scores["means"]
     ]
-    header = ["model", "setting", *(score.label for score in task.scores), "benchmarks"]
+    header = ["model", "setting", *(score.label for score in task.metric.shown), "benchmarks"]
     note = f"The mean {task.measured} over benchmarks, with equal weights."
     return Table("Means over benchmarks", header, rows, note)
 
@@ -280,7 +280,7 @@ def _means(scores: dict) -> Table:
 def _differences(scores: dict, every: bool) -> Table:
     """With several benchmarks only their means are compared, unless `every` difference is wanted."""
     rows, task = [], task_of_scores(scores)
-    names = [score.name for score in task.scores]
+    names = [score.name for score in task.metric.shown]
     for entry in scores["comparisons"]:
         if every or entry["benchmark"] is None or not scores["means"]:
             runs = [" ".join(entry[side].values()) for side in ("run", "baseline")]
@@ -297,25 +297,25 @@ def _errors(scores: dict) -> Table:
     task = task_of_scores(scores)
 
     def count(kind: str, sides: dict[str, int]) -> str:
-        one_sided = (kind, True) not in task.kinds or (kind, False) not in task.kinds
-        return str(sum(sides.values())) if one_sided else f"{sides['fp']} / {sides['fn']}"
+        is_one_sided = " " not in task.metric.errors[kind]
+        return str(sum(sides.values())) if is_one_sided else f"{sides['fp']} / {sides['fn']}"
 
     errors = task.metric.errors
     rows = [[*_name(r), *(count(kind, r["errors"][kind]) for kind in errors)] for r in scores["results"]]
     header = ["model", "benchmark", "setting", *(kind.replace("_", " ") for kind in errors)]
-    note = f"Errors of the {task.scores[0].name} score, each of one kind. {task.errors_note}"
+    note = f"Errors of the {task.main.name} score, each of one kind. {task.errors_note}"
     return Table("Errors", header, rows, note)
 
 
 def _detail_tables(scores: dict) -> list[Table]:
     results, header, task = scores["results"], ["model", "benchmark", "setting"], task_of_scores(scores)
-    micro, main = [name for name in task.metric.scores if name not in task.metric.over_types], task.scores[0]
-    macro = [[*_name(result), *(_f1(result[score]["macro"]) for score in micro)] for result in results]
-    tables = [Table("Means over types", [*header, *(f"{score} F1" for score in micro)], macro)]
+    names = [score.name for score in task.metric.scores if not score.over_types]
+    macro = [[*_name(result), *(_f1(result[name]["macro"]) for name in names)] for result in results]
+    tables = [Table("Means over types", [*header, *(f"{name} F1" for name in names)], macro)]
     groups = defaultdict(list)
     for result in results:
         groups[result["benchmark"], result["setting"]].append(result)
-    tables += [_types(f"F1 by type: {' '.join(group)}", members, main.name) for group, members in groups.items()]
+    tables += [_types(f"F1 by type: {' '.join(group)}", members, task.main.name) for group, members in groups.items()]
     for key, title, value in (
         ("by_gold_entities", "F1 by number of gold entities", "gold entities"),
         ("by_best_example", "F1 by the score of the best example", "best example"),
@@ -331,7 +331,7 @@ def _detail_tables(scores: dict) -> list[Table]:
             for result in results
             for part in result.get(key, [])
         ]
-        tables.append(Table(title, [*header, value, "passages", "wrong mentions", main.label], rows))
+        tables.append(Table(title, [*header, value, "passages", "wrong mentions", task.main.label], rows))
     for result in results:
         for title, columns, rows in task.tables(result):
             tables.append(Table(f"{title}: {' '.join(_name(result))}", columns, rows))

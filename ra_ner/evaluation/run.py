@@ -32,11 +32,11 @@ from ..inference.engine import Request, ServerOptions, by_text
 from ..inference.models import Model, find_model, load_engine, longest_question
 from ..output_folder import claim
 from ..passage import Passage, sample
-from ..prompting.conversation import Message, NegativeTypes, Wording, transcript
+from ..prompting.conversation import Message, NegativeTypes, transcript
 from ..recipe import Recipe
 from ..recipe_keys import EvaluateConfig
 from ..retrieval.retriever import Example
-from ..tasks import Task, find_wording, task_of, task_of_recipe
+from ..tasks import Task, task_of, task_of_recipe
 from ..tasks.scoring import score_all
 from .example_pools import ExamplePools, check_settings
 from .journal import Journal
@@ -101,8 +101,8 @@ def evaluate(recipe: Recipe, config: EvaluateConfig, output_dir: Path) -> dict |
     if not state.is_main_process:
         return None
     journal.read()
-    rows = [_row(task, query, journal) for query in queries]
-    rows += _baseline_rows(task, items, find_wording(recipe.dataset.wording, recipe.language))
+    rows = [_row(task, query, "" if query.error else journal.answers[query.key]) for query in queries]
+    rows += _baseline_rows(task, queries)
     texts: dict[str, dict[str, str]] = {item.benchmark: {} for item in items}
     for item in items:
         texts[item.benchmark][item.passage.id] = item.passage.text
@@ -351,43 +351,36 @@ def _first_interrupt_stops(engine: "ServerEngine") -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-def _row(task: Task, query: Query, journal: Journal) -> dict:
-    """The row of predictions of a query."""
-    raw = "" if query.error else journal.answers[query.key]
-    asked = {
+def _row(task: Task, query: Query, raw: str) -> dict:
+    """The row of predictions of a query and its answer."""
+    item, shown = query.item, [example.passage for example in query.examples]
+    row = {
         "model": query.model.name,
         "revision": query.model.local.revision,
         "prompt_hash": _digest(query.messages)[:16],
-    }
-    row = _answered(task, asked, query.item, query.type, raw, query.examples)
-    return row | {"parse_error": query.error or row["parse_error"]}
-
-
-def _baseline_rows(task: Task, items: Sequence[Item], wording: Wording) -> Iterator[dict]:
-    """The rows of the task's baseline, where there are examples that it can answer from."""
-    if not task.baseline:
-        return
-    name, answer = task.baseline
-    asked = {"model": name, "revision": None, "prompt_hash": None}
-    for item in (item for item in items if item.setting != "zero_shot"):
-        for type_ in item.types:
-            raw = wording.format_answer([answer([example.passage for example in item.examples])])
-            yield _answered(task, asked, item, type_, raw, item.examples)
-
-
-def _answered(task: Task, asked: dict, item: Item, type_: str, raw: str, examples: Sequence[Example]) -> dict:
-    return {
-        **asked,
         "benchmark": item.benchmark,
         "passage_id": item.passage.id,
         "setting": item.setting,
-        "type": type_,
-        "gold": [asdict(entity) for entity in item.passage.entities if entity.type == type_],
+        "type": query.type,
+        "gold": [asdict(entity) for entity in item.passage.entities if entity.type == query.type],
         "raw_answer": raw,
-        **task.read_answer(raw, type_, item.passage.text, [example.passage for example in examples]),
-        "example_ids": [example.passage.id for example in examples],
-        "example_scores": [example.score for example in examples],
+        **task.read_answer(raw, query.type, query.text, shown),
+        "example_ids": [example.passage.id for example in query.examples],
+        "example_scores": [example.score for example in query.examples],
     }
+    return row | {"parse_error": query.error or row["parse_error"]}
+
+
+def _baseline_rows(task: Task, queries: Sequence[Query]) -> Iterator[dict]:
+    """The rows of the task's baseline, in all settings with examples. They have no revision, as it is no model."""
+    if not task.baseline:
+        return
+    name, answer = task.baseline
+    model = Model(name, LocalModel(Path(), None), None, "", "")
+    for query in queries:
+        if query.model is queries[0].model and query.item.setting != "zero_shot":
+            query = replace(query, model=model, examples=query.item.examples, error=None)
+            yield _row(task, query, answer([example.passage for example in query.examples]))
 
 
 def _facts(benchmark: Benchmark, pools: ExamplePools) -> dict:

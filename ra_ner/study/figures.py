@@ -48,7 +48,7 @@ def draw(groups: Sequence[Group], axes: Mapping[str, Sequence]) -> dict[str, byt
     import matplotlib
 
     runs = [(group, setting) for group in groups for setting in group.settings]
-    figures, title = {}, groups[0].task.scores[0].title if groups else ""
+    figures, title = {}, groups[0].task.main.title if groups else ""
     with matplotlib.rc_context({"text.parse_math": False, "font.size": 9}):  # a name with `$` is no formula
         for axis, values in axes.items():
             others = [other for other in axes if other != axis]
@@ -73,7 +73,7 @@ def _draw_by_value(points: Sequence[Point], axis: str, values: Sequence) -> byte
     is_numeric = all(type(value) in (int, float) for value in values)
     ticks = {show(value): value if is_numeric else number for number, value in enumerate(values)}
     series = list(dict.fromkeys(point.series for point in points))
-    label = points[0].group.task.scores[0].label
+    label = points[0].group.task.main.label
     figure, plots = _new_figure(list(dict.fromkeys(point.plot for point in points)), label)
     for title, plot in plots.items():
         if is_numeric and min(values) > 0 and max(values) >= 5 * min(values):
@@ -95,7 +95,7 @@ def _draw_by_value(points: Sequence[Point], axis: str, values: Sequence) -> byte
 
 def _draw_series(plot: "Axes", xs: Sequence[float], points: Sequence[Point], color: str, style: str) -> None:
     """Means over seeds with their intervals, each seed as a cross, and the vanilla means as a dashed line."""
-    means, vanilla_means, main = [], [], points[0].group.task.scores[0].name
+    means, vanilla_means, main = [], [], points[0].group.task.main.name
     for x, point in zip(xs, points, strict=True):
         if run := combined(point.group.evaluations, None, point.setting):
             means.append((x, run.figures[main]["f1"], *run.figures[main]["f1_interval"]))
@@ -123,7 +123,7 @@ def _draw_by_best_example(groups: Sequence[Group], axes: Sequence[str]) -> bytes
     def quarter(setting: str, passage: JudgedPassage, _: str) -> int | None:
         return quarter_of(passage.best_example, ranges[setting])
 
-    figure, plots = _new_figure(list(ranges), groups[0].task.scores[0].label)
+    figure, plots = _new_figure(list(ranges), groups[0].task.main.label)
     for setting, plot in plots.items():
         plot.set_xlabel("score of the best example, mean of a quarter")
         for number, group in enumerate(groups):

@@ -20,7 +20,7 @@ from ..atomic_files import write_text
 from ..evaluation.report import Rate, Table, html_page, markdown_parts, sample_note
 from ..markdown import cell as escape
 from ..output_folder import new_folder
-from ..tasks import Score
+from ..tasks.scoring import Score
 from . import figures
 from .grid import SETTINGS_AXIS, Cell, show
 from .results import (
@@ -165,7 +165,7 @@ def _range(counts: Iterable[int]) -> str:
 
 def _main_tables(groups: Sequence[Group]) -> list[Table]:
     """The tables of one base recipe that Markdown and HTML show."""
-    scores = _scores(groups)
+    scores = groups[0].task.metric.studied
     return [
         *(_f1(groups, score) for score in scores),
         *(_difference_to_vanilla(groups, score) for score in scores),
@@ -173,10 +173,6 @@ def _main_tables(groups: Sequence[Group]) -> list[Table]:
         _answers(groups),
         *_errors(groups),
     ]
-
-
-def _scores(groups: Sequence[Group]) -> list[Score]:
-    return [score for score in groups[0].task.scores if score.note]
 
 
 def _detail_tables(groups: Sequence[Group]) -> list[Table]:
@@ -317,7 +313,8 @@ def _errors_by(
         label: the label that a passage and a type are counted under.
         name: the text to show for a label in a setting.
     """
-    rows, kinds = [], groups[0].task.kinds
+    rows, errors = [], groups[0].task.metric.errors
+    kinds = _kinds(errors)
     for group, setting, names in _runs(groups):
         counts = count_kinds(group.evaluations, setting, label)
         paired = count_kinds([evaluation for evaluation, _ in group.pairs], setting, label)
@@ -329,22 +326,32 @@ def _errors_by(
                 row.append(f"{counts[key][kind]:.1f}" + (f" ({change:+.1f})" if group.pairs else ""))
             rows.append(row)
     note = (
-        f"Mean counts per seed under the score {groups[0].task.scores[0].name}, and the F1 of these counts. Brackets "
+        f"Mean counts per seed under the score {groups[0].task.main.name}, and the F1 of these counts. Brackets "
         "hold the change against the vanilla cells of the same seeds. False positives are "
-        f"{_columns(kinds, is_gold=False)}; false negatives are {_columns(kinds, is_gold=True)}."
+        f"{_columns(errors, 'fp')}; false negatives are {_columns(errors, 'fn')}."
     )
     return Table(title, _header(groups, column, "F1", *kinds.values()), rows, note)
 
 
-def _columns(kinds: Mapping[Kind, str], is_gold: bool) -> str:
-    """The columns of errors on gold answers, or on wrong ones."""
-    one_sided = [name for (kind, side), name in kinds.items() if side == is_gold and (kind, not side) not in kinds]
-    names = ", ".join(name for name in one_sided if name != "found")
-    return (f"{names} and " if names else "") + f"all columns with {'fn' if is_gold else 'fp'}"
+def _kinds(errors: Mapping[str, str]) -> dict[Kind, str]:
+    """Columns of the tables of errors, those with one side first."""
+    kinds: dict[Kind, str] = {("found", True): "found"}
+    for sides in ("fn", "fp", "fp fn"):
+        for kind in (kind for kind, its_sides in errors.items() if its_sides == sides):
+            for side in sides.split():
+                name = kind.replace("_", " ")
+                kinds[kind, side == "fn"] = name if side == sides else f"{name} {side}"
+    return kinds
+
+
+def _columns(errors: Mapping[str, str], side: str) -> str:
+    """The columns of errors on one side, in words."""
+    names = [kind.replace("_", " ") for kind, sides in errors.items() if sides == side]
+    return (f"{', '.join(names)} and " if names else "") + f"all columns with {side}"
 
 
 def _rates(groups: Sequence[Group]) -> Table:
-    columns = [(score.name, rate) for score in _scores(groups) for rate in score.rates]
+    columns = [(score.name, rate) for score in groups[0].task.metric.studied for rate in score.columns]
     rows = []
     for group, setting, names in _runs(groups):
         for benchmark in group.benchmarks:

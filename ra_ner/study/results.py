@@ -6,14 +6,14 @@ import json
 import logging
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..evaluation.report import task_of_scores
-from ..tasks import DEFAULT, Task, find_task
+from ..tasks import NER, Task
 from ..tasks.scoring import RATES, Run, compare, interval, mean, score
 from .grid import Cell, find_vanilla, show
 
@@ -59,7 +59,7 @@ class Evaluation:
     runs: dict[Key, Run]
     passages: dict[Key, list[JudgedPassage]]
     mentions: dict[Key, int]
-    task: Task = field(default_factory=lambda: find_task(DEFAULT))
+    task: Task = NER
 
 
 def read_evaluation(cell: Cell, folder: Path) -> Evaluation | None:
@@ -263,8 +263,8 @@ def results_csv(
     cells: Sequence[Cell], evaluations: Mapping[str, Evaluation], costs: Mapping[str, Mapping[str, float]]
 ) -> str:
     """One row for each evaluated cell, benchmark and setting. A cell's costs are repeated in each of its rows."""
-    task = next((evaluation.task for evaluation in evaluations.values()), find_task(DEFAULT))
-    scores = [(one.name, name) for one in task.scores if one.note for name in (*RATES, "tp", "fp", "fn")]
+    task = next((evaluation.task for evaluation in evaluations.values()), NER)
+    scores = [(one.name, name) for one in task.metric.studied for name in (*RATES, "tp", "fp", "fn")]
     sides = [(kind, side) for kind in task.metric.errors for side in ("fp", "fn")]
     header = ["cell", "base", *cells[0].values, "seed", "benchmark", "setting", "passages", "queries", "unparsed"]
     header += ["mentions", "copied", *("_".join(pair) for pair in [*scores, *sides]), *COSTS]

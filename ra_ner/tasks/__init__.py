@@ -6,27 +6,14 @@ from ..recipe import Recipe, nearest_key
 from .classification import CLASSIFICATION
 from .ner import NER
 from .relations import RELATIONS
-from .task import DEFAULT, Sample, Score, Task
-
-__all__ = ["DEFAULT", "Sample", "Score", "Task", "find_task", "find_wording", "register", "task_of", "task_of_recipe"]
+from .task import Task
 
 TASKS: dict[str, Task] = {task.name: task for task in (NER, CLASSIFICATION, RELATIONS)}
 
 
 def register(task: Task) -> None:
-    """Make a task known to recipes. Its default wording has its name."""
+    """Make a task of your own known to recipes."""
     TASKS[task.name] = task
-
-
-def find_task(name: str) -> Task:
-    """The task of a name.
-
-    Raises:
-        UserError: there is none.
-    """
-    if task := TASKS.get(name):
-        return task
-    raise UserError(f"unknown task {name}{nearest_key(name, list(TASKS))}; tasks are {', '.join(TASKS)}")
 
 
 def task_of(wording: str) -> Task:
@@ -35,20 +22,10 @@ def task_of(wording: str) -> Task:
     Raises:
         UserError: there is no such wording.
     """
-    for task in TASKS.values():
-        if wording in {name for name, _ in task.wordings}:
-            return task
-    known = dict.fromkeys(name for task in TASKS.values() for name, _ in task.wordings)
-    raise UserError(f"unknown wording {wording}; use {', '.join(known)}")
-
-
-def find_wording(name: str, language: str) -> conversation.Wording:
-    """Find a wording of any task.
-
-    Raises:
-        UserError: there is none of that name in that language.
-    """
-    return conversation.find_wording(name, language, task_of(name).wordings)
+    names = {name: task for task in TASKS.values() for name, _ in task.wordings}
+    if task := names.get(wording):
+        return task
+    raise UserError(f"unknown wording {wording}; use {', '.join(names)}")
 
 
 def task_of_recipe(recipe: Recipe, wording: str | None = None) -> Task:
@@ -60,8 +37,19 @@ def task_of_recipe(recipe: Recipe, wording: str | None = None) -> Task:
     Raises:
         UserError: there is no such task, or the wording is that of another one.
     """
-    task, wording = find_task(recipe.task), wording or recipe.dataset.wording
-    if task_of(wording) is not task:
-        known = ", ".join(dict.fromkeys(name for name, _ in task.wordings))
-        raise UserError(f"{recipe.path}: `wording: {wording}` is not for task {task.name}; use {known}")
+    name, wording = recipe.task, wording or recipe.dataset.wording
+    if name not in TASKS:
+        hint = nearest_key(name, list(TASKS))
+        raise UserError(f"{recipe.path}: unknown task {name}{hint}; tasks are {', '.join(TASKS)}")
+    if (task := task_of(wording)) is not TASKS[name]:
+        raise UserError(f"{recipe.path}: `wording: {wording}` is for task {task.name}, not for {name}")
     return task
+
+
+def find_wording(name: str, language: str) -> conversation.Wording:
+    """Find a wording of any task.
+
+    Raises:
+        UserError: there is none of that name in that language.
+    """
+    return conversation.find_wording(name, language, task_of(name).wordings)

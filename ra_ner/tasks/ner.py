@@ -8,7 +8,7 @@ from ..prompting.alignment import AlignedText
 from ..prompting.answers import parse_answer
 from ..prompting.conversation import WORDINGS
 from . import scoring
-from .task import DEFAULT, Sample, Score, Task
+from .task import DEFAULT, Task
 
 
 def read_answer(raw: str, type_: str, text: str, shown: Sequence[Passage]) -> dict:
@@ -35,54 +35,33 @@ def copied(mentions: Sequence[str], text: str, shown: Sequence[Passage]) -> list
     return [m for m in mentions if m not in text and any(passage.holds(m) for passage in shown)]
 
 
+def _passage(text: str, mention: str, type_: str) -> Passage:
+    return Passage("", text, (Entity(mention, type_),))
+
+
 NER = Task(
     name=DEFAULT,
     title="open named entity recognition",
     asks="Each question names one entity\ntype; the answer is a JSON list of mentions.",
     tags=("named-entity-recognition", "open-ner"),
-    categories=("token-classification",),
+    category="token-classification",
     wordings=WORDINGS,
     reading=NER_READING,
     read_answer=read_answer,
     metric=scoring.NER,
-    scores=(
-        Score("span", "span F1", "F1 on exact gold spans; an answer that can't be read is wrong."),
-        Score("grounded", "grounded F1"),
-        Score(
-            "uniner",
-            "uniner F1",
-            "F1 as UniversalNER computes it; an answer that can't be read counts as an empty list.",
-        ),
-    ),
-    kinds={
-        ("found", True): "found",
-        ("missed", True): "missed",
-        ("spurious", False): "spurious",
-        ("hallucinated", False): "hallucinated",
-        ("boundary", False): "boundary fp",
-        ("boundary", True): "boundary fn",
-        ("wrong_type", False): "wrong type fp",
-        ("wrong_type", True): "wrong type fn",
-        ("unparsed", False): "unparsed fp",
-        ("unparsed", True): "unparsed fn",
-    },
     note="""The span score compares character spans and counts an unparseable
 answer as wrong; grounded is the same without mentions that are not in the text; uniner is UniversalNER's metric, which
 counts an unparseable answer as an empty list.""",
     errors_note="""Spurious and hallucinated count wrong mentions, missed counts
 gold entities; the other kinds count both: wrong mentions / gold entities not found.""",
     samples={
-        "en": Sample(
-            "Ada Lovelace lived in London.",
-            "city",
-            ["London"],
-            Passage("", "The Rhine flows past Basel.", (Entity("Basel", "city"),)),
+        "en": (
+            _passage("Ada Lovelace lived in London.", "London", "city"),
+            _passage("The Rhine flows past Basel.", "Basel", "city"),
         ),
-        "zh": Sample(
-            "鲁迅生于绍兴。", "城市", ["绍兴"], Passage("", "莱茵河流经巴塞尔。", (Entity("巴塞尔", "城市"),))
-        ),
+        "zh": (_passage("鲁迅生于绍兴。", "绍兴", "城市"), _passage("莱茵河流经巴塞尔。", "巴塞尔", "城市")),
     },
-    counted=("entity types", lambda passage: passage.types),
+    counted=("entity types", lambda entity: entity.type),
     splits_texts=True,
     extracts=True,
 )

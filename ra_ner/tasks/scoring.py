@@ -28,7 +28,14 @@ from typing import NamedTuple
 import numpy as np
 
 SCORES = ("span", "grounded", "uniner", "legacy_start")
-ERRORS = ("spurious", "missed", "boundary", "wrong_type", "hallucinated", "unparsed")
+ERRORS = {  # and what they count
+    "spurious": "fp",
+    "missed": "fn",
+    "boundary": "fp fn",
+    "wrong_type": "fp fn",
+    "hallucinated": "fp",
+    "unparsed": "fp fn",
+}
 RATES = ("precision", "recall", "f1")
 BLOCK = 32  # resamples computed at a time, which bounds memory
 
@@ -216,24 +223,56 @@ def _overlap(spans: Sequence[Span], places: Sequence[Span]) -> bool:
 
 
 @dataclass(frozen=True)
+class Score:
+    """A score, and what reports call it.
+
+    Attributes:
+        label: such as `span F1`; without one it is only in scores.json.
+        note: what it counts; without one it is in no study and not on the Hub.
+        over_types: it is the mean over types, instead of micro-averaged.
+    """
+
+    name: str
+    label: str = ""
+    note: str = ""
+    over_types: bool = False
+
+    @property
+    def title(self) -> str:
+        return self.label[0].upper() + self.label[1:]
+
+    @property
+    def columns(self) -> dict[str, str]:
+        """The rates that a report shows, with their headers."""
+        parts = {"precision": f"{self.name} P", "recall": f"{self.name} R"} if self.label.endswith(" F1") else {}
+        return parts | {"f1": self.label}
+
+
+@dataclass(frozen=True)
 class Metric:
     """How the answers of a task are scored.
 
     Attributes:
-        scores: their names; errors and slices are of the first.
-        errors: the kinds of errors that verdicts have.
+        scores: the main one first; errors and slices are of it.
+        errors: the kinds of errors; each counts wrong answers (`fp`), gold that was not found (`fn`), or both.
         judge: the verdicts on all queries about one passage, given its text.
-        count: from the same and these verdicts: score, type and counts.
-        over_types: scores that are means over types instead of micro-averaged.
+        count: score, type and counts, from the same and these verdicts.
         details: further figures of a run, from all its rows.
     """
 
-    scores: tuple[str, ...]
-    errors: tuple[str, ...]
+    scores: tuple[Score, ...]
+    errors: Mapping[str, str]
     judge: Callable[[Sequence[Row], str], list[Verdict]]
-    count: Callable[[Sequence[Row], str, Sequence[Verdict]], Iterator[tuple[str, str, Counts]]]
-    over_types: frozenset[str] = frozenset()
+    count: Callable[[Sequence[Row], str, Sequence[Verdict]], Iterable[tuple[str, str, Counts]]]
     details: Callable[[Sequence[Row]], dict] = lambda rows: {}
+
+    @property
+    def shown(self) -> list[Score]:
+        return [score for score in self.scores if score.label]
+
+    @property
+    def studied(self) -> list[Score]:
+        return [score for score in self.scores if score.note]
 
 
 def _count(rows: Sequence[Row], text: str, verdicts: Sequence[Verdict]) -> Iterator[tuple[str, str, Counts]]:
@@ -247,7 +286,18 @@ def _count(rows: Sequence[Row], text: str, verdicts: Sequence[Verdict]) -> Itera
             yield name, row["type"], uniner_counts(gold, row["raw_answer"], at_start)
 
 
-NER = Metric(SCORES, ERRORS, judge, _count)
+_UNINER = "F1 as UniversalNER computes it; an answer that can't be read counts as an empty list."
+NER = Metric(
+    (
+        Score("span", "span F1", "F1 on exact gold spans; an answer that can't be read is wrong."),
+        Score("grounded", "grounded F1"),
+        Score("uniner", "uniner F1", _UNINER),
+        Score("legacy_start"),
+    ),
+    ERRORS,
+    judge,
+    _count,
+)
 
 
 @dataclass(frozen=True)
@@ -283,7 +333,7 @@ def score(
     if not passages:
         raise ValueError("there is no query to score")
     ids = sorted(passages)
-    cells: dict[str, Cells] = {name: defaultdict(Counts) for name in metric.scores}
+    cells: dict[str, Cells] = {score.name: defaultdict(Counts) for score in metric.scores}
     errors = Counter()
     for position, id_ in enumerate(ids):
         verdicts = metric.judge(passages[id_], texts[id_])
@@ -302,11 +352,11 @@ def score(
     content = "\n".join([str(seed), *(texts[id_] for id_ in ids)])
     draws = zlib.crc32(content.encode("utf-8", "surrogatepass"))
     f1 = {}
-    for name in metric.scores:
+    for one in metric.scores:
         rng = np.random.default_rng(draws)
-        figures[name], f1[name] = _summary(cells[name], len(ids), samples, rng, name in metric.over_types)
+        figures[one.name], f1[one.name] = _summary(cells[one.name], len(ids), samples, rng, one.over_types)
     figures["errors"] = {kind: {"fp": errors[kind, False], "fn": errors[kind, True]} for kind in metric.errors}
-    figures |= _slices(cells[metric.scores[0]], [passages[id_] for id_ in ids]) | metric.details(queries)
+    figures |= _slices(cells[metric.scores[0].name], [passages[id_] for id_ in ids]) | metric.details(queries)
     return Run(figures, f1, tuple(ids))
 
 

@@ -84,13 +84,13 @@ def _answered(facts: dict, answers: Mapping[str, str]) -> str:
     """What the model answered when the card was made."""
     if not answers:
         return ""
-    sample = task_of(facts["wording"]).samples[facts["language"]]
-    [answer] = sample.example.entities
-    shown = {"one example": f'one example: "{sample.example.text}", {answer.type} "{answer.text}"'}
+    asked, example = task_of(facts["wording"]).sample(facts["language"])
+    [answer] = example.entities
+    shown = {"one example": f'one example: "{example.text}", {answer.type} "{answer.text}"'}
     rows = [(shown.get(name, name), raw) for name, raw in answers.items()]
     return f"""
 
-When this card was made, the model was asked for {sample.type} in "{sample.text}" and answered:
+When this card was made, the model was asked for {asked.types[0]} in "{asked.text}" and answered:
 
 {markdown.table(["the prompt shows", "answer"], rows)}"""
 
@@ -125,10 +125,10 @@ def _usage(facts: dict, tokenizer: "PreTrainedTokenizerBase", package: str, load
     """How to ask the model: code that runs, and the rendered prompt."""
     wording = find_wording(facts["wording"], facts["language"])
     task = task_of(facts["wording"])
-    sample, prompts = task.samples[facts["language"]], list(shown_prompts(facts).values())
-    text, asked = sample.text, sample.type
+    sample, prompts = task.sample(facts["language"])[0], list(shown_prompts(facts).values())
+    text, [asked] = sample.text, sample.types
     stop = end_of_turn(tokenizer)
-    answered = [*prompts[-1], {"role": "assistant", "content": wording.format_answer(sample.answers)}]
+    answered = [*prompts[-1], {"role": "assistant", "content": wording.format_answer(sample.mentions(asked))}]
     extraction = f"""from ra_ner import Extractor
 
 ner = Extractor.from_pretrained("{REPO}")

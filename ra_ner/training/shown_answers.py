@@ -18,10 +18,10 @@ MAX_NEW_TOKENS = 32
 def shown_prompts(facts: dict) -> dict[str, list[Message]]:
     """The prompts of a card by what they show; one with an example only if the model was trained with examples."""
     wording = find_wording(facts["wording"], facts["language"])
-    sample = task_of(facts["wording"]).samples[facts["language"]]
-    prompts = {"no example": query(sample.text, sample.type, [], wording)}
+    asked, example = task_of(facts["wording"]).sample(facts["language"])
+    prompts = {"no example": query(asked.text, asked.types[0], [], wording)}
     if facts["k"]:
-        prompts["one example"] = query(sample.text, sample.type, [sample.example], wording)
+        prompts["one example"] = query(asked.text, asked.types[0], [example], wording)
     return prompts
 
 

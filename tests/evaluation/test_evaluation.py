@@ -10,7 +10,7 @@ from conftest import run_command, write_recipe
 
 from ra_ner.corpora.benchmarks import load_benchmark
 from ra_ner.errors import UserError
-from ra_ner.evaluation.run import _queries, types_asked
+from ra_ner.evaluation.run import Item, _queries, types_asked
 from ra_ner.inference.models import find_model
 from ra_ner.recipe import load_recipe
 from ra_ner.tasks.scoring import score_all

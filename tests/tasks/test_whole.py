@@ -80,7 +80,7 @@ def test_relations(folder):
     "content, message",
     [
         ({"task": "clasification"}, "unknown task clasification; did you mean `classification`"),
-        ({"task": "relations", "dataset": {"wording": "ra_it"}}, "`wording: ra_it` is not for task relations"),
+        ({"task": "relations", "dataset": {"wording": "ra_it"}}, "`wording: ra_it` is for task ner, not for relations"),
         ({"dataset": {"wording": "ra-it"}}, "unknown wording ra-it; use ra_it"),
     ],
 )
