@@ -10,7 +10,7 @@ from ra_ner.recipe import load_recipe
 from ra_ner.study.grid import find_vanilla, load_grid
 
 EXPERIMENTS = REPO / "recipes" / "experiments"
-GRIDS = ["strategies", "sizes", "inference", "k", "smollm2", "smollm2_mixed", "smollm2_gpu"]
+GRIDS = ["strategies", "sizes", "inference", "k", "smollm2", "smollm2_mixed", "smollm2_gpu", "beyond_ner"]
 
 
 @pytest.fixture
