@@ -13,6 +13,10 @@ import sys
 from pathlib import Path
 
 TRAINED, SEED = 400, 42  # questions of TREC that are trained on, drawn by seed
+WORDS = {  # of the coarse labels
+    **{"ABBR": "abbreviation", "DESC": "description", "ENTY": "entity", "HUM": "human"},
+    **{"LOC": "location", "NUM": "number"},
+}
 
 
 def questions(path: Path) -> list[tuple[str, str]]:
@@ -40,6 +44,7 @@ def prepare_trec(train: Path, test: Path) -> None:
                 for number, (text, label) in enumerate(zip(texts, labels, strict=True))
             ]
             write(Path("corpora") / f"trec_{level}" / f"{part}.jsonl", content)
+    (Path("corpora") / "trec_coarse" / "labels.json").write_text(json.dumps(WORDS, indent=1) + "\n", encoding="utf-8")
 
 
 def prepare_crossre(folder: Path) -> None:
