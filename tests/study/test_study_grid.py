@@ -172,7 +172,7 @@ def test_a_missing_grid_names_where_it_was_looked_for(tmp_path, monkeypatch):
         load_grid("smolm2")
     with pytest.raises(
         UserError,
-        match="no such grid .* built-in grids are inference, k, sizes, smollm2, smollm2_gpu, smollm2_mixed, strategies",
+        match="no such grid .* built-in grids are beyond_ner, inference, k, sizes, smollm2, smollm2_gpu, smollm2_mixed, strategies",
     ):
         load_grid("gone/x.yaml")
     with pytest.raises(UserError, match="quickstart.yaml: this is a recipe, not a grid"):
