@@ -115,6 +115,16 @@ def train(folder: Path, model: Path, *words: object) -> None:
     run_command("train", RECIPE, "--model_name_or_path", model, "--output_dir", folder, *steps, *words)
 
 
+@pytest.fixture(scope="module")
+def trained(finished, models, tmp_path_factory) -> Path:
+    """A run of two steps with its checkpoints."""
+    run = tmp_path_factory.mktemp("trained")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(finished)
+        train(run, models / "lm")
+    return run
+
+
 def tear(file: Path) -> None:
     file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
 
@@ -143,11 +153,11 @@ def test_a_base_is_checked_before_it_is_trained(here, lm, tmp_path, fault, messa
         (lambda folder: without_a_layer(folder / "adapter_model.safetensors"), r"1 are missing \(.*up_proj.lora"),
     ],
 )
-def test_a_checkpoint_is_checked_before_a_run_resumes_from_it(here, lm, tmp_path, fault, message):
-    train(tmp_path / "run", lm)
+def test_a_checkpoint_is_checked_before_a_run_resumes_from_it(here, trained, models, tmp_path, fault, message):
+    shutil.copytree(trained, tmp_path / "run")
     fault(tmp_path / "run" / "checkpoints" / "checkpoint-2")
     with pytest.raises(UserError, match=message):
-        train(tmp_path / "run", lm, "--resume_from_checkpoint", "true")
+        train(tmp_path / "run", models / "lm", "--resume_from_checkpoint", "true")
 
 
 @pytest.mark.parametrize(

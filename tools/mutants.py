@@ -22,7 +22,11 @@ def run_tests(folder: Path, tests: list[str]) -> bool:
     """Whether the tests pass in a copy of the repository."""
     environment = {**os.environ, "PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
     command = [sys.executable, "-m", "pytest", "-qx", "-p", "no:cacheprovider", "-p", "no:warnings", *tests]
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, timeout=600).returncode == 0
+    try:
+        done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, timeout=600)
+    except subprocess.TimeoutExpired:
+        return False
+    return done.returncode == 0
 
 
 def main(words: list[str]) -> int:

@@ -19,6 +19,11 @@ CITATION = """Method: *Retrieval Augmented Instruction Tuning for Open NER with 
 ([arXiv 2406.17305](https://huggingface.co/papers/2406.17305)); the form of the conversations is UniversalNER's
 ([arXiv 2308.03279](https://huggingface.co/papers/2308.03279))."""
 
+# What a license asks every copy that is passed on to say.
+LICENSE_NOTICES = {
+    "gemma": "Gemma is provided under and subject to the Gemma Terms of Use found at ai.google.dev/gemma/terms"
+}
+
 
 def new_card(metadata: dict[str, Any], title: str, name: str, body: str) -> str:
     """A card with one part.

@@ -37,8 +37,8 @@ TOKENIZER_FILES = ["*.json", "*.jinja", "*.model", "*.txt"]
 MODEL_FILES = [*TOKENIZER_FILES, "*.safetensors"]
 SAME_WEIGHTS = ["consolidated*", "original/*"]  # second copies in the repos of Mistral and Llama
 
-# Files of a folder that do not change what its model answers: the card, and the calibration of scores.
-DESCRIPTIONS = {"README.md", "calibration.json"}
+# Files of a folder that do not change what its model answers: the card, its chart, and the calibration of scores.
+DESCRIPTIONS = {"README.md", "training_curves.png", "calibration.json"}
 
 # What ra_it.json of a model says, among other facts.
 FACTS = dict.fromkeys(("recipe", "language", "wording", "base", "base_revision"), str) | {"config": dict}

@@ -4,6 +4,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -139,16 +140,18 @@ def load_training_tokenizer(
     """Load a model's tokenizer with its training chat template.
 
     Args:
-        chat_template_path: a file, or the name of one that ships with this project, such as `llama3.jinja`.
+        chat_template_path: a file, or the name of one that ships with this project or with TRL, such as `llama3.jinja`.
 
     Raises:
         UserError: the tokenizer or the file can't be read, or there is no training template.
     """
     tokenizer = _load(model, revision=revision or "main", trust_remote_code=trust_remote_code)
     if chat_template_path:
-        file = Path(chat_template_path)
+        of_trl = Path(find_spec("trl").origin).parent / "chat_templates"
+        places = [folder / chat_template_path for folder in (Path(), TEMPLATES, of_trl)]
+        file = next((place for place in places if place.exists()), places[0])
         try:
-            tokenizer.chat_template = (file if file.exists() else TEMPLATES / file).read_text(encoding="utf-8")
+            tokenizer.chat_template = file.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise UserError(f"`chat_template_path: {file}`: can't be read ({error})") from None
     tokenizer.chat_template = training_chat_template(tokenizer)

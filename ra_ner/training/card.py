@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import yaml
 
 from .. import markdown
-from ..hub.card import CITATION, REPO, merge, new_card, part, read_card
+from ..hub.card import CITATION, LICENSE_NOTICES, REPO, merge, new_card, part, read_card
 from ..prompting.chat_template import end_of_turn
 from ..tasks import find_wording, task_of
 from .shown_answers import shown_prompts
@@ -51,7 +51,7 @@ def model_card(
     }
     made = [
         ("base model", f"{facts['base']} at {facts['base_revision']}"),
-        ("license of the base model", base_license or "unknown, see its page"),
+        ("license of the base model", LICENSE_NOTICES.get(base_license, base_license) or "unknown, see its page"),
         ("dataset", f"{facts['dataset']}, config {facts['dataset_config']}, at {facts['dataset_revision']}"),
         ("license of the corpus", data_license or "unknown, ask its authors"),
         ("in-context examples for each passage", f"{facts['k']}, strategy {facts['strategy']}"),

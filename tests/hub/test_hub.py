@@ -353,6 +353,7 @@ def test_files_in_subfolders_are_part_of_a_model_but_download_records_and_the_ca
     (folder / ".cache" / "huggingface").mkdir(parents=True)
     (folder / ".cache" / "huggingface" / "model.safetensors.metadata").write_text("1764273261.5")
     (folder / "README.md").write_text("# A card")
+    (folder / "training_curves.png").write_bytes(b"a chart, which a resumed run draws otherwise")
     assert ra_hub.fetch_model(str(folder)).revision == before
     (folder / "1_Pooling" / "config.json").write_text('{"pooling_mode": "cls"}')
     assert ra_hub.fetch_model(str(folder)).revision != before
