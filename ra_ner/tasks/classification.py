@@ -99,10 +99,6 @@ def vote(examples: Sequence[Passage]) -> str:
     return max(labels, key=labels.__getitem__, default="")
 
 
-def _passage(text: str, label: str) -> Passage:
-    return Passage("", text, (Entity(label, '["place", "thing"]'),))
-
-
 _WORDS = {
     "format_entities": lambda pairs: pairs[0][0] if pairs else "",
     "format_answer": lambda labels: labels[0] if labels else "",
@@ -150,7 +146,12 @@ CLASSIFICATION = Task(
     note="""Accuracy is the share of right labels, and an answer that can't be read is wrong; macro-F1 is the mean of F1
 over labels. The k-NN vote is no model: it answers with the most frequent label of the examples shown.""",
     errors_note="Each wrong label counts twice: as a wrong answer / as the right label that was not answered.",
-    samples={"en": (_passage("Where is the lake of Sils?", "place"), _passage("What is fondue made of?", "thing"))},
+    samples={
+        "en": [
+            ("Where is the lake of Sils?", '["place", "thing"]', "place"),
+            ("What is fondue made of?", '["place", "thing"]', "thing"),
+        ]
+    },
     counted=("labels", lambda entity: entity.text),
     baseline=("k-NN vote", vote),
     tables=_confusion_table,

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from ..corpora.formats import NER_READING
-from ..passage import Entity, Passage
+from ..passage import Passage
 from ..prompting.alignment import AlignedText
 from ..prompting.answers import parse_answer
 from ..prompting.conversation import WORDINGS
@@ -35,10 +35,6 @@ def copied(mentions: Sequence[str], text: str, shown: Sequence[Passage]) -> list
     return [m for m in mentions if m not in text and any(passage.holds(m) for passage in shown)]
 
 
-def _passage(text: str, mention: str, type_: str) -> Passage:
-    return Passage("", text, (Entity(mention, type_),))
-
-
 NER = Task(
     name=DEFAULT,
     title="open named entity recognition",
@@ -55,11 +51,8 @@ counts an unparseable answer as an empty list.""",
     errors_note="""Spurious and hallucinated count wrong mentions, missed counts
 gold entities; the other kinds count both: wrong mentions / gold entities not found.""",
     samples={
-        "en": (
-            _passage("Ada Lovelace lived in London.", "London", "city"),
-            _passage("The Rhine flows past Basel.", "Basel", "city"),
-        ),
-        "zh": (_passage("鲁迅生于绍兴。", "绍兴", "城市"), _passage("莱茵河流经巴塞尔。", "巴塞尔", "城市")),
+        "en": [("Ada Lovelace lived in London.", "city", "London"), ("The Rhine flows past Basel.", "city", "Basel")],
+        "zh": [("鲁迅生于绍兴。", "城市", "绍兴"), ("莱茵河流经巴塞尔。", "城市", "巴塞尔")],
     },
     counted=("entity types", lambda entity: entity.type),
     splits_texts=True,

@@ -36,27 +36,20 @@ def pair(head: str, tail: str) -> str:
 def _read_ours(row: dict, context: Context) -> Draft:
     """`{text, entities: [{text, start, end}], relations: [{head, type, tail}]}`.
 
-    A head and a tail are positions in `entities`, or mentions.
+    A head and a tail are positions in `entities`, from 0. Offsets may be missing.
     """
-    relations = []
+    ends, relations = [], []
+    for mention, start, end in ([entity.get(key) for key in ("text", "start", "end")] for entity in row["entities"]):
+        if start is not None and row["text"][start:end] != mention:
+            raise ValueError(f"entity {mention!r}: text[{start}:{end}] is not that mention")
+        ends.append((mention, None if start is None else Span(start, end)))
     for relation in row["relations"]:
-        (head, place), (tail, other) = (_end(relation[side], row) for side in ("head", "tail"))
+        if not all(relation[side] in range(len(ends)) for side in ("head", "tail")):
+            raise ValueError(f"{relation}: head and tail must be positions of entities, from 0")
+        (head, place), (tail, other) = ends[relation["head"]], ends[relation["tail"]]
         places = (place, other) if place and other else ()
         relations.append(Relation(pair(head, tail), context.type_of(relation["type"]), None, None, *places))
     return Draft(row["text"], [], entities=relations)
-
-
-def _end(named: object, row: dict) -> tuple[str, Span | None]:
-    """The mention of a head or a tail, and its place if it is an entity with offsets."""
-    entities = row.get("entities") or []
-    if isinstance(named, str) and named.strip():
-        return named, None
-    if type(named) is not int or not 0 <= named < len(entities):
-        raise ValueError(f"{named!r} is neither a mention nor the position of an entity, from 0")
-    mention, start, end = (entities[named].get(key) for key in ("text", "start", "end"))
-    if start is not None and row["text"][start:end] != mention:
-        raise ValueError(f"entity {mention!r}: text[{start}:{end}] is not that mention")
-    return mention, None if start is None else Span(start, end)
 
 
 def _read_crossre(row: dict, context: Context) -> Draft:
@@ -229,9 +222,9 @@ tail, where an answer is placed where both stand nearest to one another. Macro-F
     errors_note="""Spurious, wrong type and hallucinated count wrong pairs, missed counts gold relations; the other
 kinds count both: wrong pairs / gold relations not found.""",
     samples={
-        "en": (
-            Passage("", "Ada Lovelace lived in London.", (Entity(pair("Ada Lovelace", "London"), "lives in"),)),
-            Passage("", "Euler worked in Basel.", (Entity(pair("Euler", "Basel"), "works in"),)),
-        )
+        "en": [
+            ("Ada Lovelace lived in London.", "lives in", pair("Ada Lovelace", "London")),
+            ("Euler worked in Basel.", "works in", pair("Euler", "Basel")),
+        ]
     },
 )

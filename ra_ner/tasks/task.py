@@ -27,7 +27,7 @@ class Task:
             `predicted` (items of the answer), `parse_error`, `copied`, and what else the metric needs.
         metric: how answers are scored.
         note, errors_note: what the tables of results and of errors count.
-        samples: by language, a text and an example of another one with their gold, for the cards of models.
+        samples: by language, for the cards of models: a text, a type and an answer; and the same as an example.
         unit: how scores are counted.
         counted: what the card of a dataset counts: in words, and of an entity.
         splits_texts: a text that is too long may be split; otherwise it is dropped.
@@ -47,7 +47,7 @@ class Task:
     metric: Metric
     note: str
     errors_note: str
-    samples: Mapping[str, tuple[Passage, Passage]]
+    samples: Mapping[str, Sequence[tuple[str, str, str]]]
     unit: str = "P, R and F1 in percent, micro-averaged over queries: one query for each passage and type."
     counted: tuple[str, Callable[[Entity], str]] = ("types", lambda entity: entity.type)
     splits_texts: bool = False
@@ -69,5 +69,7 @@ class Task:
         """What files say of the task. The default one is left out: files without it are older than tasks."""
         return {} if self.name == DEFAULT else {"task": self.name}
 
-    def sample(self, language: str) -> tuple[Passage, Passage]:
-        return self.samples.get(language) or self.samples["en"]
+    def sample(self, language: str) -> list[Passage]:
+        """A text to ask about, and an example to show with it."""
+        samples = self.samples.get(language) or self.samples["en"]
+        return [Passage("", text, (Entity(answer, type_),)) for text, type_, answer in samples]

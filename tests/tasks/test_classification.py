@@ -8,10 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ra_ner.corpora.benchmarks import load_benchmark
-from ra_ner.corpora.sources import load_corpus
+from ra_ner.corpora.sources import load_corpus, load_recipe_corpus
+from ra_ner.dataset.build import PassageSplits
 from ra_ner.errors import UserError
 from ra_ner.passage import Entity, Passage
 from ra_ner.prompting.conversation import training_conversation
+from ra_ner.recipe_keys import DatasetConfig
 from ra_ner.tasks import find_wording
 from ra_ner.tasks.classification import CLASSIFICATION, UNPARSED, read_answer, vote
 from ra_ner.tasks.scoring import score
@@ -159,3 +161,12 @@ def test_the_vote_is_the_most_frequent_label_and_the_best_one_among_equals():
     assert vote(examples("place", "person", "person")) == "person"
     assert vote(examples("place", "person")) == "place"
     assert vote([]) == ""
+
+
+def test_texts_of_a_test_part_are_left_out_of_the_dataset(write, tmp_path):
+    write(ROWS[:1], "test.jsonl")
+    config = DatasetConfig(
+        corpus=write(ROWS, "corpus.jsonl"), wording="classification", exclude=[str(tmp_path / "test.jsonl")]
+    )
+    splits = PassageSplits(load_recipe_corpus(config, "en", READING), "en", config)
+    assert [p.text for p in splits.train] == ["Who is Ada?"] and splits.counts["dropped_contaminated"] == 1

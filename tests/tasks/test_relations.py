@@ -24,9 +24,9 @@ def read(source: str) -> list[Passage]:
     return load_corpus(source, "en", reading=RELATIONS.reading).passages
 
 
-def test_our_own_form_names_heads_and_tails_by_position_or_mention(write):
-    entities = [{"text": "Ada", "start": 0, "end": 3}, {"text": "Bob", "start": 8, "end": 11}]
-    relations = [{"head": 0, "type": "met", "tail": 1}, {"head": "Bob", "type": "born in", "tail": "Basel"}]
+def test_our_own_form_names_heads_and_tails_by_position(write):
+    entities = [{"text": "Ada", "start": 0, "end": 3}, {"text": "Bob", "start": 8, "end": 11}, {"text": "Basel"}]
+    relations = [{"head": 0, "type": "met", "tail": 1}, {"head": 1, "type": "born in", "tail": 2}]
     [passage] = read(write([{"id": "1", "text": TEXT, "entities": entities, "relations": relations}]))
     assert passage == Passage("1", TEXT, (MET, Relation('["Bob", "Basel"]', "born in")))
 
@@ -47,7 +47,7 @@ def test_crossre_counts_tokens_with_an_inclusive_end(write):
 @pytest.mark.parametrize(
     "relation, message",
     [
-        ({"head": 3, "type": "met", "tail": 0}, "3 is neither a mention nor the position of an entity"),
+        ({"head": 3, "type": "met", "tail": 0}, "head and tail must be positions of entities, from 0"),
         ({"head": 0, "type": "", "tail": 0}, "is not the name of a type"),
         ({"head": 0, "type": "met"}, "KeyError"),
     ],
