@@ -205,6 +205,8 @@ def load_grid(path: str | Path, overrides: Sequence[str] = ()) -> Grid:
     varied = {axis: values for axis, values in axes.items() if axis != SETTINGS_AXIS}
     cells, bases, cell_sections, adapters = [], {}, {}, {}
     recipes = [load_recipe(find_recipe(str(name), path.parent)) for name in content["recipes"]]
+    if len(tasks := dict.fromkeys(recipe.task for recipe in recipes)) > 1:
+        raise UserError(f"{path}: its recipes are of several tasks ({', '.join(tasks)}), whose scores share no table")
     first_cells: dict[str, str] = {}  # training configuration -> the first cell that has it
     for base, seed, *values in itertools.product(recipes, seeds, *varied.values()):
         keys = {**shared, **dict.fromkeys(SEED_KEYS, seed)}
