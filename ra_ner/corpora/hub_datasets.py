@@ -25,9 +25,12 @@ def dataset_rows(dataset: Dataset, hub_id: str | None = None) -> list[object]:
     """The rows of a dataset, with label names instead of numbers."""
     rows = dataset.to_list()
     for column in dataset.column_names:
-        label = getattr(dataset.features[column], "feature", None)
-        names = {}
-        if isinstance(label, ClassLabel):
+        feature = dataset.features[column]
+        label, names = getattr(feature, "feature", None), {}
+        if isinstance(feature, ClassLabel):
+            for row in rows:
+                row[column] = feature.int2str(row[column]) if row[column] in range(feature.num_classes) else None
+        elif isinstance(label, ClassLabel):
             names = dict(enumerate(label.names))
         elif hub_id and column in TAG_COLUMNS and label and label.dtype.startswith("int"):
             names = _label_file(hub_id)

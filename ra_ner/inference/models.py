@@ -13,10 +13,11 @@ from ..hub.repos import LocalModel
 from ..passage import Passage
 from ..prompting.annotation import annotation_prompt
 from ..prompting.chat_template import TEMPLATES, load_tokenizer, prompt_ids
-from ..prompting.conversation import Message, find_wording, opening
+from ..prompting.conversation import Message, opening
 from ..prompting.known_checkpoints import KNOWN_CHECKPOINTS
 from ..prompting.length_limit import LengthLimit
 from ..retrieval.retriever import Example
+from ..tasks import find_wording
 from .engine import Engine, ServerOptions, answer_budget
 
 if TYPE_CHECKING:

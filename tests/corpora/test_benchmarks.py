@@ -17,9 +17,9 @@ from ra_ner.corpora.benchmarks import BENCHMARKS, load_benchmark, merge_question
 from ra_ner.corpora.label_words import label_key
 from ra_ner.errors import UserError
 from ra_ner.evaluation.run import types_asked, untrained_words
-from ra_ner.evaluation.scoring import score
 from ra_ner.passage import Entity, Passage
 from ra_ner.prompting.conversation import find_wording, query
+from ra_ner.tasks.scoring import score
 
 LABELS = Features(
     {"tokens": List(Value("string")), "ner_tags": List(ClassLabel(names=["O", "B-programlang", "B-misc"]))}
