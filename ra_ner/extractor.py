@@ -127,6 +127,7 @@ class Extractor:
         self.strategy, self.k, self.max_new_tokens, self.batch_size = strategy, k, max_new_tokens, batch_size
         self.labels = {label_key(label): words for label, words in (labels or {}).items()}
         self.max_length = model.max_length or MAX_LENGTH
+        self.copy_only = False  # whether the engine can only answer with lists of mentions
         self.pool: list[Passage] = []
         self.add_examples(examples)
 
@@ -147,6 +148,7 @@ class Extractor:
         load_in_4bit: bool = False,
         max_new_tokens: int = 256,
         batch_size: int | None = None,
+        copy_only: bool = False,
         server: ServerOptions | None = None,
         server_name: str | None = None,
     ) -> "Extractor":
@@ -163,6 +165,7 @@ class Extractor:
             calibrated: calibrate scores if `ra-ner calibrate` has left its file beside the model.
             dtype: number format; `auto` is float32 on a CPU and bfloat16 elsewhere.
             batch_size: texts that are asked about at once; by default 4, and 64 of a server.
+            copy_only: constrain each answer to a list of substrings of its text; needs types that you name.
             server: ask an OpenAI-compatible server instead of loading the model.
             server_name: what the server calls the model.
 
@@ -194,6 +197,7 @@ class Extractor:
             max_new_tokens=max_new_tokens,
             batch_size=batch_size,
             with_pieces=True,
+            copy_only=copy_only,
         )
         beside = model.local.path / calibration.FILE
         extractor = cls(
@@ -208,6 +212,7 @@ class Extractor:
             max_new_tokens=max_new_tokens,
             batch_size=batch_size,
         )
+        extractor.copy_only = copy_only
         extractor.max_length = max(1, extractor.max_length - (server.thinking_tokens if server else 0))
         return extractor
 
@@ -312,10 +317,12 @@ class Extractor:
     def _asked(self, types: Types | None) -> _Asked:
         """
         Raises:
-            UserError: a type is empty.
+            UserError: a type is empty, or `copy_only` lacks types.
         """
         if types is not None and (not types or any(not isinstance(t, str) or not t.strip() for t in types)):
             raise UserError("`types` needs at least one entity type, as words such as person or city")
+        if types is None and self.copy_only:
+            raise UserError("`copy_only` needs types: without them answers name types too, which are not in the text")
         questions = {}
         for entity_type in types or ():
             words = self.labels.get(label_key(entity_type), entity_type)

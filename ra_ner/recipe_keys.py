@@ -279,6 +279,10 @@ class EvaluateConfig:
         metadata={"help": "Most tokens of an answer, which also has at most about twice the tokens of its text."},
     )
     batch_size: int = field(default=4, metadata={"help": "Passages asked about at once; lowered if memory runs out."})
+    copy_only: bool = field(
+        default=False,
+        metadata={"help": "Constrain each answer to a JSON list of substrings of its text; see docs/evaluation.md."},
+    )
 
     def __post_init__(self) -> None:
         server = ("server_concurrency", "server_max_requests", "server_max_tokens")

@@ -30,7 +30,7 @@ from ..errors import UserError
 from ..extraction.alignment import AlignedText
 from ..hub.repos import LocalModel
 from ..inference.engine import Request, ServerOptions, by_text
-from ..inference.models import Model, find_model, load_engine, longest_question
+from ..inference.models import Model, check_copy_only, find_model, load_engine, longest_question
 from ..output_folder import claim
 from ..passage import Passage, sample
 from ..prompting.answers import parse_answer
@@ -176,6 +176,8 @@ def resolve_model(name: str, recipe: Recipe, config: EvaluateConfig) -> Model:
             raise UserError(f"{path} does not exist; train it with `accelerate launch train_sft.py {recipe.path}`")
     with_weights = config.engine != "server"
     model = find_model(path, revision, wording=wording, language=language, with_weights=with_weights)
+    if config.copy_only:
+        check_copy_only(model)
     return replace(model, name="base" if name == "base" else model.name, server_name=served)
 
 
@@ -283,7 +285,7 @@ def _key(
         generation += [config.server_thinking_tokens] if config.server_thinking_tokens else []
     else:
         generation = [config.dtype, config.load_in_4bit]
-    generation += [config.mode, config.max_new_tokens]
+    generation += [config.mode, config.max_new_tokens, *(["copy_only"] if config.copy_only else [])]
     identity = [*weights, *generation, task.benchmark, task.setting, task.passage.id, opening]
     return _digest(*identity, earlier, question)
 
@@ -311,6 +313,7 @@ def _ask(queries: Sequence[Query], config: EvaluateConfig, journal: Journal) -> 
         load_in_4bit=config.load_in_4bit,
         max_new_tokens=config.max_new_tokens,
         batch_size=config.batch_size,
+        copy_only=config.copy_only,
     )
     count = sum(map(len, missing))
     bar = tqdm(total=count, desc=model.name, unit="query", disable=not state.is_main_process)

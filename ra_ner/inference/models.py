@@ -145,30 +145,46 @@ def load_engine(
     max_new_tokens: int = 256,
     batch_size: int = 4,
     with_pieces: bool = False,
+    copy_only: bool = False,
 ) -> Engine:
     """Load a model on this machine, or connect to a server that has it.
 
     Args:
         server: None loads the model here.
+        copy_only: constrain each answer to a JSON list of substrings of its text.
 
     Raises:
-        UserError: the model can't be loaded, or an option is missing.
+        UserError: the model can't be loaded, an option is missing, or the model's answers are no JSON lists.
     """
+    if copy_only:
+        check_copy_only(model)
     if server:
         from .server import ServerEngine
 
         name = model.server_name or model.name
-        return ServerEngine(name, server, max_new_tokens, model.local.path, model.template, with_pieces)
+        return ServerEngine(name, server, max_new_tokens, model.local.path, model.template, with_pieces, copy_only)
 
     from .cpu import prepare_for_cpu
     from .transformers import TransformersEngine
 
     adapter, path = (model.local.path, model.base.path) if model.base else (None, model.local.path)
     engine = TransformersEngine(
-        path, adapter, model.template, dtype, max_new_tokens, load_in_4bit, batch_size, with_pieces
+        path, adapter, model.template, dtype, max_new_tokens, load_in_4bit, batch_size, with_pieces, copy_only
     )
     prepare_for_cpu(engine.model)
     return engine
+
+
+def check_copy_only(model: Model) -> None:
+    """
+    Raises:
+        UserError: the model's answers are no JSON lists.
+    """
+    if not find_wording(model.wording, model.language).answers_are_json:
+        raise UserError(
+            f"{model.name} writes its answers with unescaped quotes (wording {model.wording}), which `copy_only` can't "
+            "constrain: leave `copy_only` out"
+        )
 
 
 def find_model(
