@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,7 @@ from accelerate.utils.memory import clear_device_cache, should_reduce_batch_size
 from transformers import AutoTokenizer, BitsAndBytesConfig
 
 from ..errors import RequestError, UserError
-from ..prompting.chat_template import prompt_ids
+from ..prompting.chat_template import all_prompt_ids, prompt_ids
 from ..terminal import hide_loading_bars
 from .copying import Copier
 from .engine import Generation, Piece, R, answer_budget, by_text
@@ -147,8 +148,9 @@ class TransformersEngine:
     @torch.inference_mode()
     def _answer(self, groups: list[list[R]]) -> list[list[Generation]]:
         tree, shared, branches = Tree(self.model, len(groups), self.with_pieces), [], []
+        all_prompts = iter(all_prompt_ids(self.tokenizer, [request.messages for group in groups for request in group]))
         for group in groups:
-            prompts = [prompt_ids(self.tokenizer, request.messages) for request in group]
+            prompts = list(islice(all_prompts, len(group)))
             # One token of each prompt stays out of the shared part, to predict the first new token from.
             length = min(_common(prompts), min(map(len, prompts)) - 1)
             shared.append([Branch(SHARED, prompts[0][:length], 0)])
