@@ -220,6 +220,13 @@ class EvaluateConfig:
             "`pool`; on_demand: examples only if one is near enough."
         },
     )
+    calibrated: bool = field(
+        default=True,
+        metadata={
+            "help": "In on_demand let the threshold decide that `ra-ner calibrate` left beside a model, if there is "
+            "one, instead of `bm25_threshold`."
+        },
+    )
     mode: Literal["query", "conversation"] = field(
         default="query",
         metadata={

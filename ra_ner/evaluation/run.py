@@ -93,8 +93,8 @@ def evaluate(recipe: Recipe, config: EvaluateConfig, output_dir: Path) -> dict |
     if state.is_main_process:
         claim(output_dir, "evaluation")
     benchmarks, pools = _benchmarks(recipe, config)
-    models, tasks = _models(recipe, config), _tasks(benchmarks, pools, config)
-    queries = [query for model in models for query in _queries(model, tasks, config)]
+    models = _models(recipe, config)
+    queries, tasks = _all_queries(models, benchmarks, pools, config)
     journal = Journal(output_dir, state.process_index)
     for model in models:
         _ask([query for query in queries if query.model is model], config, journal)
@@ -133,8 +133,7 @@ def plan(recipe: Recipe, config: EvaluateConfig) -> str:
         UserError: as `evaluate`.
     """
     benchmarks, pools = _benchmarks(recipe, config)
-    models, tasks = _models(recipe, config), _tasks(benchmarks, pools, config)
-    queries = [query for model in models for query in _queries(model, tasks, config)]
+    queries, _ = _all_queries(_models(recipe, config), benchmarks, pools, config)
     counts = Counter((query.model.name, query.task.benchmark, query.task.setting) for query in queries)
     lines = [f"{model} {benchmark} {setting}: {count} queries" for (model, benchmark, setting), count in counts.items()]
     lines += [f"{key}: {count}" for key, count in _counts(queries).items()]
@@ -216,13 +215,32 @@ def untrained_words(benchmark: Benchmark, trained: Callable[[], Set[str]]) -> st
     )
 
 
-def _tasks(benchmarks: Sequence[Benchmark], pools: ExamplePools, config: EvaluateConfig) -> list[Task]:
+def _all_queries(
+    models: Sequence[Model], benchmarks: Sequence[Benchmark], pools: ExamplePools, config: EvaluateConfig
+) -> tuple[list[Query], list[Task]]:
+    """All queries to all models, and the tasks of the first. Models differ in when `on_demand` shows them examples."""
+    queries: list[Query] = []
+    tasks: dict[float | None, list[Task]] = {}  # by threshold of on_demand
+    for model in models:
+        chosen = model.on_demand if config.calibrated and "on_demand" in config.settings else None
+        if chosen:
+            logger.info(f"{model.name}: {chosen}")
+        threshold = chosen.threshold if chosen else None
+        if threshold not in tasks:
+            tasks[threshold] = _tasks(benchmarks, pools, config, threshold)
+        queries += _queries(model, tasks[threshold], config)
+    return queries, next(iter(tasks.values()))
+
+
+def _tasks(
+    benchmarks: Sequence[Benchmark], pools: ExamplePools, config: EvaluateConfig, threshold: float | None
+) -> list[Task]:
     tasks = []
     for benchmark in benchmarks:
         passages = sample(benchmark.test, config.limit, config.seed)
         types = types_asked(benchmark, passages, config.seed)
         for setting in config.settings:
-            examples = pools.examples(setting, benchmark, passages)
+            examples = pools.examples(setting, benchmark, passages, threshold)
             tasks += [
                 Task(benchmark.name, benchmark.labels, setting, passage, asked, shown)
                 for passage, asked, shown in zip(passages, types, examples, strict=True)

@@ -37,8 +37,8 @@ TOKENIZER_FILES = ["*.json", "*.jinja", "*.model", "*.txt"]
 MODEL_FILES = [*TOKENIZER_FILES, "*.safetensors"]
 SAME_WEIGHTS = ["consolidated*", "original/*"]  # second copies in the repos of Mistral and Llama
 
-# Files of a folder that do not change what its model answers: the card, and the calibration of scores.
-DESCRIPTIONS = {"README.md", "calibration.json"}
+# Files of a folder that do not change what its model answers to a prompt: the card, and what `ra-ner calibrate` writes.
+DESCRIPTIONS = {"README.md", "calibration.json", "on_demand.json"}
 
 _LOG_IN = "log in with `hf auth login` or set the environment variable HF_TOKEN"
 

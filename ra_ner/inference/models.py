@@ -16,6 +16,7 @@ from ..prompting.chat_template import TEMPLATES, prompt_ids
 from ..prompting.conversation import Message, find_wording, opening
 from ..prompting.known_checkpoints import KNOWN_CHECKPOINTS
 from ..prompting.length_limit import LengthLimit
+from ..retrieval.on_demand import OnDemand
 from ..retrieval.retriever import Example
 from .engine import Engine, ServerOptions, answer_budget
 
@@ -105,6 +106,15 @@ class Model:
         if not tokenizer.chat_template:
             raise UserError(f"the tokenizer of {self.name} has no chat template, so it can't be asked in conversations")
         return tokenizer
+
+    @cached_property
+    def on_demand(self) -> OnDemand | None:
+        """When `on_demand` shows examples to this model, as `ra-ner calibrate` found out; None if it was not asked.
+
+        Raises:
+            UserError: its file can't be read.
+        """
+        return OnDemand.beside(self.local.path)
 
     @cached_property
     def max_length(self) -> int | None:
