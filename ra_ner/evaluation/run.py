@@ -37,6 +37,7 @@ from ..prompting.answers import parse_answer
 from ..prompting.conversation import Message, NegativeTypes, transcript
 from ..recipe import Recipe
 from ..recipe_keys import EvaluateConfig
+from ..retrieval.on_demand import OnDemand
 from ..retrieval.retriever import Example
 from .example_pools import ExamplePools, check_settings
 from .journal import Journal
@@ -113,6 +114,7 @@ def evaluate(recipe: Recipe, config: EvaluateConfig, output_dir: Path) -> dict |
         "labels": {task.benchmark: task.labels for task in tasks},
         "benchmarks": {benchmark.name: _facts(benchmark, pools) for benchmark in benchmarks},
         "counts": _counts(queries),
+        "on_demand": {model.name: str(chosen) for model in models if (chosen := _chosen_threshold(model, config))},
         **score_all(rows, texts, config.seed),
     }
     lines = [json.dumps(row, ensure_ascii=False) for row in rows]
@@ -222,14 +224,18 @@ def _all_queries(
     queries: list[Query] = []
     tasks: dict[float | None, list[Task]] = {}  # by threshold of on_demand
     for model in models:
-        chosen = model.on_demand if config.calibrated and "on_demand" in config.settings else None
-        if chosen:
+        threshold = None
+        if chosen := _chosen_threshold(model, config):
             logger.info(f"{model.name}: {chosen}")
-        threshold = chosen.threshold if chosen else None
+            threshold = chosen.threshold
         if threshold not in tasks:
             tasks[threshold] = _tasks(benchmarks, pools, config, threshold)
         queries += _queries(model, tasks[threshold], config)
     return queries, next(iter(tasks.values()))
+
+
+def _chosen_threshold(model: Model, config: EvaluateConfig) -> OnDemand | None:
+    return model.on_demand if config.calibrated and "on_demand" in config.settings else None
 
 
 def _tasks(

@@ -203,7 +203,7 @@ class ServerEngine:
                     if self.copy_only and choice.finish_reason != "length" and not is_copied(said, request.text):
                         raise UserError(
                             f"{self._where} answered with more than a list of substrings: it ignores the grammar of "
-                            "`copy_only`, which needs vLLM with its backend guidance; see docs/evaluation.md"
+                            "`copy_only`, which needs vLLM; see docs/evaluation.md"
                         )
                     return Generation(said, _pieces(choice.logprobs) if self.with_pieces else ())
         except _LimitReached as error:

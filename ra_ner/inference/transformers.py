@@ -107,7 +107,7 @@ class TransformersEngine:
         self.model.to(PartialState().device).eval()
         stop = self.model.generation_config.eos_token_id
         self.stop = {*(stop if isinstance(stop, list) else [stop]), self.tokenizer.eos_token_id}
-        vocabulary = self.model.get_output_embeddings().weight.shape[0]
+        vocabulary = self.model.config.get_text_config().vocab_size
         self.copier = Copier(self.tokenizer, vocabulary, sorted(self.stop)) if copy_only else None
         self.max_new_tokens, self.with_pieces, self.batch_size = max_new_tokens, with_pieces, batch_size
 

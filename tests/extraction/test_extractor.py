@@ -361,6 +361,8 @@ def test_calibrate_chooses_when_on_demand_shows_examples(here, tmp_path, monkeyp
         run_command("evaluate", recipe, "--models", adapter, "--settings", "on_demand", "--calibrated", calibrated)
         rows = (Path("outputs") / "r" / "evaluation" / "predictions.jsonl").read_text("utf-8").splitlines()
         assert all(bool(json.loads(row)["example_ids"]) == calibrated for row in rows)
+        report = (Path("outputs") / "r" / "evaluation" / "report.md").read_text("utf-8")
+        assert ("on_demand shows examples from a BM25 score of 0.0 on" in report) == calibrated
 
 
 def test_an_entity_is_right_at_its_gold_place_or_where_gold_has_no_place():

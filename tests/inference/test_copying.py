@@ -134,4 +134,5 @@ def test_an_evaluation_with_copy_only_asks_anew(workplace, monkeypatch, tmp_path
         scores = run_command("evaluate", "recipes/quickstart.yaml", *flags)
         rows = [json.loads(line) for line in (tmp_path / "e" / "predictions.jsonl").read_text("utf-8").splitlines()]
         assert all(row["raw_answer"].startswith("[") for row in rows) == scores["config"]["copy_only"] == copy_only
+    assert "could only list substrings" in (tmp_path / "e" / "report.md").read_text("utf-8")
     assert len((tmp_path / "e" / "answers.jsonl").read_text("utf-8").splitlines()) == 2 * len(rows)

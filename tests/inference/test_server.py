@@ -171,7 +171,7 @@ def test_copying_can_be_enforced_and_a_server_that_ignores_it_is_named(server, m
     assert list(constraint) == ["grammar"]
     state = LLMatcher(from_tokenizer(byte_level_tokenizer()), constraint["grammar"])
     assert state.consume_tokens(byte_level_tokenizer()(answer.text).input_ids) and state.is_stopped()
-    with pytest.raises(UserError, match="ignores the grammar of `copy_only`, which needs vLLM with its backend guid"):
+    with pytest.raises(UserError, match="ignores the grammar of `copy_only`, which needs vLLM"):
         list(engine(server, models, copy_only=True).answer(asked))
 
 
