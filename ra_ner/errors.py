@@ -1,11 +1,17 @@
 """Errors that a user can correct: one line and a non-zero exit status instead of a traceback."""
 
 import errno
+import os
+import signal
 import sys
+import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from .redaction import find_secret, redact
+
+TRACEBACK = "RA_NER_TRACEBACK"  # environment variable: also show where an error came from
+LONGEST = 2000  # characters of a message: names and keys of foreign files may have millions
 
 
 class UserError(Exception):
@@ -44,19 +50,51 @@ def is_disk_full(error: BaseException) -> bool:
 
 @contextmanager
 def clear_errors() -> Iterator[None]:
-    """Print a `UserError` as one line and exit with status 2, a full disk with status 1.
+    """Print an error as one line without secrets, and exit: with status 2 after a `UserError`, else with 1.
 
-    Any other exception is a bug and keeps its traceback.
+    The environment variable RA_NER_TRACEBACK shows the traceback, too.
     """
     try:
         yield
+        sys.stdout.flush()
+        return
     except UserError as error:
         message, status = str(error), 2
+    except BrokenPipeError:  # what read our output, such as `head`, has ended
+        message, status = "", 128 + signal.SIGPIPE
     except Exception as error:
-        if not is_disk_full(error):
-            raise
-        message, status = "the disk is full; free some space and run this again", 1
-    else:
-        return
-    print(f"ra-ner: error: {' '.join(message.split())}", file=sys.stderr)
+        message, status = _in_words(error), 1
+    shown = f"ra-ner: error: {one_line(redact(message))}\n" if message else ""
+    if message and os.environ.get(TRACEBACK):
+        shown = redact(traceback.format_exc()) + shown
+    with suppress(OSError):
+        sys.stderr.write(shown)
+        sys.stderr.flush()
+    _end_stdout()
     sys.exit(status)
+
+
+def one_line(text: str) -> str:
+    """A text in one line of bounded length, without characters that control a terminal."""
+    line = " ".join(text[: 2 * LONGEST].split())
+    cut = line if len(line) <= LONGEST and len(text) <= 2 * LONGEST else f"{line[:LONGEST]} ..."
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in cut)
+
+
+def _in_words(error: Exception) -> str:
+    """What an exception that is no `UserError` says to a user."""
+    if is_disk_full(error):
+        return "the disk is full; free some space and run this again"
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":  # torch's, of a GPU
+        return f"there is not enough memory ({error}); lower the batch size or the length"
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{os.fsdecode(error.filename)}: {error.strerror}"
+    return f"unexpected {type(error).__name__}: {error}; set {TRACEBACK}=1 to see where it came from"
+
+
+def _end_stdout() -> None:
+    """Drop what can't be written: the interpreter would try again, and complain."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

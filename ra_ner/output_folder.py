@@ -16,6 +16,7 @@ from typing import Literal, TextIO
 
 from .atomic_files import is_leftover, remove_leftovers, temporary_name, write_text
 from .errors import UserError, is_disk_full
+from .foreign_files import read_json
 
 Kind = Literal["dataset", "adapter", "merged model", "evaluation", "study", "figures", "model", "brat files"]
 MANIFEST = ".ra_ner.json"
@@ -70,13 +71,16 @@ def _foreign(folder: Path, kind: Kind) -> str | None:
     manifest = {}
     if (folder / MANIFEST).is_file():
         try:
-            manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+            manifest = read_json(folder / MANIFEST)
+        except UserError:
             return MANIFEST
-    is_same = isinstance(manifest, dict) and manifest.get("kind") == kind
+    is_same = manifest.get("kind") == kind
     if is_same and "files" not in manifest:
         return None
-    own = {MANIFEST, LOCK, *(manifest["files"] if is_same else ())}
+    listed = manifest.get("files") if is_same else ()
+    if not isinstance(listed, list | tuple) or not all(isinstance(name, str) for name in listed):
+        return MANIFEST
+    own = {MANIFEST, LOCK, *listed}
     return next((name for name in _files(folder) if name not in own), None)
 
 

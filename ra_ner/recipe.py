@@ -11,6 +11,7 @@ import dataclasses
 import difflib
 import json
 import re
+from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -19,6 +20,7 @@ from typing import Any, NoReturn, get_args, get_type_hints
 import yaml
 from transformers import HfArgumentParser
 
+from . import foreign_files
 from .errors import UserError, refuse_secrets
 from .paths import resource
 from .recipe_keys import DatasetConfig, EvaluateConfig, PushDatasetConfig, PushScoresConfig
@@ -95,9 +97,9 @@ class _RecipeLoader(yaml.SafeLoader):
     }
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
-        keys = [self.construct_object(key) for key, _ in node.value]
-        for key in keys:
-            if keys.count(key) > 1:
+        keys = Counter(key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode))
+        for key, count in keys.items():
+            if count > 1:
                 problem = f"key `{key}` is given twice"
                 raise yaml.constructor.ConstructorError(problem=problem, problem_mark=node.start_mark)
         return super().construct_mapping(node, deep)
@@ -125,7 +127,7 @@ def parse_yaml(text: str) -> Any:
     Raises:
         yaml.YAMLError: the text is not valid YAML.
     """
-    return yaml.load(text, Loader=_RecipeLoader)
+    return foreign_files.parse_yaml(text, _RecipeLoader)
 
 
 def read_yaml(path: Path) -> dict[str, Any]:

@@ -41,7 +41,7 @@ def _mapping(key: str, value: dict | str | None) -> dict | str | None:
     if isinstance(value, str) and value.lstrip().startswith("{"):
         try:
             return json.loads(value)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ValueError(f"`{key}: {value}`: not a JSON object ({error})") from None
     return value
 

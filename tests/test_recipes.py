@@ -55,6 +55,21 @@ def hub_of_the_paper(hub, models, tmp_path):
         HUB.put("dataset", name, {"train.json": conversations(language)})
 
 
+@pytest.fixture
+def unpacked(models, tmp_path):
+    """Tiny models, of the same architecture, where `ra-ner models` unpacks those that the recipes name."""
+    (tmp_path / "models").mkdir()
+    for name, tiny in (
+        ("smollm2-135m-instruct", "lm"),
+        ("all-minilm-l6-v2", "encoder"),
+        ("multilingual-e5-small", "encoder"),
+    ):
+        (tmp_path / "models" / name).symlink_to(models / tiny)
+    control = ["<bos>", "<eos>", "<start_of_turn>", "<end_of_turn>"]
+    tokenizer = tokenizer_of(None, "<bos>", "<eos>", control)  # a base model
+    save_tiny_model("gemma3_text", tokenizer, tmp_path / "models" / "gemma-3-270m")
+
+
 # One run for each architecture and chat template; RA-IT and vanilla, English and Chinese.
 WHOLE = {
     "en_10k": TEMPLATES / "llama3.jinja",
@@ -85,16 +100,9 @@ OTHERS = [path for path in sorted((REPO / "recipes").glob("*.yaml")) if path.ste
 
 
 @pytest.mark.parametrize("recipe", OTHERS, ids=lambda path: path.stem)
-def test_every_other_recipe_builds_and_trains_a_step(hub_of_the_paper, models, tmp_path, monkeypatch, recipe):
+def test_every_other_recipe_builds_and_trains_a_step(hub_of_the_paper, unpacked, tmp_path, monkeypatch, recipe):
     for name in ("ra_ner", "data"):
         (tmp_path / name).symlink_to(REPO / name)
-    (tmp_path / "models").mkdir()
-    for name, tiny in (
-        ("smollm2-135m-instruct", "lm"),
-        ("all-minilm-l6-v2", "encoder"),
-        ("multilingual-e5-small", "encoder"),
-    ):
-        (tmp_path / "models" / name).symlink_to(models / tiny)
     monkeypatch.chdir(tmp_path)
     run_command("build", recipe, "--max_length", 9000, "--size", 12)
     once = ["--max_steps", 1, "--eval_strategy", "no", "--save_strategy", "no", "--load_best_model_at_end", "false"]
@@ -142,29 +150,28 @@ def test_sizes_differ_in_the_number_of_passages_alone(language, size):
     assert recipe == ten
 
 
-def test_the_recipe_for_large_cards_differs_in_what_saves_memory_alone():
+def test_the_recipe_for_large_cards_differs_in_what_small_cards_need_alone():
     small, large = sections("en_10k"), sections("en_10k_bf16")
-    assert [large["train"].pop(key) for key in ("load_in_4bit", "activation_checkpointing")] == [False, False]
+    keys = ("load_in_4bit", "per_device_train_batch_size", "gradient_accumulation_steps")
+    assert [large["train"].pop(key) for key in keys] == [False, 8, 1]
     assert large == small
 
 
-def test_the_study_for_a_gpu_runs_shrunk(hub, models, tmp_path, monkeypatch):
+@pytest.mark.parametrize("name, language, count", [("smollm2_gpu", "en", 5), ("gemma3_zh", "zh", 3)])
+def test_a_built_in_study_runs_shrunk(hub, unpacked, tmp_path, monkeypatch, name, language, count):
     """The four arms of its first seed, on 12 passages, from their recipes to the report."""
     corpus, benchmark = tmp_path / "corpus.json", tmp_path / "benchmark"
-    corpus.write_bytes(conversations("en"))
+    corpus.write_bytes(conversations(language))
     benchmark.mkdir()
     for part in ("test", "train"):
         (benchmark / f"{part}.txt").write_text(f"Ada B-person\nsaw O\nParis B-location\nin O\n{part} O\n")
-    (tmp_path / "models").mkdir()
-    for name, tiny in (("smollm2-135m-instruct", "lm"), ("all-minilm-l6-v2", "encoder")):
-        (tmp_path / "models" / name).symlink_to(models / tiny)
     monkeypatch.chdir(tmp_path)
-    names = load_grid("smollm2_gpu").bases["smollm2_gpu-none-seed42"].evaluate.benchmarks
-    assert len(names) == 5
-    benchmarks = [f"{name.partition('=')[0]}=benchmark" for name in names]
+    names = [source.partition("=")[0] for source in load_grid(name).bases[f"{name}-none-seed42"].evaluate.benchmarks]
+    assert len(names) == count
+    benchmarks = [f"{benchmark}=benchmark" for benchmark in names]
     shrunk = ["dataset.size=12", "dataset.max_length=9000", "train.max_length=9000", "train.max_steps=1"]
     shrunk += ["dataset.corpus=corpus.json", f"evaluate.benchmarks={json.dumps(benchmarks)}", "evaluate.words=file"]
-    study = Study(load_grid("smollm2_gpu", [*shrunk, "evaluate.max_new_tokens=2"]))
+    study = Study(load_grid(name, [*shrunk, "evaluate.max_new_tokens=2"]))
     study.grid.write_recipes()
     shown = {}  # training rows with examples
     for cell in study.grid.cells[:4]:
@@ -175,5 +182,5 @@ def test_the_study_for_a_gpu_runs_shrunk(hub, models, tmp_path, monkeypatch):
     none, nn, half, random = shown.values()
     assert none == 0 and nn == random == 1 and 0 < half < 1
     study._write_report()
-    report = (tmp_path / "outputs" / "smollm2_gpu" / "report.md").read_text(encoding="utf-8")
-    assert all(name.partition("=")[0] in report for name in names) and "in_domain-nn" in report
+    report = (tmp_path / "outputs" / name / "report.md").read_text(encoding="utf-8")
+    assert all(benchmark in report for benchmark in names) and "in_domain-nn" in report

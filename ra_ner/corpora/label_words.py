@@ -1,12 +1,12 @@
 """Label words: the words that the labels of a corpus or a benchmark are asked by, such as `person` for `PER`."""
 
-import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
 from ..errors import UserError
+from ..foreign_files import read_json
 from ..passage import Passage
 from ..prompting.answers import HALF_CHARACTER
 
@@ -24,12 +24,7 @@ def read_words(file: Path) -> dict[str, str]:
     Raises:
         UserError: it can't be read, or does not map labels to words.
     """
-    try:
-        words = json.loads(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"{file}: can't be read ({error})") from None
-    except ValueError:  # neither JSON nor UTF-8
-        words = None
+    words = read_json(file, None)
     if not isinstance(words, dict) or not all(isinstance(word, str) and word.strip() for word in words.values()):
         raise UserError(f'{file}: it must map each label to the words it is asked by, such as {{"PER": "person"}}')
     by_key: dict[str, str] = {}

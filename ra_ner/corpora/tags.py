@@ -151,7 +151,7 @@ def read_labels(labels: str | dict) -> dict[str, str]:
             raise UserError(f"`labels: {labels}`: can't be read ({error})") from None
         try:
             content = json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):
             content = text.split()
     else:
         content = labels

@@ -11,8 +11,15 @@ from .answers import EXAMPLES, TEXT, TYPES, Demo
 
 WAITING = 64  # requests in the queue; one is answered at a time
 
-# System fonts, as others would be loaded from elsewhere.
-THEME = gr.themes.Default(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"])
+# System fonts, as others would be loaded from elsewhere; colours with enough contrast to read, unlike Gradio's own.
+THEME = gr.themes.Default(
+    primary_hue="blue", font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"]
+).set(
+    button_primary_background_fill="*primary_700",
+    button_primary_background_fill_hover="*primary_800",
+    body_text_color_subdued="*neutral_600",
+    body_text_color_subdued_dark="*neutral_300",
+)
 # How the page is served, besides address and port.
 SERVED = {"theme": THEME, "share": False, "ssr_mode": False, "max_file_size": "1mb"}
 

@@ -1,7 +1,9 @@
 """The passages of an evaluation with gold entities beside predicted ones, for a browser."""
 
+import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from ..extraction.review import write_review
@@ -11,6 +13,10 @@ Run = tuple[str, str, str]  # model, benchmark, setting
 Judged = tuple[str, str, list[Verdict]]  # id of a passage, its text, and verdicts
 
 MOST = 200  # passages of each run
+MENTIONS = 200  # of a passage: an answer may hold a million
+PLACES = 10  # of a mention
+LONGEST = 200  # characters of a mention that is not in the text
+LARGEST = 20_000_000  # characters of a page
 
 
 def judge_passages(
@@ -46,18 +52,39 @@ def outcome(verdict: Verdict) -> str:
     return f"{words} (gold)" if verdict.is_gold and verdict.outcome != "found" else words
 
 
+def shown(verdicts: Sequence[Verdict]) -> tuple[list[Verdict], int]:
+    """The verdicts that a page shows, gold entities first, and how many it leaves out."""
+    kept = sorted(verdicts, key=lambda verdict: not verdict.is_gold)[:MENTIONS]
+    cut = [replace(v, spans=v.spans[:PLACES], mention=v.mention if v.spans else v.mention[:LONGEST]) for v in kept]
+    return cut, len(verdicts) - len(cut)
+
+
 def write_passages(name: str, judged: Iterable[tuple[Run, list[Judged]]], file: Path) -> None:
     """Write the review page of the worst passages of each run. Its filters are the kinds of errors."""
-    shown = (_row(run, *entry) for run, passages in judged for entry in passages[:MOST])
+    rows, room, left_out, passages_left_out = [], LARGEST, 0, 0
+    for run, (id_, text, verdicts) in ((run, entry) for run, passages in judged for entry in passages[:MOST]):
+        kept, more = shown(verdicts)
+        row = _row(run, id_, text, verdicts, kept)
+        room -= len(json.dumps(row, ensure_ascii=False))
+        if room >= 0:
+            rows.append(row)
+            left_out += more
+        else:
+            passages_left_out += 1
     facts = {"evaluation": name, "passages": f"of each model, benchmark and setting the {MOST} worst, by span F1"}
-    write_review(shown, file, [], facts)
+    if left_out or passages_left_out:
+        facts["not shown"] = (
+            f"{left_out:,} mentions, of passages with more than {MENTIONS}; {passages_left_out:,} passages, because "
+            "the page would be too large; predictions.jsonl holds all"
+        )
+    write_review(rows, file, [], facts)
 
 
-def _row(run: Run, id_: str, text: str, verdicts: Sequence[Verdict]) -> dict:
-    """A passage as a result of extraction, with the outcomes of its mentions as types."""
+def _row(run: Run, id_: str, text: str, verdicts: Sequence[Verdict], kept: Sequence[Verdict]) -> dict:
+    """A passage as a result of extraction, with the outcomes of those of its mentions that are kept as types."""
     f1 = passage_f1(sum((verdict.counts for verdict in verdicts), Counts()))
     entities, unaligned, unparsed = [], [], []
-    for verdict in verdicts:
+    for verdict in kept:
         if verdict.outcome == "unparsed" and not verdict.is_gold:
             unparsed.append(verdict.type)
             continue

@@ -14,12 +14,11 @@ from typing import NamedTuple
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from ..markdown import cell, table
-from .passages import Judged, Run, outcome, passage_f1
+from .passages import LONGEST, Judged, Run, outcome, passage_f1, shown
 from .scoring import ERRORS, SCORES, Counts, Verdict
 
 SHOWN_SCORES = ("span", "grounded", "uniner")
 SHOWN = 3  # worst passages, and best ones
-LONGEST_ANSWER = 200  # characters shown of an unparseable answer
 
 
 class Rate(NamedTuple):
@@ -41,6 +40,14 @@ class Table:
     header: Sequence[str]
     rows: Sequence[Sequence[object]]
     note: str = ""
+
+
+@dataclass(frozen=True)
+class ChartGroup:
+    """F1 of each model under the same conditions, which a chart shows below one another."""
+
+    title: str
+    rates: Sequence[tuple[str, Rate]]
 
 
 @dataclass(frozen=True)
@@ -75,7 +82,39 @@ def _json(value: object) -> str:
 def report(scores: dict) -> str:
     """The report of one evaluation in Markdown; `scores` is the content of scores.json."""
     mark = sample_note(scores["config"])
-    return "\n\n".join([f"# {cell(scores['recipe'])}{mark}", *markdown_parts(_main_tables(scores), mark)]) + "\n"
+    parts = [f"# {cell(scores['recipe'])}{mark}", cell(lead(scores)), *markdown_parts(_main_tables(scores), mark)]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def lead(scores: dict) -> str:
+    """What was measured and the best score, in two sentences; empty if nothing was asked."""
+    results, k = scores["results"], scores["config"]["k"]
+    if not results:
+        return ""
+    models, benchmarks, settings = (list(dict.fromkeys(names)) for names in zip(*map(_name, results), strict=True))
+    tested = {result["benchmark"]: result for result in results}.values()
+    passages, queries = (sum(result[key] for result in tested) for key in ("passages", "queries"))
+    asked = "A model" if len(models) == 1 else f"{len(models)} models"
+    verb = "was" if len(models) == 1 else "were"
+    conditions = "; ".join(setting_in_words(setting, k) for setting in settings)
+    best = max(scores["means"] or results, key=lambda entry: entry["span"]["f1"])
+    where = f"mean of {len(benchmarks)} benchmarks" if scores["means"] else best["benchmark"]
+    questions = f"{queries:,} question{'s' * (queries != 1)}"
+    about = f"{passages:,} passage{'s' * (passages != 1)} of {', '.join(benchmarks)}"
+    return (
+        f"{asked} {verb} asked {questions} about {about}: {conditions}. The highest span F1 is {_f1(best['span'])}: "
+        f"{best['model']}, {best['setting']}, {where}."
+    )
+
+
+def setting_in_words(setting: str, k: int) -> str:
+    """A setting for readers who do not know its name."""
+    if setting == "zero_shot":
+        return "without examples (zero_shot)"
+    if setting == "on_demand":
+        return "with an example where one is near enough (on_demand)"
+    place = "the benchmark's own train part" if setting.startswith("in_domain") else "the training corpus"
+    return f"with {k} examples from {place} ({setting})"
 
 
 def markdown_parts(tables: Iterable[Table], mark: str) -> list[str]:
@@ -96,11 +135,12 @@ def report_html(scores: dict, judged: Iterable[tuple[Run, list[Judged]]]) -> str
     """
     return html_page(
         name=scores["recipe"],
+        chart=_chart(scores),
         mark=sample_note(scores["config"]),
         tables=[*_main_tables(scores, every_difference=True), *_detail_tables(scores)],
         runs=_runs(judged),
         settings={"ra_ner": scores["ra_ner"], **scores["config"], "labels": scores["labels"], **scores["counts"]},
-        lines=[],
+        lines=[lead(scores)],
         figures={},
     )
 
@@ -113,6 +153,7 @@ def html_page(
     settings: Mapping[str, object],
     lines: Sequence[str],
     figures: Mapping[str, str],
+    chart: Sequence[ChartGroup] = (),
 ) -> str:
     """Fill the template. `lines` are paragraphs at the top; `figures` are images as data URIs, by title."""
     environment = Environment(
@@ -124,7 +165,7 @@ def html_page(
     )
     environment.tests["rate"] = lambda value: isinstance(value, Rate)
     return environment.get_template("report.html.jinja").render(
-        name=name, mark=mark, tables=tables, runs=runs, settings=settings, lines=lines, figures=figures
+        name=name, mark=mark, tables=tables, runs=runs, settings=settings, lines=lines, figures=figures, chart=chart
     )
 
 
@@ -206,6 +247,16 @@ def _conditions(scores: dict) -> str:
     if counts["too_long_queries"]:
         sentences.append(f"{counts['too_long_queries']} queries were too long for the model and count as unparsed.")
     return " ".join(sentences)
+
+
+def _chart(scores: dict) -> list[ChartGroup]:
+    """Span F1 of the models by benchmark and setting, the means over benchmarks first."""
+    groups = defaultdict(list)
+    for entry in [*scores["means"], *scores["results"]]:
+        benchmark = f"{entry['benchmark']}" if "benchmark" in entry else f"Mean of {entry['benchmarks']} benchmarks"
+        groups[benchmark, entry["setting"]].append((entry["model"], _f1(entry["span"])))
+    k = scores["config"]["k"]
+    return [ChartGroup(f"{name}, {setting_in_words(setting, k)}", rates) for (name, setting), rates in groups.items()]
 
 
 def _means(scores: dict) -> Table:
@@ -293,11 +344,13 @@ def _runs(judged: Iterable[tuple[Run, list[Judged]]]) -> dict[tuple, dict[str, l
 
 
 def _passage(id_: str, text: str, verdicts: Sequence[Verdict]) -> PassageView:
-    outcomes = defaultdict(list)
-    for verdict in sorted(verdicts, key=lambda verdict: ("found", *ERRORS).index(verdict.outcome)):
-        outcomes[outcome(verdict)].append(f"{verdict.mention[:LONGEST_ANSWER]} [{verdict.type}]")
+    outcomes, (kept, left_out) = defaultdict(list), shown(verdicts)
+    for verdict in sorted(kept, key=lambda verdict: ("found", *ERRORS).index(verdict.outcome)):
+        outcomes[outcome(verdict)].append(f"{verdict.mention[:LONGEST]} [{verdict.type}]")
+    if left_out:
+        outcomes["not shown"].append(f"{left_out:,} more mentions; predictions.jsonl holds all")
     counts = sum((verdict.counts for verdict in verdicts), Counts())
-    return PassageView(id_, Rate(passage_f1(counts)), _segments(text, verdicts), dict(outcomes))
+    return PassageView(id_, Rate(passage_f1(counts)), _segments(text, kept), dict(outcomes))
 
 
 def _segments(text: str, verdicts: Sequence[Verdict]) -> list[tuple[str, str, str]]:

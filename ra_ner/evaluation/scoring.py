@@ -16,6 +16,7 @@ import json
 import re
 import string
 import zlib
+from bisect import bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -120,51 +121,50 @@ def judge(rows: Sequence[Row], text: str) -> list[Verdict]:
         type_, mentions = row["type"], _mentions(row)
         gold = [(entity["text"], _gold_spans(entity, text)) for entity in _distinct(row["gold"])]
         wrong = [(m, _occurrences(m, text)) for m in mentions if type_ in wrong_types[m]]
+        gold_places, wrong_places = (_places(span for _, spans in part for span in spans) for part in (gold, wrong))
         if not row["parsed"]:
             verdicts.append(Verdict(type_, row["raw_answer"], "unparsed", False))
         for mention, spans in wrong:
-            outcome = _outcome_of_wrong(spans, bool(gold_types[mention]), gold)
+            outcome = _outcome_of_wrong(spans, bool(gold_types[mention]), gold_places)
             verdicts.append(Verdict(type_, mention, outcome, False, spans))
         for mention, spans in gold:
             outcome = "found"
             if mention not in mentions:
-                outcome = _outcome_of_missed(spans, row["parsed"], bool(wrong_types[mention]), wrong)
+                outcome = _outcome_of_missed(spans, row["parsed"], bool(wrong_types[mention]), wrong_places)
             verdicts.append(Verdict(type_, mention, outcome, True, spans))
     return verdicts
 
 
-def _outcome_of_wrong(
-    spans: Sequence[Span], is_gold_elsewhere: bool, gold: Sequence[tuple[str, Sequence[Span]]]
-) -> str:
+def _outcome_of_wrong(spans: Sequence[Span], is_gold_elsewhere: bool, gold_places: Sequence[Span]) -> str:
     """The kind of error of a predicted mention that is not gold for its type.
 
     Args:
         spans: where it stands in the text.
         is_gold_elsewhere: it is gold for another type.
-        gold: the gold entities of its type.
+        gold_places: of the gold entities of its type.
     """
     if not spans:
         return "hallucinated"
     if is_gold_elsewhere:
         return "wrong_type"
-    return "boundary" if any(_overlap(spans, others) for _, others in gold) else "spurious"
+    return "boundary" if _overlap(spans, gold_places) else "spurious"
 
 
 def _outcome_of_missed(
-    spans: Sequence[Span], parsed: bool, is_predicted_elsewhere: bool, wrong: Sequence[tuple[str, Sequence[Span]]]
+    spans: Sequence[Span], parsed: bool, is_predicted_elsewhere: bool, wrong_places: Sequence[Span]
 ) -> str:
     """The kind of error of a gold entity that was not predicted for its type.
 
     Args:
         spans: where it stands in the text.
         is_predicted_elsewhere: it was predicted for another type.
-        wrong: the wrong mentions of its type.
+        wrong_places: of the wrong mentions of its type.
     """
     if not parsed:
         return "unparsed"
     if is_predicted_elsewhere:
         return "wrong_type"
-    return "boundary" if any(_overlap(spans, others) for _, others in wrong) else "missed"
+    return "boundary" if _overlap(spans, wrong_places) else "missed"
 
 
 def _grounded(row: Row, text: str) -> Row:
@@ -196,8 +196,21 @@ def _occurrences(mention: str, text: str) -> tuple[Span, ...]:
     return tuple(spans)
 
 
-def _overlap(spans: Sequence[Span], others: Sequence[Span]) -> bool:
-    return any(start < other_end and other_start < end for start, end in spans for other_start, other_end in others)
+def _places(spans: Iterable[Span]) -> list[Span]:
+    """What spans cover, as spans in order that do not overlap."""
+    places: list[Span] = []
+    for start, end in sorted(spans):
+        if places and start < places[-1][1]:
+            places[-1] = (places[-1][0], max(end, places[-1][1]))
+        else:
+            places.append((start, end))
+    return places
+
+
+def _overlap(spans: Sequence[Span], places: Sequence[Span]) -> bool:
+    """Whether one of the spans overlaps one of the places, which `_places` made."""
+    before = ((start, bisect_left(places, (end,)) - 1) for start, end in spans)  # the last place that begins before
+    return any(last >= 0 and start < places[last][1] for start, last in before)
 
 
 @dataclass(frozen=True)

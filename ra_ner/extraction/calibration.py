@@ -11,6 +11,7 @@ import numpy as np
 from .. import markdown
 from ..atomic_files import write_text
 from ..errors import UserError
+from ..foreign_files import read_json
 
 FILE = "calibration.json"  # beside the model
 LEAST = 20  # entities to fit on
@@ -48,8 +49,8 @@ class Calibration:
             UserError: the file can't be read or is something else.
         """
         try:
-            return cls(**json.loads(file.read_text(encoding="utf-8")))
-        except (OSError, ValueError, TypeError) as error:
+            return cls(**read_json(file, slope=float, intercept=float))
+        except TypeError as error:
             raise UserError(f"{file}: not a calibration ({error}); make it with `ra-ner calibrate`") from None
 
 

@@ -1,7 +1,6 @@
 """Fetching from and pushing to the Hub. Each failure is a one-line error that says what to do; local files are kept."""
 
 import hashlib
-import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,6 +29,7 @@ from huggingface_hub.errors import (
 from huggingface_hub.utils import httpx
 
 from ..errors import UserError
+from ..foreign_files import read_json
 from .card import merge
 
 # Files that a model is loaded from. Weights in other formats, such as pickles, are never fetched.
@@ -37,8 +37,12 @@ TOKENIZER_FILES = ["*.json", "*.jinja", "*.model", "*.txt"]
 MODEL_FILES = [*TOKENIZER_FILES, "*.safetensors"]
 SAME_WEIGHTS = ["consolidated*", "original/*"]  # second copies in the repos of Mistral and Llama
 
-# Files of a folder that do not change what its model answers to a prompt: the card, and what `ra-ner calibrate` writes.
-DESCRIPTIONS = {"README.md", "calibration.json", "on_demand.json"}
+# Files of a folder that do not change what its model answers to a prompt: the card, its chart, and what
+# `ra-ner calibrate` writes.
+DESCRIPTIONS = {"README.md", "training_curves.png", "calibration.json", "on_demand.json"}
+
+# What ra_it.json of a model says, among other facts.
+FACTS = dict.fromkeys(("recipe", "language", "wording", "base", "base_revision"), str) | {"config": dict}
 
 _LOG_IN = "log in with `hf auth login` or set the environment variable HF_TOKEN"
 
@@ -105,13 +109,23 @@ class LocalModel:
 
     @property
     def adapter_config(self) -> dict | None:
-        """The adapter's config, None for a full model."""
-        return json.loads(_read(self.path / "adapter_config.json") or "null")
+        """The adapter's config, None for a full model.
+
+        Raises:
+            UserError: it can't be read.
+        """
+        file = self.path / "adapter_config.json"
+        return read_json(file, base_model_name_or_path=str) if file.is_file() else None
 
     @property
     def facts(self) -> dict:
-        """The content of ra_it.json, which says how it was trained; empty for models of others."""
-        return json.loads(_read(self.path / "ra_it.json") or "{}")
+        """The content of ra_it.json, which says how it was trained; empty for models of others.
+
+        Raises:
+            UserError: it can't be read.
+        """
+        file = self.path / "ra_it.json"
+        return read_json(file, **FACTS) if file.is_file() else {}
 
 
 def fetch_model(name: str, revision: str | None = None, files: list[str] = MODEL_FILES) -> LocalModel:
@@ -127,7 +141,7 @@ def fetch_model(name: str, revision: str | None = None, files: list[str] = MODEL
     Example:
         >>> fetch_model("Qwen/Qwen3-8B", files=TOKENIZER_FILES).path
     """
-    if Path(name).is_dir():
+    if os.path.isdir(name):  # of a Path it would raise for some names
         local = LocalModel(Path(name), _digest(Path(name)))
     else:
         with hub_errors(f"model {name!r} can't be fetched"):
@@ -147,8 +161,11 @@ def _check_weights(name: str, folder: Path) -> None:
     Raises:
         UserError: there are no safetensors under these names, or pickles alone, or a shard is missing.
     """
-    modules = json.loads(_read(folder / "modules.json") or "[]")
-    parts = {folder, *(folder / module["path"] for module in modules)}
+    modules = read_json(folder / "modules.json", list) if (folder / "modules.json").is_file() else []
+    paths = [module.get("path") if isinstance(module, dict) else None for module in modules]
+    if not all(isinstance(path, str) for path in paths):
+        raise UserError(f"{folder / 'modules.json'}: each module needs a `path`")
+    parts = {folder, *(folder / path for path in paths)}
     safe = {part for part in parts if _has_safetensors(name, part)}
     if not safe or any(file for part in parts - safe for file in part.glob("*model*.bin")):
         raise UserError(
@@ -162,15 +179,12 @@ def _has_safetensors(name: str, folder: Path) -> bool:
     if (folder / "adapter_config.json").is_file():
         return (folder / "adapter_model.safetensors").is_file()
     index = folder / "model.safetensors.index.json"
-    shards = set(json.loads(_read(index) or "{}").get("weight_map", {}).values())
+    named = read_json(index, weight_map=dict)["weight_map"] if index.is_file() else {}
+    shards = set(map(str, named.values()))
     for shard in shards:
         if Path(shard).suffix != ".safetensors" or not (folder / shard).is_file():
             raise UserError(f"model {name!r}: {index.name} names {shard}, which is missing or no safetensors file")
     return bool(shards) or (folder / "model.safetensors").is_file()
-
-
-def _read(file: Path) -> str | None:
-    return file.read_text(encoding="utf-8") if file.is_file() else None
 
 
 def _digest(folder: Path) -> str:
@@ -208,7 +222,7 @@ def fetch_dataset_facts(source: str, config: str, revision: str | None, hint: st
         file = Path(source) / config / "ra_it.json"
         if not file.is_file():
             raise UserError(missing)
-        return json.loads(file.read_text(encoding="utf-8")), _digest(file.parent)
+        return _dataset_facts(file), _digest(file.parent)
     with hub_errors(f"dataset {source!r} can't be fetched"):
         try:
             file = Path(hf_hub_download(source, f"{config}/ra_it.json", repo_type="dataset", revision=revision))
@@ -216,7 +230,14 @@ def fetch_dataset_facts(source: str, config: str, revision: str | None, hint: st
             raise
         except EntryNotFoundError:
             raise UserError(missing) from None
-    return json.loads(file.read_text(encoding="utf-8")), file.parents[1].name
+    return _dataset_facts(file), file.parents[1].name
+
+
+def _dataset_facts(file: Path) -> dict:
+    facts = read_json(file, recipe=str, language=str)
+    if "config" in facts:  # builds of an older version have none
+        read_json(file, config=dict, corpus=dict)
+    return facts
 
 
 def load_dataset_at(source: str, commit: str, config: str | None = None, split: str | None = None):
@@ -247,7 +268,12 @@ def prepare_push(repo_type: str, repo_id: str | None, private: bool, flag: str) 
         raise UserError(f"`push_to_hub` needs to know where to: give `{flag}: namespace/name`")
     with hub_errors(f"{repo_type} repo {repo_id!r} can't be made"):
         sdk = "gradio" if repo_type == "space" else None
-        HfApi().create_repo(repo_id, repo_type=repo_type, private=private, exist_ok=True, space_sdk=sdk)
+        try:
+            HfApi().create_repo(repo_id, repo_type=repo_type, private=private, exist_ok=True, space_sdk=sdk)
+        except (KeyError, ValueError) as error:  # huggingface_hub 2.4 takes the form of an answer for granted
+            if _explain(error):
+                raise
+            raise UserError(f"{repo_type} repo {repo_id!r} can't be made: the Hub's answer can't be read") from None
 
 
 def push(
@@ -275,7 +301,10 @@ def push(
         there = {sibling.rfilename for sibling in head.siblings or []}
         if "README.md" in there:
             readme = hf_hub_download(repo_id, "README.md", repo_type=repo_type, revision=head.sha)
-            card = merge(Path(readme).read_text(encoding="utf-8"), card)
+            try:
+                card = merge(Path(readme).read_text(encoding="utf-8", errors="replace"), card)
+            except UserError as error:
+                raise UserError(f"push to {repo_type} {repo_id!r} failed: {error}; {on_failure}") from None
         operations = [CommitOperationAdd(path, str(file)) for path, file in files.items()]
         operations.append(CommitOperationAdd("README.md", card.encode()))
         stale = {path for path in there if folder and path.startswith(f"{folder}/")} - files.keys()

@@ -1,18 +1,18 @@
 """Which model a name means, how it is loaded and how it is asked."""
 
-import json
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import UserError
+from ..foreign_files import read_json
 from ..hub import repos
 from ..hub.repos import LocalModel
 from ..passage import Passage
 from ..prompting.annotation import annotation_prompt
-from ..prompting.chat_template import TEMPLATES, prompt_ids
+from ..prompting.chat_template import TEMPLATES, load_tokenizer, prompt_ids
 from ..prompting.conversation import Message, find_wording, opening
 from ..prompting.known_checkpoints import KNOWN_CHECKPOINTS
 from ..prompting.length_limit import LengthLimit
@@ -96,16 +96,7 @@ class Model:
         Raises:
             UserError: it can't be loaded, or has no chat template.
         """
-        from transformers import AutoTokenizer
-
-        try:
-            tokenizer = AutoTokenizer.from_pretrained(self.local.path)
-        except (OSError, ValueError) as error:
-            raise UserError(f"tokenizer of {self.name} can't be loaded: {error}") from None
-        tokenizer.chat_template = self.template or tokenizer.chat_template
-        if not tokenizer.chat_template:
-            raise UserError(f"the tokenizer of {self.name} has no chat template, so it can't be asked in conversations")
-        return tokenizer
+        return load_tokenizer(self.local.path, self.template)
 
     @cached_property
     def on_demand(self) -> OnDemand | None:
@@ -132,13 +123,16 @@ class Model:
         file = (self.base or self.local).path / "config.json"
         if not file.is_file():
             return None
-        config = json.loads(file.read_text(encoding="utf-8"))
-        return config.get("text_config", config).get("max_position_embeddings")
+        config = read_json(file)
+        text_config = config.get("text_config")
+        length = (text_config if isinstance(text_config, dict) else config).get("max_position_embeddings")
+        return length if isinstance(length, int) else None
 
     @property
     def trained_length(self) -> int | None:
         """The most tokens of a row that an adapter of this project was trained on."""
-        return self.local.facts.get("config", {}).get("max_length")
+        length = self.local.facts.get("config", {}).get("max_length")
+        return length if isinstance(length, int) else None
 
 
 def longest_question(questions: Sequence[Message]) -> Message:
@@ -217,7 +211,7 @@ def find_model(
     Raises:
         UserError: it does not exist, can't be fetched, or its base is not the one it was trained on.
     """
-    path, _, at = (name, "", "") if Path(name).is_dir() else name.partition("@")
+    path, _, at = (name, "", "") if os.path.isdir(name) else name.partition("@")
     files = repos.MODEL_FILES if with_weights else repos.TOKENIZER_FILES
     local = repos.fetch_model(path, revision or at or None, files)
     if known := KNOWN_CHECKPOINTS.get(path):
@@ -234,7 +228,7 @@ def find_model(
                 f"{base.revision}; bring the base model back, or train the adapter again"
             )
     return Model(
-        name=facts.get("recipe", name) if Path(path).is_dir() else name,
+        name=facts.get("recipe", name) if os.path.isdir(path) else name,
         local=local,
         base=base,
         wording=facts.get("wording", wording),

@@ -12,10 +12,9 @@ from queue import SimpleQueue
 from typing import Any
 
 import openai
-from transformers import AutoTokenizer
 
 from ..errors import RequestError, UserError
-from ..prompting.chat_template import prompt_ids
+from ..prompting.chat_template import load_tokenizer, prompt_ids
 from ..redaction import redact
 from .copying import copy_grammar, is_copied
 from .engine import Generation, Piece, R, Request, ServerOptions, answer_budget
@@ -85,11 +84,7 @@ class ServerEngine:
         self.name, self.options, self.tokenizer = name, options, None
         self.max_new_tokens, self.with_pieces, self.copy_only = max_new_tokens, with_pieces, copy_only
         if options.api == "completions":
-            try:
-                self.tokenizer = AutoTokenizer.from_pretrained(tokenizer)
-            except (OSError, ValueError) as error:
-                raise UserError(f"tokenizer of {name} can't be loaded: {error}") from None
-            self.tokenizer.chat_template = chat_template or self.tokenizer.chat_template
+            self.tokenizer = load_tokenizer(tokenizer, chat_template)
         self.requests = self.prompt_tokens = self.answer_tokens = self.reserved = self.answers = 0
         self.estimated = False  # whether the server lacks counts of tokens
         self.faults: Counter[str] = Counter()  # of answers, in words

@@ -4,17 +4,16 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 from accelerate import PartialState
 from accelerate.utils.memory import clear_device_cache, should_reduce_batch_size
-from transformers import AutoTokenizer, BitsAndBytesConfig
+from transformers import BitsAndBytesConfig
 
-from ..errors import RequestError, UserError
-from ..prompting.chat_template import all_prompt_ids, prompt_ids
+from ..errors import RequestError
+from ..prompting.chat_template import all_prompt_ids, load_tokenizer, prompt_ids
 from ..terminal import hide_loading_bars
 from .copying import Copier
 from .engine import Generation, Piece, R, answer_budget, by_text
@@ -87,10 +86,7 @@ class TransformersEngine:
             bnb_4bit_compute_dtype=number_format,
         )
         hide_loading_bars()
-        try:
-            self.tokenizer = AutoTokenizer.from_pretrained(adapter or model)
-        except (OSError, ValueError) as error:
-            raise UserError(f"the tokenizer of {adapter or model} can't be loaded: {error}") from None
+        self.tokenizer = load_tokenizer(adapter or model, chat_template)
         self.model = load_model(
             model,
             dtype=number_format,
@@ -99,11 +95,6 @@ class TransformersEngine:
         )
         if adapter:
             self.model = load_adapter(self.model, adapter)
-        self.tokenizer.chat_template = chat_template or self.tokenizer.chat_template
-        if not self.tokenizer.chat_template:
-            raise UserError(
-                f"the tokenizer of {adapter or model} has no chat template, so it can't be asked in conversations"
-            )
         self.model.to(PartialState().device).eval()
         stop = self.model.generation_config.eos_token_id
         self.stop = {*(stop if isinstance(stop, list) else [stop]), self.tokenizer.eos_token_id}
@@ -148,9 +139,8 @@ class TransformersEngine:
     @torch.inference_mode()
     def _answer(self, groups: list[list[R]]) -> list[list[Generation]]:
         tree, shared, branches = Tree(self.model, len(groups), self.with_pieces), [], []
-        all_prompts = iter(all_prompt_ids(self.tokenizer, [request.messages for group in groups for request in group]))
         for group in groups:
-            prompts = list(islice(all_prompts, len(group)))
+            prompts = all_prompt_ids(self.tokenizer, [request.messages for request in group])
             # One token of each prompt stays out of the shared part, to predict the first new token from.
             length = min(_common(prompts), min(map(len, prompts)) - 1)
             shared.append([Branch(SHARED, prompts[0][:length], 0)])

@@ -32,18 +32,21 @@ CUT_OFF = "list cut off before its first item ended"
 
 # Marks around what a reasoning model thinks.
 _THOUGHTS = re.compile(r"(?i:</?(?:\w{1,9}:)?(?:think|thinking|thought|reasoning)>)|\[/?THINK\]")
-_OPENING, _CLOSING, _SEPARATORS = "[［【", "]］】", ",，、;；"
+_OPENING, _CLOSING = "[［【〔〖", "]］】〕〗"
+_CHINESE_SEPARATORS = "，､、﹐﹑；﹔"
+_SEPARATORS = ",;" + _CHINESE_SEPARATORS
 _LIST = re.compile(f"[{re.escape(_OPENING)}]")
 # Quotation marks of a family open and close each other: models also write ”so” and “so“.
-_FAMILIES = ('"', "＂", "'", "＇", "`", "“”„‟", "‘’‚‛", "「」", "『』", "«»")
+_FAMILIES = ('"', "＂", "'", "＇", "`", "“”„‟", "‘’‚‛", "「」｢｣", "『』", "«»", "‹›", "〝〞〟")
 _QUOTES = {mark: re.compile(rf"\\.|[{family}]", re.DOTALL) for family in _FAMILIES for mark in family}
 _ANY_QUOTE = f"[{''.join(_QUOTES)}]"
 _END = rf"\s*(?:[{re.escape(_CLOSING)}{_SEPARATORS}]|\Z)"
-_AND = rf"(?:and|or|[/|&+]|和|与|及|以及|或)(?=\s*{_ANY_QUOTE})"
+# Words between two items, and after the last one.
+_AND = rf"(?:(?:and|or|[/／|｜&＆+＋]|和|与|及|以及|或|或者|并|跟|还有)(?=\s*{_ANY_QUOTE})|(?:等等?|etc\.?)(?={_END}))"
 _CONJUNCTION = re.compile(_AND)
 _AFTER_STRING = re.compile(rf"{_END}|\s+{_ANY_QUOTE}|\s*{_AND}")
 _NO_STRING = re.compile(
-    rf"(?:(?P<nothing>null|none|n/a|无|没有)|-?\d+(?:\.\d+)?(?:e[-+]?\d+)?|true|false|nan|\.\.+|…+)(?={_END})",
+    rf"(?:(?P<nothing>null|none|n/a|[无無]|[没沒]有)|-?\d+(?:\.\d+)?(?:e[-+]?\d+)?|true|false|nan|\.\.+|…+)(?={_END})",
     re.IGNORECASE,
 )
 # One item made of several: a whole list, or a quotation ends in it that did not begin there, and another begins.
@@ -51,14 +54,14 @@ _A_LIST = rf"\s*[{re.escape(_OPENING)}]\s*{_ANY_QUOTE}.*{_ANY_QUOTE}\s*[{re.esca
 _JOINED = [
     rf"[^{marks}]*[{marks}]\s*[{separators}]\s*[{marks}]"
     for marks, separators in [
-        *((marks, _SEPARATORS) for marks in ('"＂', "“”„‟", "‘’‚‛", "「」『』«»")),
-        ("'＇", "，、；"),  # a comma may follow an apostrophe
+        *((marks, _SEPARATORS) for marks in ('"＂', "“”„‟", "‘’‚‛", "「」｢｣『』«»‹›", "〝〞〟")),
+        ("'＇", _CHINESE_SEPARATORS),  # a comma may follow an apostrophe
     ]
 ]
 _SEVERAL = re.compile("|".join([_A_LIST, *_JOINED]), re.DOTALL)
 _NOTHING = re.compile(
     r"[\W_]*(?:none|null|n/a|nothing|none found|not mentioned|no entit(?:y|ies)(?: found)?"
-    r"|无|没有|暂无|未提及|(?:无|没有)(?:相关)?实体)[\W_]*",
+    r"|[无無]|[没沒]有|暂无|不存在|(?:未|没有?)(?:提及|提到|找到|发现|出现)|(?:无|没有)(?:相关|任何)?实体)[\W_]*",
     re.IGNORECASE,
 )
 

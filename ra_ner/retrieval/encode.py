@@ -1,7 +1,6 @@
 """Texts to unit vectors, with sentence-transformers. Each text is encoded once for all recipes."""
 
 import hashlib
-import json
 import logging
 import os
 from collections.abc import Iterable, Iterator, Sequence
@@ -11,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from ..distributed import distributed_state
-from ..errors import UserError
+from ..errors import UserError, is_disk_full
+from ..foreign_files import read_json
 from ..terminal import hide_loading_bars
 
 if TYPE_CHECKING:
@@ -87,7 +87,8 @@ class Encoder:
     @cached_property
     def _has_prompts(self) -> bool:
         config = self.model.path / "config_sentence_transformers.json"
-        return config.is_file() and any(json.loads(config.read_text(encoding="utf-8")).get("prompts", {}).values())
+        prompts = read_json(config).get("prompts") if config.is_file() else None
+        return isinstance(prompts, dict) and any(prompts.values())
 
     @cached_property
     def _devices(self) -> list[str]:
@@ -106,7 +107,9 @@ class Encoder:
         hide_loading_bars()
         try:
             return SentenceTransformer(str(self.model.path), device=self._devices[0])
-        except (OSError, ValueError) as error:
+        except Exception as error:  # each kind of module has its own
+            if is_disk_full(error):
+                raise
             raise UserError(f"encoder {self.model.path} can't be loaded: {error}") from None
 
     def _encode_in_shares(self, texts: list[str], role: Role) -> "torch.Tensor":
@@ -155,10 +158,15 @@ class _VectorStore:
 
     def __init__(self, file: Path) -> None:
         import torch
+        from safetensors import SafetensorError
         from safetensors.torch import load_file
 
         self.file = file
-        stored = load_file(file) if file.exists() else {"keys": torch.empty(0), "vectors": torch.empty(0)}
+        stored = {"keys": torch.empty(0), "vectors": torch.empty(0)}
+        try:
+            stored |= load_file(file) if file.exists() else {}
+        except (OSError, SafetensorError) as error:
+            logger.warning(f"{file} can't be read ({error}); its texts are encoded again")
         self.vectors = stored["vectors"]
         self.rows = {bytes(key): row for row, key in enumerate(stored["keys"].numpy())}
 

@@ -28,6 +28,7 @@ from tqdm.contrib.logging import tqdm_logging_redirect
 from .. import __version__, terminal
 from ..atomic_files import write_text
 from ..errors import UserError
+from ..foreign_files import read_json
 from ..hub import repos
 from ..hub.repos import LocalModel
 from ..output_folder import LOCK, claim, is_ours, lock_file, locked
@@ -353,12 +354,10 @@ class Study:
 
 def _read_state(path: Path) -> dict[str, dict[str, Entry]]:
     try:
-        state = json.loads(path.read_text(encoding="utf-8"))
+        state = read_json(path) if path.exists() else {}
         if all(isinstance(entry, dict) for entries in state.values() for entry in entries.values()):
             return state
-    except FileNotFoundError:
-        return {}
-    except (ValueError, AttributeError):
+    except (UserError, AttributeError):
         pass
     logger.warning("%s can't be read, so stages run again; finished adapters and answers are kept", path)
     return {}

@@ -1,19 +1,18 @@
 """The cards of an adapter and of a merged model."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import yaml
-from huggingface_hub import RepoCard
 
 from .. import markdown
-from ..hub.card import CITATION, REPO, merge, new_card, part
-from ..passage import Entity, Passage
+from ..hub.card import CITATION, LICENSE_NOTICES, REPO, merge, new_card, part, read_card
 from ..prompting.chat_template import end_of_turn
-from ..prompting.conversation import find_wording, query
+from ..prompting.conversation import find_wording
+from .shown_answers import SHOWN, shown_prompts
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -22,7 +21,11 @@ LIBRARIES = ("transformers", "trl", "peft", "datasets", "accelerate", "bitsandby
 
 
 def model_card(
-    facts: dict, tokenizer: "PreTrainedTokenizerBase", measured: Sequence[tuple[str, object]], curves: str | None
+    facts: dict,
+    tokenizer: "PreTrainedTokenizerBase",
+    measured: Sequence[tuple[str, object]],
+    curves: str | None,
+    answers: Mapping[str, str] | None = None,
 ) -> str:
     """The card of an adapter. Its metadata names only repos of the Hub, no local folders.
 
@@ -31,6 +34,7 @@ def model_card(
         tokenizer: with the chat template that was trained.
         measured: rows of the training table, label and value.
         curves: file name of the image of the losses, None if no loss was logged.
+        answers: what the model answers to `shown_prompts`, by what they show.
     """
     on_hub = not Path(facts["base"]).is_dir()
     base_license, data_license = facts.get("base_license"), facts.get("dataset_license")
@@ -42,11 +46,12 @@ def model_card(
         "datasets": None if Path(facts["dataset"]).is_dir() else [facts["dataset"]],
         "language": [facts["language"]],
         "pipeline_tag": "text-generation",
+        "widget": _widget(facts, answers or {}),
         "tags": ["named-entity-recognition", "open-ner", "ra-it", "lora", "sft", "trl"],
     }
     made = [
         ("base model", f"{facts['base']} at {facts['base_revision']}"),
-        ("license of the base model", base_license or "unknown, see its page"),
+        ("license of the base model", LICENSE_NOTICES.get(base_license, base_license) or "unknown, see its page"),
         ("dataset", f"{facts['dataset']}, config {facts['dataset_config']}, at {facts['dataset_revision']}"),
         ("license of the corpus", data_license or "unknown, ask its authors"),
         ("in-context examples for each passage", f"{facts['k']}, strategy {facts['strategy']}"),
@@ -61,7 +66,7 @@ def model_card(
     usage = f"""{kind} for open named entity recognition, trained with {method}. Each question names one entity
 type; the answer is a JSON list of mentions.
 
-{_usage(facts, tokenizer, "peft", "AutoPeftModelForCausalLM")}"""
+{_usage(facts, tokenizer, "peft", "AutoPeftModelForCausalLM")}{_answered(facts, answers or {})}"""
     training = f"""## Training
 
 {markdown.table(["", ""], made)}
@@ -76,6 +81,26 @@ The settings of recipe {markdown.cell(facts["recipe"])} as run, with defaults an
     return new_card(metadata, facts["recipe"], "adapter", usage) + f"\n{part('training', training)}\n"
 
 
+def _answered(facts: dict, answers: Mapping[str, str]) -> str:
+    """What the model answered when the card was made."""
+    if not answers:
+        return ""
+    text, asked, _, example = SHOWN[facts["language"]]
+    shown = {"one example": f'one example: "{example[0]}", {example[2]} "{example[1]}"'}
+    rows = [(shown.get(name, name), raw) for name, raw in answers.items()]
+    return f"""
+
+When this card was made, the model was asked for {asked} in "{text}" and answered:
+
+{markdown.table(["the prompt shows", "answer"], rows)}"""
+
+
+def _widget(facts: dict, answers: Mapping[str, str]) -> list[dict] | None:
+    """Examples that the Hub's page of the model shows."""
+    prompts = shown_prompts(facts)
+    return [{"messages": prompts[name], "output": {"text": raw}} for name, raw in answers.items()] or None
+
+
 def merged_card(adapter_card: str, facts: dict, tokenizer: "PreTrainedTokenizerBase", findings: Sequence[str]) -> str:
     """The card of a merged model, made from the card of its adapter.
 
@@ -83,7 +108,7 @@ def merged_card(adapter_card: str, facts: dict, tokenizer: "PreTrainedTokenizerB
         findings: sentences on how the merged model compares with the adapter.
     """
     metadata = {"library_name": "transformers"}
-    if "base_model" in RepoCard(adapter_card).data:
+    if "base_model" in read_card(adapter_card)[0]:
         metadata["base_model_relation"] = "finetune"
     usage = f"""A model for open named entity recognition in bfloat16: an adapter merged into its base. Each
 question names one entity type; the answer is a JSON list of mentions.
@@ -99,27 +124,26 @@ question names one entity type; the answer is a JSON list of mentions.
 def _usage(facts: dict, tokenizer: "PreTrainedTokenizerBase", package: str, loader: str) -> str:
     """How to ask the model: code that runs, and the rendered prompt."""
     wording = find_wording(facts["wording"], facts["language"])
-    text, asked, mentions, example = {
-        "en": ("Ada Lovelace lived in London.", "city", ["London"], ("The Rhine flows past Basel.", "Basel", "city")),
-        "zh": ("鲁迅生于绍兴。", "城市", ["绍兴"], ("莱茵河流经巴塞尔。", "巴塞尔", "城市")),
-    }[facts["language"]]
-    messages = query(text, asked, [], wording)
+    text, asked, mentions, _ = SHOWN[facts["language"]]
+    prompts = list(shown_prompts(facts).values())
     stop = end_of_turn(tokenizer)
-    shown = [Passage("", example[0], (Entity(*example[1:], None, None),))] if facts["k"] else []
-    asked_with_examples = query(text, asked, shown, wording)
-    answered = [*asked_with_examples, {"role": "assistant", "content": wording.format_answer(mentions)}]
+    answered = [*prompts[-1], {"role": "assistant", "content": wording.format_answer(mentions)}]
     extraction = f"""from ra_ner import Extractor
 
 ner = Extractor.from_pretrained("{REPO}")
 print(ner.extract({json.dumps(text, ensure_ascii=False)}, {json.dumps([asked], ensure_ascii=False)}))"""
-    examples = ' With `examples="my_corpus.jsonl"`, each prompt shows the most similar passages of that corpus.'
-    pool = examples if facts["k"] else ""
+    if facts["k"]:
+        extraction += f"""
+
+# Each prompt shows the most similar passages of a corpus; `strategy="nn"`, as in training, needs an encoder.
+ner = Extractor.from_pretrained("{REPO}", examples="sample_{facts["language"]}", strategy="bm25")
+print(ner.extract({json.dumps(text, ensure_ascii=False)}, {json.dumps([asked], ensure_ascii=False)}))"""
     code = f"""from {package} import {loader}
 from transformers import AutoTokenizer
 
 tokenizer = AutoTokenizer.from_pretrained("{REPO}")
 model = {loader}.from_pretrained("{REPO}", dtype="bfloat16", device_map="auto")
-messages = {json.dumps(messages, indent=4, ensure_ascii=False)}
+messages = {json.dumps(prompts[0], indent=4, ensure_ascii=False)}
 prompt = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_tensors="pt", return_dict=True)
 stop = tokenizer.convert_tokens_to_ids({json.dumps(stop)})  # ends a turn
 answer = model.generate(**prompt.to(model.device), max_new_tokens=64, do_sample=False, eos_token_id=stop)
@@ -129,7 +153,7 @@ print(tokenizer.decode(answer[0, prompt["input_ids"].shape[1] :], skip_special_t
 
 {markdown.fence(extraction, "python")}
 
-Long texts are read in windows, and each type may have a definition.{pool}
+Long texts are read in windows, and each type may have a definition.
 
 Without it:
 

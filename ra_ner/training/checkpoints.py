@@ -11,6 +11,7 @@ import re
 import signal
 import sys
 import threading
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,11 +20,13 @@ from typing import TYPE_CHECKING
 import torch
 from accelerate.utils import gather_object
 from huggingface_hub import HfApi, snapshot_download
+from safetensors import SafetensorError, safe_open
 from transformers import TrainerCallback, TrainingArguments
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, rotate_checkpoints
 
 from ..atomic_files import write_text
 from ..errors import UserError
+from ..foreign_files import read_json
 from ..hub import repos
 from ..output_folder import check_place
 from .run_record import changed_settings
@@ -116,6 +119,7 @@ def _check(checkpoint: Path, facts: dict) -> None:
                 f"{checkpoint} has no state of the {state} ({names[0]}), so a resumed run would differ: name another "
                 f"checkpoint, or {_OR_AFRESH}"
             )
+    _check_whole(checkpoint)
     theirs = _facts(checkpoint)
     for key, hint in MUST_MATCH.items():
         if theirs.get(key, facts[key]) != facts[key]:
@@ -123,9 +127,24 @@ def _check(checkpoint: Path, facts: dict) -> None:
                 f"{checkpoint} was trained with {key} {theirs[key]} and this run has {facts[key]}, so it can't be "
                 f"resumed: {hint}, or {_OR_AFRESH}"
             )
-    if changed := changed_settings(theirs["config"], facts["config"]) if "config" in theirs else {}:
+    if changed := changed_settings(theirs["config"], facts["config"]) if isinstance(theirs.get("config"), dict) else {}:
         listed = ", ".join(f"{key} {before} (this run: {now})" for key, (before, now) in changed.items())
         raise UserError(f"{checkpoint} was trained with {listed}, so it can't be resumed: set it back, or {_OR_AFRESH}")
+
+
+def _check_whole(checkpoint: Path) -> None:
+    """Check that no file of a checkpoint is torn."""
+    read_json(checkpoint / "trainer_state.json", global_step=int)
+    for file in checkpoint.iterdir():
+        # torch writes zip files, whose directory stands at their end.
+        if file.suffix in (".pt", ".pth", ".bin") and not zipfile.is_zipfile(file):
+            raise UserError(f"{file} is torn or no file of torch: name another checkpoint, or {_OR_AFRESH}")
+        if file.suffix == ".safetensors":
+            try:
+                with safe_open(file, "pt"):
+                    pass
+            except (OSError, SafetensorError) as error:
+                raise UserError(f"{file} is torn ({error}): name another checkpoint, or {_OR_AFRESH}") from None
 
 
 def _step(name: str) -> int:
@@ -135,7 +154,12 @@ def _step(name: str) -> int:
 def last_step(folder: Path) -> int | None:
     """The step of the newest complete checkpoint of the run in this folder, None before it has begun."""
     file = folder / "last"
-    return _step(file.read_text(encoding="utf-8").strip()) if file.is_file() else None
+    if not file.is_file():
+        return None
+    named = re.fullmatch(rf"{PREFIX_CHECKPOINT_DIR}-(\d{{1,9}})\s*", file.read_text(encoding="utf-8", errors="replace"))
+    if not named:
+        raise UserError(f"{file} does not name a checkpoint; write the name of the newest whole one into it")
+    return int(named[1])
 
 
 def _newest(folder: Path, say_what_is_skipped: bool) -> Path | None:
@@ -176,10 +200,10 @@ def _facts(checkpoint: Path) -> dict:
     """Facts about the run that wrote a checkpoint. Of other projects only the commit of the base model is known."""
     file = checkpoint / "ra_it.json"
     if file.is_file():
-        return json.loads(file.read_text(encoding="utf-8"))
+        return read_json(file)
     file = checkpoint / "adapter_config.json"
-    revision = json.loads(file.read_text(encoding="utf-8")).get("revision") if file.is_file() else None
-    return {"base_revision": revision} if re.fullmatch(r"[0-9a-f]{40}", revision or "") else {}
+    revision = read_json(file).get("revision") if file.is_file() else None
+    return {"base_revision": revision} if re.fullmatch(r"[0-9a-f]{40}", str(revision)) else {}
 
 
 def mark_last(trainer: "Trainer", facts: dict) -> None:

@@ -9,9 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-import trl.trainer.utils
 from accelerate.utils import broadcast_object_list
-from bitsandbytes.nn import Linear4bit
 from datasets import Dataset, DatasetDict, load_dataset
 from datasets.exceptions import DatasetsError
 from transformers import AutoConfig, PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
@@ -22,14 +20,18 @@ from .. import __version__, terminal
 from ..atomic_files import remove_leftovers, temporary_name
 from ..dataset.build import ZERO_SHOT
 from ..errors import UserError
+from ..foreign_files import read_json
 from ..hub import repos
 from ..hub.card import REPO, license_of
+from ..inference.weights import check_adapter
 from ..output_folder import MANIFEST, check, check_place, replace
 from ..prompting.chat_template import control_tokens, holds_control_token, load_training_tokenizer
 from ..recipe import Recipe
 from ..recipe_keys import TrainConfig
 from . import attention, checkpoints, checks, launch_checks, preview, run_record, throughput
 from .card import model_card
+from .shown_answers import answer, shown_prompts
+from .workarounds import checked_base, keep_weights_trainable, trained_positions_only
 
 logger = logging.getLogger(__name__)
 
@@ -46,7 +48,7 @@ class AdapterTrainer(SFTTrainer):
         kwargs["args"].logging_nan_inf_filter = False  # would show a loss that is not finite as 0; it ends the run here
         super().__init__(*args, callbacks=[self.throughput], **kwargs)
         throughput.log_in_lines(self)
-        _keep_weights_trainable(self.model)
+        keep_weights_trainable(self.model)
 
     def get_batch_samples(self, *args, **kwargs):
         batches, trained_tokens = super().get_batch_samples(*args, **kwargs)
@@ -117,9 +119,11 @@ class AdapterTrainer(SFTTrainer):
         else:
             super()._run_epoch(*args, **kwargs)
 
-    def _load_from_checkpoint(self, *args, **kwargs) -> None:
+    def _load_from_checkpoint(self, checkpoint: str, *args, **kwargs) -> None:
+        if not self.is_fsdp_enabled and not self.is_deepspeed_enabled:  # they save the weights in other forms
+            check_adapter(self.model, Path(checkpoint))
         with self._same_dtypes():
-            super()._load_from_checkpoint(*args, **kwargs)
+            super()._load_from_checkpoint(checkpoint, *args, **kwargs)
 
     def _load_best_model(self) -> None:
         with self._same_dtypes():
@@ -137,34 +141,6 @@ class AdapterTrainer(SFTTrainer):
         yield
         for name, parameter in self.model.named_parameters():
             parameter.data = parameter.data.to(dtypes[name])
-
-
-def _keep_weights_trainable(model: PreTrainedModel) -> None:
-    """Keep 4-bit layers on a CPU from packing their weights for inference.
-
-    On CPUs with AVX512-BF16, bitsandbytes 0.50.2 packs the weights of a `Linear4bit` in its first forward pass in eval
-    mode and never unpacks them. The packed product has no gradient, so all training after the first evaluation would
-    be wrong. No upstream issue is known; can go once `Linear4bit.train()` unpacks.
-    """
-    for module in model.modules():
-        if isinstance(module, Linear4bit):
-            module.support_avx512bf16_for_cpu = False
-
-
-@contextmanager
-def trained_positions_only() -> Iterator[None]:
-    """Within this context TRL computes logits on a CPU only where a token is trained, as it does on GPUs.
-
-    Without Triton, trl 1.16 computes them at every position, for devices that compile each shape anew. A CPU does not:
-    with one token in ten trained, a step of SmolLM2 takes 1.8 times as long. Can go once `add_fused_lm_head` does so
-    itself.
-    """
-    use_triton = trl.trainer.utils._use_triton
-    trl.trainer.utils._use_triton = lambda device: device.type == "cpu" or use_triton(device)
-    try:
-        yield
-    finally:
-        trl.trainer.utils._use_triton = use_triton
 
 
 @dataclass(frozen=True)
@@ -204,7 +180,7 @@ def train(recipe: Recipe, config: TrainConfig, model_args: ModelConfig, args: SF
             What was trained is kept.
     """
     terminal.hide_loading_bars()
-    with trained_positions_only():
+    with trained_positions_only(), checked_base():
         run = _prepare(recipe, config, model_args, args)
         logger.info(_describe(run))
         _fit(run)
@@ -315,12 +291,13 @@ def _save(run: PreparedRun) -> Path:
     trainer.save_model(str(new))  # a collective call under FSDP and ZeRO-3, so every process makes it
     if trainer.is_world_process_zero():
         (new / "training_args.bin").unlink(missing_ok=True)  # a pickle that nothing here reads
+        _sort_target_modules(new / "adapter_config.json")
         tokens, trained = (sum(size[i] for size in run.sizes["train"]) for i in (0, 1))
         facts = {**run.facts, "counts": {"train_tokens": round(tokens * (trainer.state.epoch or 0))}}
         (new / "ra_it.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
         curves = run_record.draw_curves(trainer.state.log_history, new)
         measured = run_record.measurements(trainer, trained)
-        card = model_card(facts, trainer.processing_class, measured, curves)
+        card = model_card(facts, trainer.processing_class, measured, curves, _shown_answers(trainer, facts))
         (new / "README.md").write_text(card, encoding="utf-8")
         replace(adapter, new, "adapter")
         if run.push_to:
@@ -332,6 +309,14 @@ def _save(run: PreparedRun) -> Path:
     trainer.accelerator.free_memory()
     trainer.end()
     return adapter
+
+
+def _shown_answers(trainer: AdapterTrainer, facts: dict) -> dict[str, str]:
+    """The answers that the card shows; none of a model that is shared out, for which all processes must generate."""
+    if trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled:
+        return {}
+    prompts = shown_prompts(facts)
+    return dict(zip(prompts, answer(trainer, list(prompts.values())), strict=True))
 
 
 def _check_keys(recipe: Recipe, model_args: ModelConfig, args: SFTConfig) -> None:
@@ -364,6 +349,14 @@ def _load_dataset(source: str, config: TrainConfig, recipe: Recipe) -> tuple[Dat
     except (DatasetsError, FileNotFoundError, ValueError) as error:
         raise UserError(f"dataset {source} can't be loaded: {error}") from None
     return splits, facts, revision
+
+
+def _sort_target_modules(file: Path) -> None:
+    """Put the modules in one order. PEFT 0.21 writes a set, so equal runs would count as two models."""
+    config = read_json(file)
+    if isinstance(config.get("target_modules"), list):
+        config["target_modules"].sort()
+        file.write_text(json.dumps(config, indent=2, sort_keys=True), encoding="utf-8")
 
 
 def _push(adapter: Path, repo_id: str, recipe: Recipe) -> None:

@@ -93,8 +93,8 @@ def test_what_is_no_benchmark(tmp_path):
         load_benchmark("msra", "en")
 
 
-def test_the_real_benchmarks_have_words_for_every_label(shared):
-    for folder in sorted(shared.glob("data/*/*")):
+def test_the_real_benchmarks_have_words_for_every_label(golden):
+    for folder in sorted(golden.glob("data/*/*")):
         if folder.name in BENCHMARKS:
             entry = BENCHMARKS[folder.name]
             labels = json.loads((folder / "labels.json").read_text(encoding="utf-8"))

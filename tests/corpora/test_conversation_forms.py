@@ -11,8 +11,8 @@ from ra_ner.errors import UserError
 from ra_ner.prompting.conversation import WORDINGS, training_conversation
 
 
-def test_the_released_conversations_hold_the_released_annotations(shared):
-    golden = shared / "golden"
+def test_the_released_conversations_hold_the_released_annotations(golden):
+    golden = golden / "golden"
     lines = (golden / "sky_ner_annotations_released.jsonl").read_text(encoding="utf-8").splitlines()
     annotated = {row["id"]: row["prediction"] for row in map(json.loads, lines)}
     source = load_corpus(str(golden / "sky_ner_conversations_released.json"), "zh")

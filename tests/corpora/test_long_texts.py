@@ -48,3 +48,9 @@ def test_parts_cover_the_text_in_order_and_offsets_still_slice(text, length, dat
         assert all(part.text[entity.start : entity.end] == entity.text for entity in part.entities)
     if text[start:end].rstrip() == text[start:end]:
         assert sum(len(part.entities) for part in parts) == 1, "no entity is lost or cut"
+
+
+def test_a_text_is_cut_where_an_entity_ends():
+    text = "甲来了。乙来了。"
+    whole = Passage("p", text, (Entity("甲来了。", "sentence", 0, 4),))
+    assert texts(whole, 4) == ["甲来了。", "乙来了。"]

@@ -66,8 +66,8 @@ def test_a_wrong_row_of_our_own_is_named(write, row, message):
     assert "corpus.jsonl" in str(error.value)
 
 
-def test_every_real_corpus_is_read(shared):
-    files = sorted(shared.glob("data/*/*/*.jsonl"))
+def test_every_real_corpus_is_read(golden):
+    files = sorted(golden.glob("data/*/*/*.jsonl"))
     assert files
     for file in files:
         assert load_corpus(str(file), file.parts[-3]).passages

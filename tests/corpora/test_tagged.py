@@ -6,6 +6,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ra_ner.corpora.sources import SKIPPED, load_corpus
+from ra_ner.corpora.tags import find_spans
 from ra_ner.errors import UserError
 from ra_ner.passage import Entity
 
@@ -303,3 +304,18 @@ def test_a_sentence_with_a_bad_tag_is_skipped_and_shown_with_its_line(write, cap
         corpus = load_corpus(write(good * 5 + bad + good, "a.txt"), "en")
         assert (len(corpus.passages), corpus.counts) == (6, {SKIPPED: 1})
         assert "skipped line 1" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "tags, spans",
+    [
+        (["U-a", "U-a"], [(0, 1), (1, 2)]),
+        (["B-a", "U-a"], [(0, 1), (1, 2)]),
+        (["U-a", "I-a"], [(0, 1), (1, 2)]),
+        (["B-a", "L-a", "I-a"], [(0, 2), (2, 3)]),
+        (["B-a", "L-a", "L-a"], [(0, 2), (2, 3)]),
+        (["B-a", "I-a", "L-a", "O", "U-a"], [(0, 3), (4, 5)]),
+    ],
+)
+def test_last_and_unit_tags_end_their_entity(tags, spans):
+    assert find_spans(tags, "prefix") == [(start, end, "a") for start, end in spans]

@@ -256,9 +256,9 @@ def test_a_fence_is_longer_than_any_run_inside(text):
     assert opening.strip("`") == "" and opening not in text
 
 
-def test_the_vanilla_conversations_are_those_of_the_release(shared, config):
+def test_the_vanilla_conversations_are_those_of_the_release(golden, config):
     """But for the order of turns and the types drawn at random, whose answer is []; one of them asks nothing at all."""
-    golden = shared / "golden" / "sky_ner_conversations_released.json"
+    golden = golden / "golden" / "sky_ner_conversations_released.json"
     config = replace(config, strategy="none", wording="released_zh", size=None, validation_fraction=0)
     made = {row["id"]: row for row in rows(build(load_corpus(str(golden), "zh"), "zh", "r", config))}
     conversations = json.loads(golden.read_text(encoding="utf-8"))
@@ -349,3 +349,23 @@ def test_the_script_fits_rows_by_the_tokenizer_that_will_train_them(workplace, t
     with pytest.raises(UserError, match="`max_length` needs train.model_name_or_path"):
         recipe = write_recipe(tmp_path / "r.yaml", language="en", dataset={"corpus": "data/sample/en.jsonl"})
         run_command("build", recipe, "--max_length", 1500, "--strategy", "none")
+
+
+def test_negative_types_are_those_of_the_train_split_alone(config):
+    source = [
+        passage(f"Ada saw thing {i}.", ("Ada", "person"), (f"thing {i}", f"type {i}"), id=str(i)) for i in range(20)
+    ]
+    config = replace(config, strategy="none", negative_probability=1.0, validation_fraction=0.5, size=None)
+    dataset = build(LoadedCorpus(source, None, {}), "en", "r", config)
+    held_out = {f"type {row['id']}" for row in rows(dataset, "validation")}
+    asked = {message["content"] for row in rows(dataset) for message in row["prompt"] + row["completion"]}
+    assert len(held_out) == 10 and not any(f"What describes {type_} in the text?" in asked for type_ in held_out)
+
+
+def test_each_row_has_an_order_of_its_own(config):
+    types = [(mention, f"type {mention}") for mention in "abcde"]
+    source = [passage(f"a b c d e {i}", *types, id=str(i)) for i in range(8)]
+    config = replace(config, strategy="none", negative_probability=0, validation_fraction=0, size=None)
+    dataset = build(LoadedCorpus(source, None, {}), "en", "r", config)
+    orders = {tuple(m["content"] for m in row["completion"] if m["role"] == "user") for row in rows(dataset)}
+    assert len(orders) > 4

@@ -15,7 +15,7 @@ import pytest
 
 pytest.importorskip("gradio", reason="Gradio is not installed: pip install 'ra-ner[demo]'")
 
-from browser import chromium  # noqa: F401 - a fixture
+from browser import chromium, serious_faults  # noqa: F401 - one is a fixture
 from conftest import REPO
 from gradio_client import Client
 from selenium.webdriver.common.by import By
@@ -139,6 +139,14 @@ def test_the_page(served, chromium):  # noqa: F811
     sent = [json.loads(entry["message"])["message"] for entry in chromium.get_log("performance")]
     urls = [m["params"]["request"]["url"] for m in sent if m["method"] == "Network.requestWillBeSent"]
     assert not [u for u in urls if not u.startswith((url, "data:", "blob:", "file:"))], "nothing from elsewhere"
+
+
+def test_the_page_has_no_serious_fault_of_accessibility(served, chromium):  # noqa: F811
+    url, _ = served
+    chromium.get(url)
+    WebDriverWait(chromium, 30).until(lambda browser: browser.find_elements(By.TAG_NAME, "textarea"))
+    # An empty HighlightedText of Gradio 6.31 has a label that no screen reader reads; nothing is lost by it.
+    assert [fault for fault in serious_faults(chromium) if 'aria-label="Empty value"' not in fault] == []
 
 
 def test_the_command_says_what_is_missing(monkeypatch, models, capsys):

@@ -93,6 +93,25 @@ def test_markdown_compares_models_with_intervals_differences_and_errors():
     assert "all passages" in page and "sample" not in page and "Means over benchmarks" not in page
 
 
+def test_the_report_begins_with_what_was_measured_and_the_best_score():
+    scores = evaluation()[0]
+    first = (
+        "2 models were asked 2 questions about 1 passage of one: without examples (zero_shot). "
+        "The highest span F1 is 85.7 (85.7, 85.7): tuned, zero_shot, one."
+    )
+    assert report(scores).splitlines()[2] == first and first in Page(page_of(*evaluation())).content
+    assert "tuned, zero_shot, mean of 2 benchmarks." in report(evaluation(("one", "two"))[0])
+
+
+def test_the_chart_shows_each_f1_at_its_place_with_its_interval_and_the_figures_to_hover():
+    page = page_of(*evaluation(("one", "two")))
+    chart = page.split('<div class="chart">')[1].split("</p>")[0]
+    titles = [attributes["title"] for tag, attributes in Page(chart).tags if "title" in attributes]
+    assert titles == ["base: 0.0 (0.0, 0.0)", "tuned: 85.7 (85.7, 85.7)"] * 3
+    assert re.findall("<h3>(.*?),", chart) == ["Mean of 2 benchmarks", "one", "two"]
+    assert re.findall(r'<b style="left: (.*?)%">', chart) == ["0.0", "85.7"] * 3
+
+
 def test_the_report_tells_what_else_moves_scores():
     page = report(evaluation()[0])
     assert "Engine: transformers in float32; answers have at most 32 tokens." in page

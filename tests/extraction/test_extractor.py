@@ -396,3 +396,9 @@ def test_bad_input_of_the_command_is_one_line(models, tmp_path, monkeypatch, arg
     (tmp_path / "bad.jsonl").write_text('{"txt": 1}\n')
     with pytest.raises(UserError, match=message):
         extract.main(["--model", "nowhere", *(str(models / "lm") if arg == "MODEL" else arg for arg in args)])
+
+
+def test_an_entity_with_the_very_score_of_the_threshold_is_kept(make):
+    ner = make({"city": ["London"]})
+    (found,) = ner.extract(TEXT, ["city"])
+    assert [e.text for e in ner.extract(TEXT, ["city"], threshold=found.score)] == ["London"]

@@ -353,6 +353,7 @@ def test_files_in_subfolders_are_part_of_a_model_but_download_records_and_the_ca
     (folder / ".cache" / "huggingface").mkdir(parents=True)
     (folder / ".cache" / "huggingface" / "model.safetensors.metadata").write_text("1764273261.5")
     (folder / "README.md").write_text("# A card")
+    (folder / "training_curves.png").write_bytes(b"a chart, which a resumed run draws otherwise")
     assert ra_hub.fetch_model(str(folder)).revision == before
     (folder / "1_Pooling" / "config.json").write_text('{"pooling_mode": "cls"}')
     assert ra_hub.fetch_model(str(folder)).revision != before
@@ -383,3 +384,17 @@ finally:
 """
     environment = {key: value for key, value in os.environ.items() if key not in HUB.environment("")} | REAL_HUB
     subprocess.run([sys.executable, "-c", code, RECIPE], cwd=here, env=environment, check=True)
+
+
+def test_a_push_of_somebody_else_in_between_is_noticed(hub, here, tmp_path, monkeypatch):
+    push_dataset(RECIPE, "tester/between", "--output_dir", tmp_path / "d")
+    merge = ra_hub.merge
+
+    def merge_slowly(*args):
+        hub.put("dataset", "tester/between", {"other.txt": b"theirs"})
+        return merge(*args)
+
+    monkeypatch.setattr(ra_hub, "merge", merge_slowly)
+    with pytest.raises(UserError, match="somebody else has pushed in the meantime"):
+        push_dataset(RECIPE, "tester/between", "--output_dir", tmp_path / "d", "--seed", "1")
+    assert hub.files("dataset", "tester/between")["other.txt"] == b"theirs"

@@ -73,7 +73,7 @@ class Handler(BaseHTTPRequestHandler):
         elif refused := [name for name in server.refuses if name in body]:
             self.reply(400, {"error": {"message": f"Unsupported value: '{refused[0]}'", "param": refused[0]}})
         elif isinstance(fault, int):
-            self.reply(fault, {"error": {"message": "on purpose"}}, {"Retry-After": "0.01"})
+            self.reply(fault, {"error": {"message": "on purpose"}}, {"Retry-After": "0.01", "Location": self.path})
         elif fault is not None:
             self.reply(200, fault)
         else:
@@ -401,3 +401,16 @@ def test_an_evaluation_by_a_server_is_resumed_where_it_stopped(here, tmp_path, s
     assert "prompt tokens" in said.out and "sk-secret" not in said.out + said.err
     with pytest.raises(UserError, match="`server_models` needs one name for each of `models`"):
         run_command("evaluate", *args, "--server_models", "smol")
+
+
+def test_what_was_reserved_for_an_answer_is_free_again_when_it_has_come(server, models):
+    made = engine(server, models, max_new_tokens=50, max_tokens=103 * len(SEVERAL) + 1000, concurrency=1)
+    assert len(list(made.answer(SEVERAL))) == len(SEVERAL) and made.reserved == 0
+
+
+def test_redirects_without_end_are_one_line(server, models, monkeypatch):
+    monkeypatch.setattr("ra_ner.inference.server.RETRIES", 1)
+    server.faults, server.delay = [307] * 9999, 0
+    with pytest.raises(UserError, match=r"model served of http"):
+        list(engine(server, models).answer(ask_for()))
+    assert len(server.bodies) < 500

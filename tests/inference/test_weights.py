@@ -47,7 +47,10 @@ CHANGES = {
         lambda weights: weights | {LORA.replace("layers.1", "layers.2"): weights[LORA].clone()},
         r"1 belong to another model \(base_model.model.model.layers.2",
     ),
-    "other shape": (lambda weights: weights | {LORA: torch.zeros(2, 2)}, r"can't be loaded: .*layers.1.mlp.up_proj"),
+    "other shape": (
+        lambda weights: weights | {LORA: torch.zeros(2, 2)},
+        r"1 have another shape \(.*layers.1.mlp.up_proj.lora_A",
+    ),
 }
 
 

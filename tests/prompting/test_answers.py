@@ -22,6 +22,10 @@ STRICT = [
     ('["  "]', []),
     ('["None"]', []),
     ('["无"]', []),
+    ('["無"]', []),
+    ('["没有找到。"]', []),
+    ('["未提到"]', []),
+    ('["没有任何实体"]', []),
     ('["No entities."]', []),
     ('["None", "a"]', ["None", "a"]),
 ]
@@ -29,6 +33,8 @@ TOLERANT = [
     ('The answer is ["a", "b"].', ["a", "b"]),
     ('```json\n["a",\n "b"]\n```', ["a", "b"]),
     ("['a', \"it's\", 'say \"x\"', 'don\\'t', 'it's']", ["a", "it's", 'say "x"', "don't"]),
+    ("['the 'Rhine' river', 'b']", ["the 'Rhine' river", "b"]),
+    ("['O'Hara's', 'the 'Rhine' river']", ["O'Hara's", "the 'Rhine' river"]),
     ('["a", ["b", ["c"]]]', ["a", "b", "c"]),
     ('{"entities": ["a"]}', ["a"]),
     ('["a", "b", "c', ["a", "b"]),
@@ -46,10 +52,21 @@ TOLERANT = [
     ("[”莱茵河”，”阿勒河”]", ["莱茵河", "阿勒河"]),
     ("［＂莱茵河＂，＂阿勒河＂］", ["莱茵河", "阿勒河"]),
     ("【「莱茵河」、『阿勒河』】", ["莱茵河", "阿勒河"]),
+    ("〔“莱茵河”，“阿勒河”〕。", ["莱茵河", "阿勒河"]),
+    ("〖｢莱茵河｣､｢阿勒河｣〗", ["莱茵河", "阿勒河"]),
+    ("[〝莱茵河〞，〝阿勒河〟]", ["莱茵河", "阿勒河"]),
+    ('["莱茵河"﹐"阿勒河"﹑"图恩湖"﹔]', ["莱茵河", "阿勒河", "图恩湖"]),
+    ("［　“５％”，　“Ａ栋”　］", ["５％", "Ａ栋"]),  # full-width characters of the text stay
+    ("{“河流”：［“莱茵河”］}", ["莱茵河"]),
     ("[‘it’s’, ‘b’]", ["it’s", "b"]),
     ('["莱茵河" "阿勒河"]', ["莱茵河", "阿勒河"]),
     ('["Rhine" and "Aare"]', ["Rhine", "Aare"]),
     ('["莱茵河"和"阿勒河"/"图恩湖"]', ["莱茵河", "阿勒河", "图恩湖"]),
+    ('["莱茵河"或者"阿勒河"还有"图恩湖"]', ["莱茵河", "阿勒河", "图恩湖"]),
+    ('["莱茵河"／"阿勒河"＆"图恩湖"跟"比尔湖"]', ["莱茵河", "阿勒河", "图恩湖", "比尔湖"]),
+    ('["莱茵河"、"阿勒河"等]', ["莱茵河", "阿勒河"]),
+    ('["Rhine", "Aare" etc.]', ["Rhine", "Aare"]),
+    ('["Rhine", "Aare", etc.]', ["Rhine", "Aare"]),
     # the last list of strings
     ('The rivers [Rhine, Aare] are ["Rhine", "Aare"] [1].', ["Rhine", "Aare"]),
     ('First ["a"], but rather ["b"]', ["b"]),
@@ -65,6 +82,7 @@ DROPPED = [
     ("['a', None, True]", ["a"], 2),
     ("[null]", [], 1),
     ("[无]", [], 1),
+    ("［無］", [], 1),
     ('["a", "\\ud83d"]', ["a"], 1),
 ]
 UNREADABLE = [
@@ -88,6 +106,8 @@ UNREADABLE = [
     ('["甲”，“乙"]', "may be several"),
     ('["甲“，”乙"]', "may be several"),
     ('["甲’，‘乙"]', "may be several"),
+    ('["甲｣､｢乙"]', "may be several"),
+    ("[\"甲'､'乙\"]", "may be several"),
     ("[\"甲'、'乙\"]", "may be several"),
     ('["甲\\", \\"乙"]', "may be several"),
     ('["[\\"甲\\", \\"乙\\"]"]', "may be several"),
@@ -140,7 +160,10 @@ def test_the_released_format_without_escapes_is_read_where_it_is_unambiguous(men
         assert list(parse_answer(answer).mentions) == list(dict.fromkeys(mentions))
 
 
-@given(st.lists(st.text(alphabet="ab好“”'", min_size=1), min_size=2), st.sampled_from([",", "，", "、", " ， ", ";"]))
+SEPARATORS = [",", "，", "、", " ， ", ";", "､", "﹑", "／", "或者"]
+
+
+@given(st.lists(st.text(alphabet="ab好“”'", min_size=1), min_size=2), st.sampled_from(SEPARATORS))
 def test_separators_never_join_mentions(mentions, separator):
     raw = separator.join(f'"{mention}"' for mention in mentions)
     answer = parse_answer(f"[{raw}]")
@@ -163,6 +186,7 @@ def unescaped(raw: str) -> str:
 
 
 PIECES = [*"[]\"'“”「」`,，、 \n\\{}甲1", "\\u00e9", "\\ud83d", "\\ude00", "Rhine", "null", "...", "and", "和"]
+PIECES += ["等", "etc.", "［", "】", "〔", "｢", "｣", "〞", "‹", "／"]
 PIECES += ["<think>", "</think>", '["a", "b"]', '["', '"]', '", "']
 hostile = st.lists(st.sampled_from(PIECES), max_size=30).map("".join) | st.text(
     alphabet=st.characters(exclude_categories=())

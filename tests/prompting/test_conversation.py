@@ -6,6 +6,7 @@ from collections import Counter
 
 from conftest import passage
 
+from ra_ner.passage import Entity, Passage
 from ra_ner.prompting.answers import parse_answer
 from ra_ner.prompting.conversation import WORDINGS, NegativeTypes, query, training_conversation
 
@@ -61,10 +62,10 @@ def test_released_wordings_keep_their_quirks():
     assert chinese.format_answer([]) == "[]"
 
 
-def test_the_released_chinese_conversations_are_made_of_these_words(shared):
-    golden = json.loads((shared / "golden" / "sky_ner_conversations_released.json").read_text(encoding="utf-8"))
+def test_the_released_chinese_conversations_are_made_of_these_words(golden):
+    conversations = json.loads((golden / "golden" / "sky_ner_conversations_released.json").read_text(encoding="utf-8"))
     wording = WORDINGS["released_zh", "zh"]
-    for conversation in golden:
+    for conversation in conversations:
         turns = [turn["value"] for turn in conversation["conversations"]]
         text = turns[0].removeprefix("文本： ")
         types = [turn.split('"')[1] for turn in turns[2::2]]
@@ -104,3 +105,17 @@ def test_negative_types_follow_the_coin_and_the_frequency():
     assert 0.62 < first["common"] / 3000 < 0.72, "4 of 6 pairs"
     tosses = [len(NegativeTypes(CORPUS).sample(RIVER, random.Random(seed))) for seed in range(3000)]
     assert 0.95 < sum(tosses) / 3000 < 1.05, "half of two types"
+
+
+def test_one_coin_is_tossed_for_each_type_however_many_mentions_it_has():
+    one_type = passage("p q r s", *((mention, "mine") for mention in "pqrs"), id="one")
+    negatives = NegativeTypes(CORPUS, probability=1.0)
+    assert {len(negatives.sample(one_type, random.Random(seed))) for seed in range(50)} == {1}
+
+
+def test_a_mention_that_comes_again_in_its_passage_makes_its_type_no_more_frequent():
+    again = Passage(
+        "again", "a a a a b", (*(Entity("a", "again", 2 * i, 2 * i + 1) for i in range(4)), Entity("b", "once", 8, 9))
+    )
+    first = Counter(NegativeTypes([again]).draw(RIVER, 1, random.Random(seed))[0] for seed in range(1000))
+    assert 0.4 < first["again"] / 1000 < 0.6

@@ -132,7 +132,7 @@ import json, sys
 from pathlib import Path
 from safetensors.torch import save_file
 from sentence_transformers import SentenceTransformer
-from ra_ner.distributed import distributed_state
+from ra_ner.distributed import distributed_state, leave_group
 from ra_ner.hub.repos import fetch_model
 from ra_ner.retrieval.encode import Encoder
 
@@ -144,6 +144,7 @@ vectors = {role: encoder.encode(its_texts, role) for role, its_texts in texts.it
 rank = distributed_state().process_index
 save_file({role: tensor.contiguous() for role, tensor in vectors.items()}, folder / f"rank{rank}")
 (folder / f"rank{rank}.json").write_text(json.dumps(encoded))
+leave_group()
 """
 
 
@@ -329,3 +330,33 @@ def test_a_small_pool_gives_what_it_has(encoder, strategy):
     assert choose([one], [one], encoder, strategy=strategy) == [[]]
     assert choose([], [one], encoder, strategy=strategy) == [[]]
     assert choose([one], [], encoder, strategy=strategy) == []
+
+
+class ByLength:
+    """Puts texts of similar length beside each other."""
+
+    def encode(self, texts, role):
+        return torch.nn.functional.normalize(torch.tensor([[1.0, len(text) / 100] for text in texts]))
+
+
+OTHERS = [passage("nothing of that kind " * (9 + number), id=str(number)) for number in range(5)]
+
+
+def test_on_demand_the_nearest_example_alone_decides():
+    query = passage("zebra savannah dawn", id="q")
+    near, far = passage("words about nothing", id="near"), passage("a zebra in the savannah at dawn, or so", id="far")
+    config = DatasetConfig(k=2, bm25_threshold=1e-6)
+    for pool, shown in (([near, far, *OTHERS], []), ([far, *OTHERS], ["far", "0"])):
+        examples = Retriever(pool, config, "en", ByLength()).examples_if_near([query])
+        assert ids(examples) == [shown]
+
+
+def test_on_demand_shows_an_example_with_the_very_score_of_the_threshold():
+    query = passage("zebra savannah", id="q")
+    pool = [passage("a zebra in the savannah", id="p"), *OTHERS]
+    retriever = Retriever(pool, DatasetConfig(k=1), "en", ByLength())
+    (score,) = retriever._bm25_scores([query], retriever._dense_ranking([query], 1)).scores[0]
+    assert score > 0
+    for threshold, shown in ((score, ["p"]), (np.nextafter(score, np.inf), [])):
+        config = DatasetConfig(k=1, bm25_threshold=threshold)
+        assert ids(Retriever(pool, config, "en", ByLength()).examples_if_near([query])) == [shown]

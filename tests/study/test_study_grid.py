@@ -10,7 +10,7 @@ from ra_ner.recipe import load_recipe
 from ra_ner.study.grid import find_vanilla, load_grid
 
 EXPERIMENTS = REPO / "recipes" / "experiments"
-GRIDS = ["strategies", "sizes", "inference", "k", "smollm2", "smollm2_mixed", "smollm2_gpu"]
+GRIDS = ["strategies", "sizes", "inference", "k", "smollm2", "smollm2_mixed", "smollm2_gpu", "gemma3_zh"]
 
 
 @pytest.fixture
@@ -172,7 +172,7 @@ def test_a_missing_grid_names_where_it_was_looked_for(tmp_path, monkeypatch):
         load_grid("smolm2")
     with pytest.raises(
         UserError,
-        match="no such grid .* built-in grids are inference, k, sizes, smollm2, smollm2_gpu, smollm2_mixed, strategies",
+        match="no such .* grids are gemma3_zh, inference, k, sizes, smollm2, smollm2_gpu, smollm2_mixed",
     ):
         load_grid("gone/x.yaml")
     with pytest.raises(UserError, match="quickstart.yaml: this is a recipe, not a grid"):
@@ -230,6 +230,7 @@ def test_the_built_in_grids_cover_the_experiments_of_the_paper_in_both_languages
         "smollm2": 6,
         "smollm2_mixed": 15,
         "smollm2_gpu": 8,
+        "gemma3_zh": 12,
     }
     for name in GRIDS[:4]:
         assert {cell.base for cell in grids[name].cells} == {"en", "zh"}

@@ -10,7 +10,7 @@ from huggingface_hub import ModelCard, RepoCard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ra_ner.hub.card import REPO, license_of
+from ra_ner.hub.card import REPO, license_of, merge
 from ra_ner.prompting.chat_template import TEMPLATES, end_of_turn
 from ra_ner.training.card import merged_card, model_card
 
@@ -130,6 +130,7 @@ def test_a_pushed_card_tells_of_the_run_and_its_code_runs(hub, here, models, tmp
     )
     assert re.fullmatch(r"\d:\d\d:\d\d", table["training time since the last start"])
 
+    assert {"no example", 'one example: "The Rhine flows past Basel.", city "Basel"'} <= set(table)
     capsys.readouterr()
     exec(code(card.text), {})  # the code of our own card, as a reader would run it
     assert "Traceback" not in capsys.readouterr().err
@@ -138,6 +139,18 @@ def test_a_pushed_card_tells_of_the_run_and_its_code_runs(hub, here, models, tmp
 def log_history(run) -> list[dict]:
     (last,) = (run / "checkpoints").glob("checkpoint-2")
     return json.loads((last / "trainer_state.json").read_text())["log_history"]
+
+
+def test_the_card_shows_what_the_model_answered_as_text(tokenizer):
+    answers = {"no example": "[]", "one example": '["<b>London"] | # x'}
+    card = RepoCard(model_card(FACTS, tokenizer, [], None, answers))
+    assert 'was asked for city in "Ada Lovelace lived in London." and answered:' in card.text
+    assert "| no example | [] |" in card.text.replace("\\", "") and "<b>" not in card.text
+    assert [entry["output"]["text"] for entry in card.data.to_dict()["widget"]] == list(answers.values())
+    merged = RepoCard(merge(str(card), str(card)))
+    assert merged.data.to_dict()["widget"] == card.data.to_dict()["widget"]
+    vanilla = model_card({**FACTS, "k": 0}, tokenizer, [], None, {"no example": "[]"})
+    assert "one example" not in vanilla and "examples=" not in code(vanilla)
 
 
 def test_findings_of_a_merge_are_text_of_the_card(tokenizer):

@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
 from conftest import HUB, put_folder, run_command
 from processes import losses
 from transformers import TrainingArguments
@@ -31,9 +32,9 @@ def find(wanted: str | None, folder: Path, facts: dict) -> str | None:
 def checkpoint(folder: Path, step: int, facts: dict = FACTS) -> Path:
     path = folder / f"checkpoint-{step}"
     path.mkdir(parents=True)
-    (path / "trainer_state.json").write_text("{}")
+    (path / "trainer_state.json").write_text(json.dumps({"global_step": step}))
     for name in ("optimizer.pt", "scheduler.pt", "rng_state.pth"):
-        (path / name).touch()
+        torch.save({}, path / name)
     (path / "ra_it.json").write_text(json.dumps(facts))
     return path
 

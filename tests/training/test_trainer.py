@@ -42,6 +42,8 @@ def test_the_adapter_folder_is_complete_and_holds_no_pickle(here):
     facts = json.loads((folder / "ra_it.json").read_text())
     assert (facts["recipe"], facts["language"], facts["wording"], facts["k"]) == ("quickstart", "en", "ra_it", 2)
     assert "generation" in (folder / "chat_template.jinja").read_text()
+    modules = json.loads((folder / "adapter_config.json").read_text())["target_modules"]
+    assert modules == sorted(modules), "in an order of their own, equal runs would be two models"
 
 
 def test_training_changed_the_weights(here):
@@ -382,3 +384,9 @@ def test_a_run_that_diverges_ends_in_one_line_and_keeps_the_last_good_checkpoint
         assert all(weight.isfinite().all() for weight in load_file(file).values())
     for file in tmp_path.glob("checkpoints/*/trainer_state.json"):
         assert "nan" not in file.read_text().lower()
+
+
+def test_a_control_token_in_an_answer_drops_the_row_too(here, trainers, tmp_path):
+    data = dataset_with_text(tmp_path / "d", "quickstart", ["a"], answer='["<|im_end|>"]')
+    with pytest.raises(UserError, match="every training row contains a control token"):
+        run_command("train", RECIPE, "--output_dir", tmp_path / "o", "--dataset_name", data)

@@ -1,0 +1,73 @@
+"""JSON and YAML that others wrote: bounded in size, and of a known form, or refused in one line."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from .errors import UserError
+
+LARGEST_JSON = 64 << 20  # bytes; the index of a model with thousands of experts has about ten million
+LARGEST_YAML = 1 << 19  # characters; PyYAML reads about 100,000 in a second
+MOST_VALUES = 100_000  # of a YAML document, aliases written out
+
+_FORMS = {dict: "a mapping", list: "a list", str: "a text", int: "a whole number", float: "a number with a point"}
+
+
+def read_json(file: Path, form: type | None = dict, **fields: type) -> Any:
+    """Read a JSON file.
+
+    Args:
+        form: of the content; None takes any.
+        fields: the form of each key that a mapping must have.
+
+    Raises:
+        UserError: it can't be read, is too large, or has another form.
+    """
+    try:
+        if file.stat().st_size > LARGEST_JSON:
+            raise ValueError(f"more than {LARGEST_JSON >> 20} MB")
+        content = json.loads(file.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(f"{file}: can't be read as JSON ({error}); correct it, or get it again") from None
+    if form and not isinstance(content, form):
+        raise UserError(f"{file}: {_FORMS[form]} is needed; correct it, or get it again")
+    for key, its_form in fields.items():
+        if not isinstance(content.get(key), its_form):
+            raise UserError(f"{file}: `{key}` must be {_FORMS[its_form]}; correct it, or get it again")
+    return content
+
+
+def parse_yaml(text: str, loader: type[yaml.SafeLoader] = yaml.SafeLoader) -> Any:
+    """Parse YAML. A few aliases can stand for more values than fit into memory, so they are counted first.
+
+    Raises:
+        yaml.YAMLError: it is not valid YAML, is too long, or has too many values.
+    """
+    if len(text) > LARGEST_YAML:
+        raise yaml.YAMLError(f"more than {LARGEST_YAML:,} characters")
+    try:
+        reader = loader(text)
+        node = reader.get_single_node()
+        if node is None:
+            return None
+        if _count(node, {}) > MOST_VALUES:
+            raise yaml.YAMLError(f"more than {MOST_VALUES:,} values")
+        return reader.construct_document(node)
+    except yaml.YAMLError:
+        raise
+    except RecursionError:
+        raise yaml.YAMLError("nested too deeply") from None
+    except Exception as error:  # constructors of PyYAML raise what int() and datetime() raise, and more
+        raise yaml.YAMLError(str(error)) from None
+
+
+def _count(node: yaml.Node, counts: dict[int, int]) -> int:
+    """The number of values in a node, with aliases written out. `counts` holds those of nodes that were counted."""
+    if id(node) not in counts:
+        counts[id(node)] = MOST_VALUES + 1  # a node within itself has no end
+        parts = [] if isinstance(node, yaml.ScalarNode) else node.value
+        inner = [part for pair in parts for part in (pair if isinstance(pair, tuple) else (pair,))]
+        counts[id(node)] = 1 + sum(_count(part, counts) for part in inner)
+    return counts[id(node)]
