@@ -74,8 +74,12 @@ class DatasetConfig:
     )
     size: int | None = field(default=None, metadata={"help": "Number of passages, drawn by seed. null: all."})
     seed: int = field(default=42, metadata={"help": "Seed of sampling, splitting, negative types and turn order."})
-    wording: Literal["ra_it", "released_zh", "released_en"] = field(
-        default="ra_it", metadata={"help": "Wording of the prompts; see ra_ner/prompting/conversation.py."}
+    wording: str = field(
+        default="ra_it",
+        metadata={
+            "help": "Wording of the prompts: ra_it, released_zh, released_en (ra_ner/prompting/conversation.py), or "
+            "that of another task (docs/beyond_ner.md), by default the one with the task's name."
+        },
     )
     negative_probability: float = field(
         default=0.5,
@@ -220,6 +224,13 @@ class EvaluateConfig:
             "`pool`; on_demand: examples only if one is near enough."
         },
     )
+    calibrated: bool = field(
+        default=True,
+        metadata={
+            "help": "In on_demand let the threshold decide that `ra-ner calibrate` left beside a model, if there is "
+            "one, instead of `bm25_threshold`."
+        },
+    )
     mode: Literal["query", "conversation"] = field(
         default="query",
         metadata={
@@ -279,6 +290,10 @@ class EvaluateConfig:
         metadata={"help": "Most tokens of an answer, which also has at most about twice the tokens of its text."},
     )
     batch_size: int = field(default=4, metadata={"help": "Passages asked about at once; lowered if memory runs out."})
+    copy_only: bool = field(
+        default=False,
+        metadata={"help": "Constrain each answer to a JSON list of substrings of its text; see docs/evaluation.md."},
+    )
 
     def __post_init__(self) -> None:
         server = ("server_concurrency", "server_max_requests", "server_max_tokens")

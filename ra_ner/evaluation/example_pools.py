@@ -18,6 +18,7 @@ from ..recipe import Recipe
 from ..recipe_keys import ENCODERS, WITHOUT_ENCODER, EvaluateConfig, Strategy
 from ..retrieval.encode import Encoder
 from ..retrieval.retriever import Example, Retriever
+from ..tasks import task_of_recipe
 
 logger = logging.getLogger(__name__)
 
@@ -49,6 +50,7 @@ class ExamplePools:
 
     def __init__(self, recipe: Recipe, config: EvaluateConfig):
         self.recipe, self.config = recipe, config
+        self.reading = task_of_recipe(recipe).reading
 
     @cached_property
     def corpus(self) -> LoadedCorpus:
@@ -56,15 +58,16 @@ class ExamplePools:
         keys = self.recipe.dataset
         if not keys.corpus:
             raise UserError(f"{self.recipe.path}: out-of-domain settings need `pool`, or `corpus` of section dataset")
-        return load_recipe_corpus(keys, self.recipe.language)
+        return load_recipe_corpus(keys, self.recipe.language, self.reading)
 
     @cached_property
     def out_domain(self) -> list[Passage]:
         """The passages of `pool`, by default those of the recipe's train rows."""
         language, keys = self.recipe.language, self.recipe.dataset
         if self.config.pool:
-            pool = load_corpus(self.config.pool, language, check=keys.check_corpus)
-            return with_label_words(pool, self.config.pool).passages
+            pool = load_corpus(self.config.pool, language, check=keys.check_corpus, reading=self.reading)
+            passages = with_label_words(pool, self.config.pool).passages
+            return self.reading.finished(passages, passages)
         return training_passages(self.corpus, language, keys, recipe_tokenizer(self.recipe, keys))
 
     def in_domain(self, benchmark: Benchmark) -> list[Passage]:
@@ -110,11 +113,16 @@ class ExamplePools:
         name = self.config.encoder or self.recipe.dataset.encoder or ENCODERS[self.recipe.language]
         return Encoder(repos.fetch_model(name))
 
-    def examples(self, setting: str, benchmark: Benchmark, passages: list[Passage]) -> list[list[Example]]:
+    def examples(
+        self, setting: str, benchmark: Benchmark, passages: list[Passage], threshold: float | None = None
+    ) -> list[list[Example]]:
         """The examples of each passage in a setting, best first.
 
         `on_demand` shows nearest neighbours only if the nearest one passes the BM25 threshold on the scale `self`. It
         tries the in-domain pool first, then the out-of-domain pool (arXiv 2406.17305).
+
+        Args:
+            threshold: that of `on_demand`, instead of `bm25_threshold`.
 
         Raises:
             UserError: as `check`.
@@ -124,9 +132,10 @@ class ExamplePools:
             return [[] for _ in passages]
         if setting == "on_demand":
             chosen: list[list[Example]] = [[] for _ in passages]
+            keys = {} if threshold is None else {"bm25_threshold": threshold}
             for pool in pools:
                 left = [i for i, examples in enumerate(chosen) if not examples]
-                retriever = self._retriever(pool, strategy="nn", threshold_scale="self")
+                retriever = self._retriever(pool, strategy="nn", threshold_scale="self", **keys)
                 for i, examples in zip(left, retriever.examples_if_near([passages[i] for i in left]), strict=True):
                     chosen[i] = examples
             return chosen

@@ -8,7 +8,7 @@ import json
 import random
 from bisect import bisect
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
@@ -43,6 +43,10 @@ class Wording:
     question: str
     format_entities: Callable[[Pairs], str] = format_pairs
     format_answer: Callable[[list[str]], str] = _json
+
+    @property
+    def answers_are_json(self) -> bool:
+        return self.format_answer is _json
 
 
 _ENGLISH = Wording(
@@ -81,15 +85,15 @@ WORDINGS: dict[tuple[str, str], Wording] = {
 }
 
 
-def find_wording(name: str, language: str) -> Wording:
+def find_wording(name: str, language: str, wordings: Mapping[tuple[str, str], Wording] = WORDINGS) -> Wording:
     """Find a wording.
 
     Raises:
         UserError: there is none of that name in that language.
     """
-    if wording := WORDINGS.get((name, language)):
+    if wording := wordings.get((name, language)):
         return wording
-    fitting = ", ".join(known for known, its_language in WORDINGS if its_language == language)
+    fitting = ", ".join(known for known, its_language in wordings if its_language == language)
     raise UserError(f"wording {name} is not for language {language}; use {fitting}")
 
 
