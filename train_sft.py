@@ -11,6 +11,7 @@
 #     "huggingface_hub>=2.4,<3",
 #     "jieba>=0.42.1,<0.43",
 #     "Jinja2>=3.1.6,<4",
+#     "llguidance>=1.9.1,<2",
 #     "matplotlib>=3.11,<4",
 #     "numpy>=2.4,<3",
 #     "openai>=3.54,<4",

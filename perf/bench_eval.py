@@ -2,13 +2,14 @@
 
     python perf/bench_eval.py [--model models/smollm2-135m-instruct] [--adapter FOLDER] [--dtype float32 bfloat16]
     python perf/bench_eval.py --dtype bfloat16 --server_url http://localhost:8000/v1 --server_model NAME
+    python perf/bench_eval.py --dtype bfloat16 --adapter FOLDER --copy_only
 
 One JSON line a figure. Passages are those of the English sample corpus, with 12 types each and k = 2 examples. All arms
 are given the same queries, the same number of them at once, and are timed in turns, each round with other passages;
 ratios are medians over rounds. `bare` is what cannot be saved: forward passes of the engine's own model over as many
 tokens (what a passage's prompts share once, the rest of them, the answers at full length), without padding, a mask or
 meaning. A server must be freshly started with the same model and dtype: it is asked nothing twice, so its prefix cache
-holds no whole prompt.
+holds no whole prompt. `--copy_only` compares the engine with and without it, on answers of up to 64 tokens.
 """
 
 import argparse
@@ -27,6 +28,7 @@ import torch
 from transformers import DynamicCache, PreTrainedModel
 
 from ra_ner.corpora.sources import load_corpus
+from ra_ner.inference.copying import is_copied
 from ra_ner.inference.cpu import prepare_for_cpu
 from ra_ner.inference.engine import Engine, Request, ServerOptions
 from ra_ner.inference.server import ServerEngine
@@ -149,6 +151,24 @@ def measure_server(engine: TransformersEngine, dtype: str, server: ServerEngine)
     )
 
 
+def measure_copy_only(engine: TransformersEngine, dtype: str, copying: TransformersEngine) -> None:
+    rounds, answers = batches(), {engine: [], copying: []}
+    engine.max_new_tokens = copying.max_new_tokens = 64
+    free, copied = in_turns(rounds, *(lambda batch, arm=arm: answers[arm].extend(ask(arm, batch)) for arm in answers))
+    texts = [request.text for batch in rounds for of_passage in batch for request in of_passage]
+    pairs = list(zip(*answers.values(), texts, strict=True))
+    show(
+        dtype=dtype,
+        copy_only=True,
+        times_as_long=ratio(copied, free),
+        answers=len(pairs),
+        already_copied=sum(is_copied(before, text) for before, _, text in pairs),
+        changed=sum(before != after for before, after, _ in pairs),
+        changed_of_already_copied=sum(before != after and is_copied(before, text) for before, after, text in pairs),
+        not_copied=sum(not is_copied(after, text) for _, after, text in pairs),
+    )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="models/smollm2-135m-instruct", type=Path)
@@ -156,6 +176,7 @@ def main() -> None:
     parser.add_argument("--dtype", nargs="+", default=["float32", "bfloat16"])
     parser.add_argument("--server_url", help="Compare with this server of the model or adapter instead.")
     parser.add_argument("--server_model", help="What the server calls it.")
+    parser.add_argument("--copy_only", action="store_true", help="Compare with answers that can only copy instead.")
     args = parser.parse_args()
     if args.server_url and len(args.dtype) > 1:
         parser.error("a server answers in one number format: give its --dtype")
@@ -164,7 +185,12 @@ def main() -> None:
         prepare_for_cpu(engine.model)  # as evaluation does
         warm_up = [[Request("In Bonn.", query("In Bonn.", "city", [], WORDING))]]
         ask(engine, warm_up)  # the first call sets things up
-        if args.server_url:
+        if args.copy_only:
+            copying = TransformersEngine(args.model, args.adapter, dtype=dtype, copy_only=True)
+            prepare_for_cpu(copying.model)
+            ask(copying, warm_up)
+            measure_copy_only(engine, dtype, copying)
+        elif args.server_url:
             options = ServerOptions(args.server_url, concurrency=PASSAGES * TYPES)
             name = args.server_model or str(args.model)
             server = ServerEngine(name, options, NEW_TOKENS, args.adapter or args.model)

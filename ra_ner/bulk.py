@@ -67,6 +67,7 @@ def extract_to_file(
         "k": extractor.k if extractor.pool else None,
         "max_new_tokens": extractor.max_new_tokens,
         "calibration": extractor.calibration and vars(extractor.calibration),
+        "on_demand": extractor.on_demand and vars(extractor.on_demand),
         **options,
         **settings,
     }

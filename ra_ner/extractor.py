@@ -37,6 +37,7 @@ from .prompting.chat_template import prompt_ids
 from .prompting.conversation import Message
 from .recipe_keys import ENCODERS, WITHOUT_ENCODER, DatasetConfig, Strategy
 from .retrieval.encode import Encoder
+from .retrieval.on_demand import OnDemand
 from .retrieval.retriever import Example, Retriever
 from .tasks import task_of
 
@@ -104,6 +105,7 @@ class Extractor:
         k: int = 2,
         labels: Mapping[str, str] | None = None,
         calibration: Calibration | None = None,
+        on_demand: OnDemand | None = None,
         max_new_tokens: int = 256,
         batch_size: int = 4,
     ):
@@ -119,6 +121,7 @@ class Extractor:
             k: examples for each text.
             labels: the words that raw labels are asked by and shown as, such as `{"PER": "person"}`.
             calibration: maps scores, see docs/extraction.md.
+            on_demand: the threshold of strategy `on_demand`.
             max_new_tokens: longest answer.
             batch_size: texts that are asked about at once.
         """
@@ -126,8 +129,10 @@ class Extractor:
             raise UserError("`max_new_tokens` and `batch_size` need at least 1, `k` at least 0")
         self.model, self.engine, self.encoder, self.calibration = model, engine, encoder, calibration
         self.strategy, self.k, self.max_new_tokens, self.batch_size = strategy, k, max_new_tokens, batch_size
+        self.on_demand = on_demand if strategy == "on_demand" else None
         self.labels = {label_key(label): words for label, words in (labels or {}).items()}
         self.max_length = model.max_length or MAX_LENGTH
+        self.copy_only = False  # whether the engine can only answer with lists of mentions
         self.pool: list[Passage] = []
         self.add_examples(examples)
 
@@ -148,6 +153,7 @@ class Extractor:
         load_in_4bit: bool = False,
         max_new_tokens: int = 256,
         batch_size: int | None = None,
+        copy_only: bool = False,
         server: ServerOptions | None = None,
         server_name: str | None = None,
     ) -> "Extractor":
@@ -161,9 +167,11 @@ class Extractor:
             encoder: sentence-transformers model that finds examples. Default: the one that an adapter was trained with,
                 else the paper's.
             labels: the words that raw labels are asked by and shown as, such as `{"PER": "person"}`.
-            calibrated: calibrate scores if `ra-ner calibrate` has left its file beside the model.
+            calibrated: use what `ra-ner calibrate` has left beside the model: the calibration of scores, and the
+                threshold of `on_demand`.
             dtype: number format; `auto` is float32 on a CPU and bfloat16 elsewhere.
             batch_size: texts that are asked about at once; by default 4, and 64 of a server.
+            copy_only: constrain each answer to a list of substrings of its text; needs types that you name.
             server: ask an OpenAI-compatible server instead of loading the model.
             server_name: what the server calls the model.
 
@@ -197,6 +205,7 @@ class Extractor:
             max_new_tokens=max_new_tokens,
             batch_size=batch_size,
             with_pieces=True,
+            copy_only=copy_only,
         )
         beside = model.local.path / calibration.FILE
         extractor = cls(
@@ -208,9 +217,13 @@ class Extractor:
             k=k,
             labels=labels,
             calibration=Calibration.load(beside) if calibrated and beside.is_file() else None,
+            on_demand=model.on_demand if calibrated else None,
             max_new_tokens=max_new_tokens,
             batch_size=batch_size,
         )
+        extractor.copy_only = copy_only
+        if extractor.on_demand and passages:
+            logger.info(f"{name}: {extractor.on_demand}")
         extractor.max_length = max(1, extractor.max_length - (server.thinking_tokens if server else 0))
         return extractor
 
@@ -218,6 +231,8 @@ class Extractor:
         """Extend the pool. Only new passages are encoded."""
         self.pool += apply_words(passages, self.labels)
         config = DatasetConfig(strategy="nn" if self.strategy == "on_demand" else self.strategy, k=self.k)
+        if self.on_demand and self.strategy == "on_demand":
+            config.bm25_threshold = self.on_demand.threshold
         self._retriever = Retriever(self.pool, config, self.model.language, self.encoder)
         if self.encoder and self.pool and distributed_state().num_processes > 1:
             # Processes encode the pool together, so all at the same time: later one of them may have no text.
@@ -285,6 +300,10 @@ class Extractor:
                 extraction.finish(list(asked.questions), threshold, occurrences, flat)
                 yield extraction
 
+    def nearness(self, texts: Iterable[str]) -> list[float]:
+        """The BM25 score of each text's nearest example, which `on_demand` compares with its threshold."""
+        return self._retriever.nearness([Passage(f"{number}", text, ()) for number, text in enumerate(texts)])
+
     def prompts(self, text: str, types: Types | None = None) -> list[str]:
         """The prompts about a text as the model reads them: one for each type, or for each type and window.
 
@@ -315,10 +334,12 @@ class Extractor:
     def _asked(self, types: Types | None) -> _Asked:
         """
         Raises:
-            UserError: a type is empty.
+            UserError: a type is empty, or `copy_only` lacks types.
         """
         if types is not None and (not types or any(not isinstance(t, str) or not t.strip() for t in types)):
             raise UserError("`types` needs at least one entity type, as words such as person or city")
+        if types is None and self.copy_only:
+            raise UserError("`copy_only` needs types: without them answers name types too, which are not in the text")
         questions = {}
         for entity_type in types or ():
             words = self.labels.get(label_key(entity_type), entity_type)

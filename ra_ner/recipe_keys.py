@@ -224,6 +224,13 @@ class EvaluateConfig:
             "`pool`; on_demand: examples only if one is near enough."
         },
     )
+    calibrated: bool = field(
+        default=True,
+        metadata={
+            "help": "In on_demand let the threshold decide that `ra-ner calibrate` left beside a model, if there is "
+            "one, instead of `bm25_threshold`."
+        },
+    )
     mode: Literal["query", "conversation"] = field(
         default="query",
         metadata={
@@ -283,6 +290,10 @@ class EvaluateConfig:
         metadata={"help": "Most tokens of an answer, which also has at most about twice the tokens of its text."},
     )
     batch_size: int = field(default=4, metadata={"help": "Passages asked about at once; lowered if memory runs out."})
+    copy_only: bool = field(
+        default=False,
+        metadata={"help": "Constrain each answer to a JSON list of substrings of its text; see docs/evaluation.md."},
+    )
 
     def __post_init__(self) -> None:
         server = ("server_concurrency", "server_max_requests", "server_max_tokens")

@@ -1,6 +1,7 @@
-"""Calibrate the scores of extraction: find entities in a benchmark, and fit how often a score is right."""
+"""Calibrate on annotated passages: how often a score of extraction is right, or when in-context examples help."""
 
 import logging
+from collections.abc import Iterator
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,8 +11,13 @@ from . import CommandParser
 from .extractor_flags import add_flags, load_extractor
 
 if TYPE_CHECKING:
-    from ..extraction.entities import Entity
+    from ..extraction.calibration import Calibration
+    from ..extraction.entities import Entity, Extraction
+    from ..extractor import Extractor
     from ..passage import Passage
+    from ..retrieval.on_demand import OnDemand
+
+    Asked = list[tuple[list[str], Passage]]  # the types that each passage is asked for
 
 logger = logging.getLogger(__name__)
 
@@ -19,9 +25,14 @@ logger = logging.getLogger(__name__)
 def make_parser() -> CommandParser:
     parser = CommandParser("calibrate", __doc__)
     parser.add_argument("--benchmark", required=True, help="annotated passages: a name, NAME=PATH, or a path")
+    parser.add_argument("--on_demand", action="store_true", help="choose the threshold of on_demand instead")
     parser.add_argument("--limit", type=int, default=200, help="passages, drawn by the seed (default: 200)")
     parser.add_argument("--seed", type=int, default=42)
-    parser.add_argument("--output", type=Path, help="file to write (default: calibration.json beside a local model)")
+    parser.add_argument(
+        "--output",
+        type=Path,
+        help="file to write (default: calibration.json beside a local model, with --on_demand on_demand.json)",
+    )
     add_flags(parser)
     parser.add_argument("--dry_run", action="store_true", help="check the benchmark; load and write nothing")
     return parser
@@ -32,38 +43,81 @@ def main(arguments: list[str]) -> None:
     folder = Path(options.model)
     if not options.output and not folder.is_dir():
         raise UserError(f"{options.model} is no folder that a calibration could stand in; name a file with --output")
-    from tqdm import tqdm
-
+    if options.on_demand and not options.examples:
+        raise UserError("--on_demand needs --examples: the corpus that the examples are taken from")
     from ..corpora.benchmarks import load_benchmark
     from ..evaluation.run import types_asked
-    from ..extraction.calibration import FILE, fit
+    from ..extraction import calibration
     from ..passage import sample
+    from ..retrieval import on_demand
 
     benchmark = load_benchmark(options.benchmark, options.language)
     passages = sample(benchmark.test, options.limit, options.seed)
-    asked = types_asked(benchmark, passages, options.seed)
+    asked = sorted(zip(types_asked(benchmark, passages, options.seed), passages, strict=True), key=lambda pair: pair[0])
     if options.dry_run:
         print(f"{len(passages)} passages of {benchmark.name}\n\nA dry run: nothing was loaded or written")
         return
+    if options.on_demand:
+        options.strategy = "nn"
     extractor = load_extractor(options, calibrated=False)
-    scores, right, owners = [], [], []
-    pairs = sorted(zip(asked, passages, strict=True), key=lambda pair: pair[0])
-    with tqdm(total=len(passages), unit="text") as progress:
-        for types, group in groupby(pairs, key=lambda pair: pair[0]):
-            members = [passage for _, passage in group]
-            found = extractor.stream([passage.text for passage in members], types) if types else []
-            for passage, extraction in zip(members, found, strict=False):
-                scored = [entity for entity in extraction if entity.score is not None]
-                scores += [entity.score for entity in scored]
-                right += [is_right(entity, passage) for entity in scored]
-                owners += [passage.id for _ in scored]
-                progress.update()
-    facts = {"benchmark": benchmark.name, "strategy": options.strategy, "k": options.k}
-    calibration, table = fit(scores, right, owners, **facts)
-    file = options.output or folder / FILE
-    calibration.save(file)
-    print(table)
+    if options.on_demand:
+        chosen, table = _choose_threshold(extractor, asked, benchmark=benchmark.name, k=options.k)
+        file = options.output or folder / on_demand.FILE
+        print(f"{table}\n\n{chosen}")
+    else:
+        chosen, table = _fit(extractor, asked, benchmark=benchmark.name, strategy=options.strategy, k=options.k)
+        file = options.output or folder / calibration.FILE
+        print(table)
+    chosen.save(file)
     logger.info(f"calibration: {file}")
+
+
+def _fit(extractor: "Extractor", asked: "Asked", **facts: object) -> tuple["Calibration", str]:
+    """Fit the calibration of scores."""
+    from ..extraction.calibration import fit
+
+    scores, right, owners = [], [], []
+    for passage, _, extraction in _extract(extractor, asked):
+        scored = [entity for entity in extraction if entity.score is not None]
+        scores += [entity.score for entity in scored]
+        right += [is_right(entity, passage) for entity in scored]
+        owners += [passage.id for _ in scored]
+    return fit(scores, right, owners, **facts)
+
+
+def _choose_threshold(extractor: "Extractor", asked: "Asked", **facts: object) -> tuple["OnDemand", str]:
+    """Ask about all passages with examples and without, and choose when to show them."""
+    from ..recipe_keys import DatasetConfig
+    from ..retrieval.on_demand import choose_threshold
+
+    nearness = extractor.nearness(passage.text for _, passage in asked)
+    without, with_ = (
+        [_counts(*found) for found in _extract(arm, asked)] for arm in (extractor.with_examples([], "none"), extractor)
+    )
+    return choose_threshold(nearness, without, with_, DatasetConfig().bm25_threshold, **facts)
+
+
+def _counts(passage: "Passage", types: list[str], extraction: "Extraction") -> tuple[int, int, int]:
+    """True positives, false positives and false negatives among distinct mentions."""
+    gold = {(mention, type_) for mention, type_ in passage.pairs if type_ in types}
+    found = {(entity.text, entity.type) for entity in extraction}
+    return len(gold & found), len(found - gold), len(gold - found)
+
+
+def _extract(extractor: "Extractor", asked: "Asked") -> Iterator[tuple["Passage", list[str], "Extraction"]]:
+    """What is found in each passage that is asked about; those with the same types are asked about together."""
+    from tqdm import tqdm
+
+    from ..extraction.entities import Extraction
+
+    with tqdm(total=len(asked), unit="text") as progress:
+        for types, group in groupby(asked, key=lambda pair: pair[0]):
+            members = [passage for _, passage in group]
+            texts = [passage.text for passage in members]
+            found = extractor.stream(texts, types) if types else map(Extraction, texts)
+            for passage, extraction in zip(members, found, strict=True):
+                yield passage, types, extraction
+                progress.update()
 
 
 def is_right(entity: "Entity", passage: "Passage") -> bool:

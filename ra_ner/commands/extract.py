@@ -63,7 +63,8 @@ def main(arguments: list[str]) -> None:
     extractor = load_extractor(options)
     found = {key: getattr(options, key) for key in ("threshold", "occurrences", "flat")}
     if options.output:
-        settings = {key: getattr(options, key) for key in ("engine", "dtype", "load_in_4bit", "lines", "column")}
+        keys = ("engine", "dtype", "load_in_4bit", "copy_only", "lines", "column")
+        settings = {key: getattr(options, key) for key in keys}
         file = extract_to_file(extractor, rows, types, _journal(options), settings, **found)
         if state.is_main_process:
             _write(options, file, types, extractor)

@@ -26,6 +26,7 @@ def add_flags(parser: CommandParser) -> None:
     model.add_argument("--dtype", choices=["auto", "float32", "bfloat16", "float16"], default="auto")
     model.add_argument("--load_in_4bit", action="store_true", help="load the model in 4 bits")
     model.add_argument("--max_new_tokens", type=int, default=256, help="longest answer (default: 256)")
+    model.add_argument("--copy_only", action="store_true", help="constrain answers to lists of substrings of the text")
     model.add_argument("--batch_size", type=int, help="texts asked about at once (default: 4; of a server 64)")
 
 
@@ -71,6 +72,6 @@ def load_extractor(options: Namespace, **further) -> "Extractor":
         labels=labels,
         server=server,
         server_name=options.server_model,
-        **{key: getattr(options, key) for key in keys},
+        **{key: getattr(options, key) for key in (*keys, "copy_only")},
         **further,
     )

@@ -70,8 +70,8 @@ def _label_file(source: str) -> dict[int, str]:
         if not HfApi().file_exists(source, LABEL_FILE, repo_type="dataset"):
             return {}
         file = hf_hub_download(source, LABEL_FILE, repo_type="dataset")
-    numbers = read_json(Path(file))
-    if not all(isinstance(number, int) for number in numbers.values()):
+    numbers = read_json(Path(file), None)
+    if not isinstance(numbers, dict) or not all(isinstance(number, int) for number in numbers.values()):
         raise UserError(f"{LABEL_FILE} of dataset {source!r} is not a JSON object of names and numbers")
     return {number: name for name, number in numbers.items()}
 

@@ -113,11 +113,16 @@ class ExamplePools:
         name = self.config.encoder or self.recipe.dataset.encoder or ENCODERS[self.recipe.language]
         return Encoder(repos.fetch_model(name))
 
-    def examples(self, setting: str, benchmark: Benchmark, passages: list[Passage]) -> list[list[Example]]:
+    def examples(
+        self, setting: str, benchmark: Benchmark, passages: list[Passage], threshold: float | None = None
+    ) -> list[list[Example]]:
         """The examples of each passage in a setting, best first.
 
         `on_demand` shows nearest neighbours only if the nearest one passes the BM25 threshold on the scale `self`. It
         tries the in-domain pool first, then the out-of-domain pool (arXiv 2406.17305).
+
+        Args:
+            threshold: that of `on_demand`, instead of `bm25_threshold`.
 
         Raises:
             UserError: as `check`.
@@ -127,9 +132,10 @@ class ExamplePools:
             return [[] for _ in passages]
         if setting == "on_demand":
             chosen: list[list[Example]] = [[] for _ in passages]
+            keys = {} if threshold is None else {"bm25_threshold": threshold}
             for pool in pools:
                 left = [i for i, examples in enumerate(chosen) if not examples]
-                retriever = self._retriever(pool, strategy="nn", threshold_scale="self")
+                retriever = self._retriever(pool, strategy="nn", threshold_scale="self", **keys)
                 for i, examples in zip(left, retriever.examples_if_near([passages[i] for i in left]), strict=True):
                     chosen[i] = examples
             return chosen

@@ -237,6 +237,8 @@ def _conditions(scores: dict) -> str:
     sentences = [
         f"Engine: {engine}; answers have at most {config['max_new_tokens']} tokens.",
         f"The types of a passage are asked {asked}.",
+        *(["Answers could only list substrings of the text (`copy_only`)."] if config.get("copy_only") else []),
+        *(f"{model}: {chosen}." for model, chosen in scores.get("on_demand", {}).items()),
     ]
     for benchmark, fact in facts.items():
         if fact["not_asked"]:

@@ -29,12 +29,13 @@ from ..distributed import distributed_state
 from ..errors import UserError
 from ..hub.repos import LocalModel
 from ..inference.engine import Request, ServerOptions, by_text
-from ..inference.models import Model, find_model, load_engine, longest_question
+from ..inference.models import Model, check_copy_only, find_model, load_engine, longest_question
 from ..output_folder import claim
 from ..passage import Passage, sample
 from ..prompting.conversation import Message, NegativeTypes, transcript
 from ..recipe import Recipe
 from ..recipe_keys import EvaluateConfig
+from ..retrieval.on_demand import OnDemand
 from ..retrieval.retriever import Example
 from ..tasks import Task, task_of, task_of_recipe
 from ..tasks.scoring import score_all
@@ -92,8 +93,8 @@ def evaluate(recipe: Recipe, config: EvaluateConfig, output_dir: Path) -> dict |
     if state.is_main_process:
         claim(output_dir, "evaluation")
     benchmarks, pools = _benchmarks(recipe, config)
-    models, items = _models(recipe, config), _items(benchmarks, pools, config)
-    queries = [query for model in models for query in _queries(model, items, config)]
+    models = _models(recipe, config)
+    queries, items = _all_queries(models, benchmarks, pools, config)
     journal = Journal(output_dir, state.process_index)
     for model in models:
         _ask([query for query in queries if query.model is model], config, journal)
@@ -114,6 +115,7 @@ def evaluate(recipe: Recipe, config: EvaluateConfig, output_dir: Path) -> dict |
         "labels": {item.benchmark: item.labels for item in items},
         "benchmarks": {benchmark.name: _facts(benchmark, pools) for benchmark in benchmarks},
         "counts": _counts(queries),
+        "on_demand": {model.name: str(chosen) for model in models if (chosen := _chosen_threshold(model, config))},
         **score_all(rows, texts, config.seed, metric=task.metric),
     }
     lines = [json.dumps(row, ensure_ascii=False) for row in rows]
@@ -134,8 +136,7 @@ def plan(recipe: Recipe, config: EvaluateConfig) -> str:
         UserError: as `evaluate`.
     """
     benchmarks, pools = _benchmarks(recipe, config)
-    models, items = _models(recipe, config), _items(benchmarks, pools, config)
-    queries = [query for model in models for query in _queries(model, items, config)]
+    queries, _ = _all_queries(_models(recipe, config), benchmarks, pools, config)
     counts = Counter((query.model.name, query.item.benchmark, query.item.setting) for query in queries)
     lines = [f"{model} {benchmark} {setting}: {count} queries" for (model, benchmark, setting), count in counts.items()]
     lines += [f"{key}: {count}" for key, count in _counts(queries).items()]
@@ -179,6 +180,8 @@ def resolve_model(name: str, recipe: Recipe, config: EvaluateConfig) -> Model:
     model = find_model(path, revision, wording=wording, language=language, with_weights=with_weights)
     if (trained := task_of(model.wording)) is not task_of(wording):
         raise UserError(f"model {name} was trained for {trained.title}, the recipe's task is {task_of(wording).title}")
+    if config.copy_only:
+        check_copy_only(model)
     return replace(model, name="base" if name == "base" else model.name, server_name=served)
 
 
@@ -218,13 +221,36 @@ def untrained_words(benchmark: Benchmark, trained: Callable[[], Set[str]]) -> st
     )
 
 
-def _items(benchmarks: Sequence[Benchmark], pools: ExamplePools, config: EvaluateConfig) -> list[Item]:
+def _all_queries(
+    models: Sequence[Model], benchmarks: Sequence[Benchmark], pools: ExamplePools, config: EvaluateConfig
+) -> tuple[list[Query], list[Item]]:
+    """All queries to all models, and the items of the first. Models differ in when `on_demand` shows them examples."""
+    queries: list[Query] = []
+    items: dict[float | None, list[Item]] = {}  # by threshold of on_demand
+    for model in models:
+        threshold = None
+        if chosen := _chosen_threshold(model, config):
+            logger.info(f"{model.name}: {chosen}")
+            threshold = chosen.threshold
+        if threshold not in items:
+            items[threshold] = _items(benchmarks, pools, config, threshold)
+        queries += _queries(model, items[threshold], config)
+    return queries, next(iter(items.values()))
+
+
+def _chosen_threshold(model: Model, config: EvaluateConfig) -> OnDemand | None:
+    return model.on_demand if config.calibrated and "on_demand" in config.settings else None
+
+
+def _items(
+    benchmarks: Sequence[Benchmark], pools: ExamplePools, config: EvaluateConfig, threshold: float | None
+) -> list[Item]:
     items = []
     for benchmark in benchmarks:
         passages = sample(benchmark.test, config.limit, config.seed)
         types = types_asked(benchmark, passages, config.seed)
         for setting in config.settings:
-            examples = pools.examples(setting, benchmark, passages)
+            examples = pools.examples(setting, benchmark, passages, threshold)
             items += [
                 Item(benchmark.name, benchmark.labels, setting, passage, asked, shown)
                 for passage, asked, shown in zip(passages, types, examples, strict=True)
@@ -287,7 +313,7 @@ def _key(
         generation += [config.server_thinking_tokens] if config.server_thinking_tokens else []
     else:
         generation = [config.dtype, config.load_in_4bit]
-    generation += [config.mode, config.max_new_tokens]
+    generation += [config.mode, config.max_new_tokens, *(["copy_only"] if config.copy_only else [])]
     identity = [*weights, *generation, item.benchmark, item.setting, item.passage.id, opening]
     return _digest(*identity, earlier, question)
 
@@ -315,6 +341,7 @@ def _ask(queries: Sequence[Query], config: EvaluateConfig, journal: Journal) -> 
         load_in_4bit=config.load_in_4bit,
         max_new_tokens=config.max_new_tokens,
         batch_size=config.batch_size,
+        copy_only=config.copy_only,
     )
     count = sum(map(len, missing))
     bar = tqdm(total=count, desc=model.name, unit="query", disable=not state.is_main_process)

@@ -37,8 +37,9 @@ TOKENIZER_FILES = ["*.json", "*.jinja", "*.model", "*.txt"]
 MODEL_FILES = [*TOKENIZER_FILES, "*.safetensors"]
 SAME_WEIGHTS = ["consolidated*", "original/*"]  # second copies in the repos of Mistral and Llama
 
-# Files of a folder that do not change what its model answers: the card, its chart, and the calibration of scores.
-DESCRIPTIONS = {"README.md", "training_curves.png", "calibration.json"}
+# Files of a folder that do not change what its model answers to a prompt: the card, its chart, and what
+# `ra-ner calibrate` writes.
+DESCRIPTIONS = {"README.md", "training_curves.png", "calibration.json", "on_demand.json"}
 
 # What ra_it.json of a model says, among other facts.
 FACTS = dict.fromkeys(("recipe", "language", "wording", "base", "base_revision"), str) | {"config": dict}

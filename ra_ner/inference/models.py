@@ -16,8 +16,9 @@ from ..prompting.chat_template import TEMPLATES, load_tokenizer, prompt_ids
 from ..prompting.conversation import Message, opening
 from ..prompting.known_checkpoints import KNOWN_CHECKPOINTS
 from ..prompting.length_limit import LengthLimit
+from ..retrieval.on_demand import OnDemand
 from ..retrieval.retriever import Example
-from ..tasks import find_wording
+from ..tasks import find_wording, task_of
 from .engine import Engine, ServerOptions, answer_budget
 
 if TYPE_CHECKING:
@@ -99,6 +100,15 @@ class Model:
         return load_tokenizer(self.local.path, self.template)
 
     @cached_property
+    def on_demand(self) -> OnDemand | None:
+        """When `on_demand` shows examples to this model, as `ra-ner calibrate` found out; None if it was not asked.
+
+        Raises:
+            UserError: its file can't be read.
+        """
+        return OnDemand.beside(self.local.path)
+
+    @cached_property
     def max_length(self) -> int | None:
         """The most tokens of a prompt and its answer: what the model reads and was trained on; None if unknown."""
         return min([length for length in (self.positions, self.trained_length) if length], default=None)
@@ -140,30 +150,47 @@ def load_engine(
     max_new_tokens: int = 256,
     batch_size: int = 4,
     with_pieces: bool = False,
+    copy_only: bool = False,
 ) -> Engine:
     """Load a model on this machine, or connect to a server that has it.
 
     Args:
         server: None loads the model here.
+        copy_only: constrain each answer to a JSON list of substrings of its text.
 
     Raises:
-        UserError: the model can't be loaded, or an option is missing.
+        UserError: the model can't be loaded, an option is missing, or the model's answers are no JSON lists.
     """
+    if copy_only:
+        check_copy_only(model)
     if server:
         from .server import ServerEngine
 
         name = model.server_name or model.name
-        return ServerEngine(name, server, max_new_tokens, model.local.path, model.template, with_pieces)
+        return ServerEngine(name, server, max_new_tokens, model.local.path, model.template, with_pieces, copy_only)
 
     from .cpu import prepare_for_cpu
     from .transformers import TransformersEngine
 
     adapter, path = (model.local.path, model.base.path) if model.base else (None, model.local.path)
     engine = TransformersEngine(
-        path, adapter, model.template, dtype, max_new_tokens, load_in_4bit, batch_size, with_pieces
+        path, adapter, model.template, dtype, max_new_tokens, load_in_4bit, batch_size, with_pieces, copy_only
     )
     prepare_for_cpu(engine.model)
     return engine
+
+
+def check_copy_only(model: Model) -> None:
+    """
+    Raises:
+        UserError: the model's answers are no JSON lists of mentions.
+    """
+    wording = find_wording(model.wording, model.language)
+    if not task_of(model.wording).extracts or not wording.answers_are_json:
+        raise UserError(
+            f"the answers of {model.name} (wording {model.wording}) are no JSON lists of mentions, so `copy_only` can't "
+            "constrain them: leave it out"
+        )
 
 
 def find_model(

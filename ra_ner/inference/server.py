@@ -15,8 +15,8 @@ import openai
 
 from ..errors import RequestError, UserError
 from ..prompting.chat_template import load_tokenizer, prompt_ids
-from ..prompting.conversation import Message
 from ..redaction import redact
+from .copying import copy_grammar, is_copied
 from .engine import Generation, Piece, R, Request, ServerOptions, answer_budget
 
 logger = logging.getLogger(__name__)
@@ -61,6 +61,7 @@ class ServerEngine:
         tokenizer: folder of the tokenizer, for `completions`.
         chat_template: used instead of the tokenizer's own.
         with_pieces: also give the tokens of each answer with their probabilities.
+        copy_only: have a vLLM server constrain each answer to a JSON list of substrings of its text.
 
     Raises:
         UserError: the options lack a URL, or the tokenizer can't be loaded.
@@ -74,13 +75,14 @@ class ServerEngine:
         tokenizer: Path | None = None,
         chat_template: str | None = None,
         with_pieces: bool = False,
+        copy_only: bool = False,
     ):
         if not options.url:
             raise UserError("engine server needs `server_url`, such as http://localhost:8000/v1")
         if len(options.prices) != 2:
             raise UserError("`server_prices` takes two: of a million prompt tokens, and of a million answer tokens")
         self.name, self.options, self.tokenizer = name, options, None
-        self.max_new_tokens, self.with_pieces = max_new_tokens, with_pieces
+        self.max_new_tokens, self.with_pieces, self.copy_only = max_new_tokens, with_pieces, copy_only
         if options.api == "completions":
             self.tokenizer = load_tokenizer(tokenizer, chat_template)
         self.requests = self.prompt_tokens = self.answer_tokens = self.reserved = self.answers = 0
@@ -179,7 +181,7 @@ class ServerEngine:
         try:
             for _ in range(ATTEMPTS):
                 try:
-                    reply = await self._exchange(request.messages, ids, prompt, budget)
+                    reply = await self._exchange(request, ids, prompt, budget)
                 except _TooSlow:
                     slow += 1
                     if slow < TOO_SLOW:
@@ -193,6 +195,11 @@ class ServerEngine:
                 if isinstance(said, str):
                     said = said.encode("utf-8", "replace").decode()  # half a surrogate pair can't be sent back
                     self._note(said, choice.finish_reason, budget)
+                    if self.copy_only and choice.finish_reason != "length" and not is_copied(said, request.text):
+                        raise UserError(
+                            f"{self._where} answered with more than a list of substrings: it ignores the grammar of "
+                            "`copy_only`, which needs vLLM; see docs/evaluation.md"
+                        )
                     return Generation(said, _pieces(choice.logprobs) if self.with_pieces else ())
         except _LimitReached as error:
             raise UserError(f"stopped at `{error}`: raise it and run this again; answers so far are kept") from None
@@ -211,13 +218,13 @@ class ServerEngine:
         """The tokens of a text; without the model's tokenizer its bytes, because a token has at least one."""
         return len(self.tokenizer(text).input_ids) if self.tokenizer else len(text.encode("utf-8", "replace"))
 
-    async def _exchange(self, messages: list[Message], ids: list[int] | None, prompt: int, budget: int) -> Any:
+    async def _exchange(self, request: Request, ids: list[int] | None, prompt: int, budget: int) -> Any:
         """Send a prompt and receive a reply within the limit of tokens, and count them."""
         if self.prompt_tokens + self.answer_tokens + self.reserved + prompt + budget > self.options.max_tokens:
             raise _LimitReached(f"server_max_tokens: {self.options.max_tokens}")
         self.reserved += prompt + budget
         try:
-            reply = await self._send(messages, ids, budget)
+            reply = await self._send(request, ids, budget)
         except _TooSlow:
             self.prompt_tokens += prompt
             raise
@@ -234,13 +241,15 @@ class ServerEngine:
             self.answer_tokens += usage.completion_tokens or 0
         return reply
 
-    async def _send(self, messages: list[Message], ids: list[int] | None, budget: int) -> Any:
+    async def _send(self, request: Request, ids: list[int] | None, budget: int) -> Any:
         body: dict[str, Any] = {"model": self.name, "temperature": 0.0}
-        if self.options.json:
+        if self.copy_only:
+            body["structured_outputs"] = {"grammar": copy_grammar(request.text)}
+        elif self.options.json:
             body["structured_outputs"] = {"json": MENTIONS}
         if ids is None:
             create = self.client.chat.completions.create
-            body |= {"messages": messages, "max_completion_tokens": budget}
+            body |= {"messages": request.messages, "max_completion_tokens": budget}
             body |= {"logprobs": True} if self.with_pieces else {}
         else:
             create = self.client.completions.create

@@ -5,6 +5,7 @@ tokens of its own branch, so a branch is computed as if it stood there alone. Th
 never copied.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -52,11 +53,17 @@ class Tree:
         self.owners = torch.empty(rows, 0, dtype=torch.long, device=model.device)
         self.positions = torch.empty(rows, 0, dtype=torch.long, device=model.device)
 
-    def add(self, rows: list[list[Branch]]) -> list[list[tuple[int, float]]]:
+    def add(
+        self, rows: list[list[Branch]], choose: Callable[[torch.Tensor], torch.Tensor] | None = None
+    ) -> list[list[tuple[int, float]]]:
         """Add branches, or tokens to the ends of branches.
 
+        Args:
+            choose: gives the next tokens, of shape (rows, branches), for the logits, of shape (rows, branches,
+                vocabulary). By default they are the most likely ones.
+
         Returns:
-            for each branch the most likely next token, and the natural logarithm of its probability (0 if not asked).
+            for each branch the next token, and the natural logarithm of its probability (0 if not asked).
         """
         width, length = max(map(len, rows)), max(len(branch.tokens) for row in rows for branch in row)
         # Branches are padded on the left to one length, so that all end in the same column.
@@ -75,7 +82,7 @@ class Tree:
             past_key_values=self.cache,
             logits_to_keep=torch.arange(length - 1, width * length, length, device=self.model.device),
         )
-        best = output.logits.argmax(-1)
+        best = choose(output.logits) if choose else output.logits.argmax(-1)
         logarithms = torch.zeros_like(best, dtype=torch.float32)
         if self.with_logarithms:
             logits = output.logits.float()

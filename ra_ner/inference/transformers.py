@@ -2,7 +2,10 @@
 
 import os
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from accelerate import PartialState
@@ -10,13 +13,33 @@ from accelerate.utils.memory import clear_device_cache, should_reduce_batch_size
 from transformers import BitsAndBytesConfig
 
 from ..errors import RequestError
-from ..prompting.chat_template import load_tokenizer, prompt_ids
+from ..prompting.chat_template import all_prompt_ids, load_tokenizer, prompt_ids
 from ..terminal import hide_loading_bars
+from .copying import Copier
 from .engine import Generation, Piece, R, answer_budget, by_text
 from .shared_prefix import SHARED, Branch, Tree
 from .weights import load_adapter, load_model
 
+if TYPE_CHECKING:
+    from llguidance import LLMatcher
+
 Token = tuple[int, float]  # a generated token's id, and the natural logarithm of its probability
+
+
+@dataclass
+class _Growing:
+    """An answer that is being generated. `end` is what is next added to its branch."""
+
+    end: Branch
+    budget: int
+    state: "LLMatcher | None"
+    tokens: list[Token] = field(default_factory=list)
+
+    def add(self, token: Token) -> bool:
+        """Add a token. Returns whether the answer goes on."""
+        self.tokens.append(token)
+        self.end = Branch(self.end.name, [token[0]], self.end.position + len(self.end.tokens))
+        return len(self.tokens) < self.budget and not (self.state and self.state.is_stopped())
 
 
 class TransformersEngine:
@@ -31,9 +54,11 @@ class TransformersEngine:
         load_in_4bit: load the model in 4 bits (NF4, nested), computing in `dtype`.
         batch_size: texts asked about at once; lowered where memory runs out.
         with_pieces: also give the tokens of each answer with their probabilities.
+        copy_only: constrain each answer to a JSON list of substrings of its text.
 
     Raises:
-        UserError: a folder can't be loaded, its weights do not fit, or there is no chat template.
+        UserError: a folder can't be loaded, its weights do not fit, there is no chat template, or the tokenizer does
+            not allow `copy_only`.
 
     Example:
         >>> engine = TransformersEngine(Path("models/smollm2-135m-instruct"), dtype="float32")
@@ -51,6 +76,7 @@ class TransformersEngine:
         load_in_4bit: bool = False,
         batch_size: int = 4,
         with_pieces: bool = False,
+        copy_only: bool = False,
     ):
         number_format = getattr(torch, dtype)
         quantization = BitsAndBytesConfig(
@@ -72,6 +98,8 @@ class TransformersEngine:
         self.model.to(PartialState().device).eval()
         stop = self.model.generation_config.eos_token_id
         self.stop = {*(stop if isinstance(stop, list) else [stop]), self.tokenizer.eos_token_id}
+        vocabulary = self.model.config.get_text_config().vocab_size
+        self.copier = Copier(self.tokenizer, vocabulary, sorted(self.stop)) if copy_only else None
         self.max_new_tokens, self.with_pieces, self.batch_size = max_new_tokens, with_pieces, batch_size
 
     def answer(self, requests: Sequence[R]) -> Iterator[tuple[R, Generation]]:
@@ -112,14 +140,14 @@ class TransformersEngine:
     def _answer(self, groups: list[list[R]]) -> list[list[Generation]]:
         tree, shared, branches = Tree(self.model, len(groups), self.with_pieces), [], []
         for group in groups:
-            prompts = [prompt_ids(self.tokenizer, request.messages) for request in group]
+            prompts = all_prompt_ids(self.tokenizer, [request.messages for request in group])
             # One token of each prompt stays out of the shared part, to predict the first new token from.
             length = min(_common(prompts), min(map(len, prompts)) - 1)
             shared.append([Branch(SHARED, prompts[0][:length], 0)])
             branches.append([Branch(i, prompt[length:], length) for i, prompt in enumerate(prompts, 1)])
         if any(row[0].tokens for row in shared):
             tree.add(shared)
-        answers = self._grow(tree, branches, [self._budget(group[0].text) for group in groups])
+        answers = self._grow(tree, branches, [group[0].text for group in groups])
         return [[self._generation(tokens) for tokens in row] for row in answers]
 
     @torch.inference_mode()
@@ -132,28 +160,34 @@ class TransformersEngine:
             # An answer may be rendered in other tokens than it was generated in: what differs is computed again.
             length = min(_common([held, prompt]), len(prompt) - 1)
             tree.cut_shared(0, length)
-            ((tokens,),) = self._grow(tree, [[Branch(SHARED, prompt[length:], length)]], [self._budget(request.text)])
+            ((tokens,),) = self._grow(tree, [[Branch(SHARED, prompt[length:], length)]], [request.text])
             ids = [token for token, _ in tokens]
             held = (prompt + ids)[: tree.shared_length(0)]
             answers.append(self.tokenizer.decode(ids, skip_special_tokens=True))
             messages.append({"role": "assistant", "content": answers[-1]})
         return answers
 
-    def _grow(self, tree: Tree, branches: list[list[Branch]], budgets: list[int]) -> list[list[list[Token]]]:
-        """Add branches and continue each greedily up to a stop token or its row's budget; returns the new tokens."""
-        answers: list[list[list[Token]]] = [[[] for _ in row] for row in branches]
-        growing = [list(zip(row, new, strict=True)) for row, new in zip(branches, answers, strict=True)]
+    def _grow(self, tree: Tree, branches: list[list[Branch]], texts: list[str]) -> list[list[list[Token]]]:
+        """Add branches and continue each greedily, up to a stop token or the answer budget of its row's text.
+
+        Returns:
+            the new tokens of each branch.
+        """
+        answers = []
+        for row, text in zip(branches, texts, strict=True):
+            states = self.copier.start(text, len(row)) if self.copier else [None] * len(row)
+            budget = self._budget(text)
+            answers.append([_Growing(branch, budget, state) for branch, state in zip(row, states, strict=True)])
+        growing, choose = answers, None
         while any(growing):
-            predicted = tree.add([[branch for branch, _ in row] for row in growing])
-            for i, (row, tokens) in enumerate(zip(growing, predicted, strict=True)):
-                growing[i] = []
-                for (branch, answer), token in zip(row, tokens, strict=True):
-                    if token[0] not in self.stop:
-                        answer.append(token)
-                        if len(answer) < budgets[i]:
-                            end = branch.position + len(branch.tokens)
-                            growing[i].append((Branch(branch.name, [token[0]], end), answer))
-        return answers
+            if self.copier:
+                choose = partial(self.copier.choose, [[answer.state for answer in row] for row in growing])
+            predicted = tree.add([[answer.end for answer in row] for row in growing], choose)
+            growing = [
+                [answer for answer, token in zip(*row, strict=True) if token[0] not in self.stop and answer.add(token)]
+                for row in zip(growing, predicted, strict=True)
+            ]
+        return [[answer.tokens for answer in row] for row in answers]
 
     def _generation(self, tokens: list[Token]) -> Generation:
         text = self.tokenizer.decode([token for token, _ in tokens], skip_special_tokens=True)

@@ -66,6 +66,17 @@ _NOTHING = re.compile(
 )
 
 
+# What no item may hold: half a character, and what would make it read as several items.
+_NEVER_IN_AN_ITEM = re.compile(
+    f"[\ud800-\udfff]|(?<={_ANY_QUOTE})\\s*[{_SEPARATORS}]\\s*(?={_ANY_QUOTE})|[{re.escape(_OPENING)}]\\s*(?={_ANY_QUOTE})"
+)
+
+
+def copyable_parts(text: str) -> list[str]:
+    """The parts of a text of which any substring can be read as one item of an answer; mostly the whole text."""
+    return _NEVER_IN_AN_ITEM.split(text)
+
+
 def parse_answer(raw: str) -> Answer:
     """Parse an answer, strictly if possible, tolerantly otherwise. Never raises, in time linear in its length.
 

@@ -44,6 +44,10 @@ class Wording:
     format_entities: Callable[[Pairs], str] = format_pairs
     format_answer: Callable[[list[str]], str] = _json
 
+    @property
+    def answers_are_json(self) -> bool:
+        return self.format_answer is _json
+
 
 _ENGLISH = Wording(
     examples="Here are some examples of named entity recognition:\n{examples}",

@@ -141,9 +141,17 @@ class Retriever:
         if not passages or not self.pool or self.config.k < 1:
             return [[] for _ in passages]
         rankings = self._dense_ranking(passages, self.config.k)
-        best = self._bm25_scores(passages, rankings.first(1))
-        is_near = (best.scores >= self.config.bm25_threshold) & (best.positions >= 0)
+        is_near = self._nearness(passages, rankings) >= self.config.bm25_threshold
         return self._chosen(rankings.keep(np.broadcast_to(is_near, rankings.positions.shape)))
+
+    def nearness(self, passages: Sequence[Passage]) -> list[float]:
+        """The BM25 score of each passage's nearest neighbour, which `examples_if_near` holds against the threshold."""
+        return self._nearness(passages, self._dense_ranking(passages, 1))[:, 0].tolist()
+
+    def _nearness(self, passages: Sequence[Passage], rankings: Rankings) -> np.ndarray:
+        """Of shape (n, 1); below any threshold where there is no neighbour."""
+        best = self._bm25_scores(passages, rankings.first(1))
+        return np.where(best.positions < 0, -1, best.scores)
 
     def _chosen(self, rankings: Rankings) -> list[list[Example]]:
         """At most k examples of each row, best first."""

@@ -1,6 +1,7 @@
 """Settings: where the examples of an evaluation come from."""
 
 import json
+import math
 from dataclasses import replace
 
 import pytest
@@ -63,6 +64,11 @@ def test_on_demand_takes_in_domain_examples_then_others_then_none(pools, benchma
     # The threshold decides: the first passage has a neighbour in the train part, the second one in the corpus.
     assert ids(pools.examples("on_demand", benchmark, [*TEST, strange])) == [["near"], ["0"], []]
     assert ids(pools.examples("on_demand", replace(benchmark, train=[]), TEST[1:])) == [["0"]]
+
+
+def test_a_threshold_that_was_chosen_for_a_model_decides_on_demand(pools, benchmark):
+    for threshold, shown in ((0, [["near"], ["near"]]), (0.3, [["near"], ["0"]]), (math.inf, [[], []])):
+        assert ids(pools.examples("on_demand", benchmark, TEST, threshold)) == shown
 
 
 def test_texts_of_the_test_part_are_dropped_from_the_in_domain_pool_and_counted(pools, benchmark, capsys):

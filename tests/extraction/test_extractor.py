@@ -5,10 +5,11 @@ import json
 import math
 import shutil
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import pytest
 import torch
-from conftest import passage, run_command
+from conftest import passage, run_command, write_recipe
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from test_server import server  # noqa: F401 - a fixture
@@ -327,6 +328,41 @@ def test_calibrate_measures_on_a_benchmark_and_writes_the_file(here, tmp_path, m
     assert find_model(str(adapter)).local.revision == before, "it is no other model"
     found = Extractor.from_pretrained(str(adapter)).extract("Ada slept.", ["person"])
     assert found.calibrated and found[0].score != pytest.approx(0.9048, abs=1e-3)
+
+
+def test_calibrate_chooses_when_on_demand_shows_examples(here, tmp_path, monkeypatch, capsys):
+    """Here examples help always: with them the answer is two words of the text, without them it is nothing."""
+    adapter = shutil.copytree(here / "outputs" / "quickstart" / "adapter", tmp_path / "adapter")
+    args = ["--model", str(adapter), "--benchmark", "sample_en", "--limit", "30", "--on_demand"]
+    with pytest.raises(UserError, match="--on_demand needs --examples"):
+        calibrate.main(args)
+
+    def answer(engine, requests):
+        for request in requests:
+            right = "Here are some examples" in str(request.messages)
+            yield request, Generation(json.dumps(request.text.split()[:2] if right else ["nothing of it"]))
+
+    monkeypatch.setattr(TransformersEngine, "answer", answer)
+    monkeypatch.setattr(calibrate, "_counts", lambda passage, types, found: (len(found), 0, 9))
+    calibrate.main([*args, "--examples", "sample_en"])
+    assert "| always | " in (shown := capsys.readouterr().out) and "shows examples from a BM25 score of 0.0 on" in shown
+    assert json.loads((adapter / "on_demand.json").read_text())["bm25_threshold"] == 0
+    before = find_model(str(here / "outputs" / "quickstart" / "adapter")).local.revision
+    assert find_model(str(adapter)).local.revision == before, "it is no other model"
+
+    far = "Quite unlike all of them."
+    for calibrated in (True, False):
+        ner = Extractor.from_pretrained(str(adapter), examples="sample_en", calibrated=calibrated)
+        assert bool(ner.extract(far, ["person"]).examples_used) == calibrated
+        assert ("on_demand shows examples" in capsys.readouterr().out) == calibrated
+    base = str(here / "recipes" / "quickstart.yaml")
+    recipe = write_recipe(tmp_path / "r.yaml", extends=base, dataset={"bm25_threshold": 9})
+    for calibrated in (True, False):
+        run_command("evaluate", recipe, "--models", adapter, "--settings", "on_demand", "--calibrated", calibrated)
+        rows = (Path("outputs") / "r" / "evaluation" / "predictions.jsonl").read_text("utf-8").splitlines()
+        assert all(bool(json.loads(row)["example_ids"]) == calibrated for row in rows)
+        report = (Path("outputs") / "r" / "evaluation" / "report.md").read_text("utf-8")
+        assert ("on_demand shows examples from a BM25 score of 0.0 on" in report) == calibrated
 
 
 def test_an_entity_is_right_at_its_gold_place_or_where_gold_has_no_place():

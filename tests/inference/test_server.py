@@ -11,11 +11,14 @@ from collections import Counter
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
-from conftest import run_command
+from conftest import byte_level_tokenizer, run_command
+from llguidance import LLMatcher
+from llguidance.hf import from_tokenizer
 
 from ra_ner.errors import UserError
 from ra_ner.inference.engine import Request, ServerOptions
 from ra_ner.inference.server import ServerEngine
+from ra_ner.prompting.answers import parse_answer
 from ra_ner.prompting.chat_template import prompt_ids
 from ra_ner.prompting.conversation import WORDINGS, query
 
@@ -122,9 +125,9 @@ def ask_for(types=("city", "river", "lake"), text="The Rhine flows past Basel.")
 SEVERAL = [request for i in range(8) for request in ask_for(text=f"Text {i} of several.")]
 
 
-def engine(server, models, max_new_tokens=256, with_pieces=False, **options):
+def engine(server, models, max_new_tokens=256, with_pieces=False, copy_only=False, **options):
     options = ServerOptions(server.url, **options)
-    return ServerEngine("served", options, max_new_tokens, models / "lm", with_pieces=with_pieces)
+    return ServerEngine("served", options, max_new_tokens, models / "lm", with_pieces=with_pieces, copy_only=copy_only)
 
 
 def test_prompts_are_the_token_ids_that_training_renders(server, models):
@@ -156,6 +159,20 @@ def test_a_vendor_gets_messages_and_the_key(server, models):
 def test_lists_can_be_enforced(server, models):
     list(engine(server, models, json=True).answer(ask_for()))
     assert server.bodies[0]["structured_outputs"]["json"]["type"] == "array"
+
+
+def test_copying_can_be_enforced_and_a_server_that_ignores_it_is_named(server, models):
+    text = 'He met "Bo" in Basel.\n'
+    server.faults = [{"choices": [{"text": '["Basel", "met \\"Bo"]'}]}]
+    asked = ask_for(["city"], text)
+    ((_, answer),) = engine(server, models, json=True, copy_only=True).answer(asked)
+    assert parse_answer(answer.text).mentions == ("Basel", 'met "Bo')
+    constraint = server.bodies[0]["structured_outputs"]
+    assert list(constraint) == ["grammar"]
+    state = LLMatcher(from_tokenizer(byte_level_tokenizer()), constraint["grammar"])
+    assert state.consume_tokens(byte_level_tokenizer()(answer.text).input_ids) and state.is_stopped()
+    with pytest.raises(UserError, match="ignores the grammar of `copy_only`, which needs vLLM"):
+        list(engine(server, models, copy_only=True).answer(asked))
 
 
 def test_a_conversation_carries_its_answers(server, models):
