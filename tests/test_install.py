@@ -61,7 +61,7 @@ def test_the_wheel_is_small_and_holds_all_that_ships(wheel):
     names = set(zipfile.ZipFile(wheel).namelist())
     shipped = [f"resources/{path.relative_to(REPO)}" for path in (REPO / "recipes").rglob("*.yaml")]
     shipped += [f"resources/{path.relative_to(REPO)}" for path in (REPO / "accelerate_configs").glob("*.yaml")]
-    shipped += [f"resources/{path.relative_to(REPO)}" for path in (REPO / "data" / "sample").iterdir()]
+    shipped += [f"resources/{path.relative_to(REPO)}" for path in (REPO / "data" / "sample").rglob("*.*")]
     for ending in ("jinja", "css", "js"):
         shipped += [str(path.relative_to(REPO / "ra_ner")) for path in (REPO / "ra_ner").rglob(f"*.{ending}")]
     shipped += ["retrieval/stopwords_zh.txt"]

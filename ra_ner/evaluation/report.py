@@ -92,7 +92,8 @@ def lead(scores: dict) -> str:
     results, k, main = scores["results"], scores["config"]["k"], task_of_scores(scores).main
     if not results:
         return ""
-    models, benchmarks, settings = (list(dict.fromkeys(names)) for names in zip(*map(_name, results), strict=True))
+    _, benchmarks, settings = (list(dict.fromkeys(names)) for names in zip(*map(_name, results), strict=True))
+    models = {result["model"] for result in results if result["revision"] is not None}  # None: of a baseline
     tested = {result["benchmark"]: result for result in results}.values()
     passages, queries = (sum(result[key] for result in tested) for key in ("passages", "queries"))
     asked = "A model" if len(models) == 1 else f"{len(models)} models"

@@ -4,10 +4,11 @@ The gold of a passage is a `Relation` for each (head, type, tail): its text is t
 """
 
 import json
+from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import accumulate, product
+from itertools import accumulate
 
 from ..corpora.annotations import Context, Draft
 from ..corpora.formats import Form, Reading
@@ -92,9 +93,11 @@ def _pairs(raw: str) -> list[str] | None:
     while (position := text.find("[", position)) >= 0:
         try:
             items, position = json.JSONDecoder().raw_decode(text, position)
-        except (ValueError, RecursionError):
+        except ValueError:
             position += 1
             continue
+        except RecursionError:  # brackets without end; trying each of them would take long
+            return found
         if all(isinstance(item, list) and len(item) == 2 and all(map(_is_mention, item)) for item in items):
             found = [pair(*item) for item in items]
     return found
@@ -146,7 +149,11 @@ def _likeness(item: str, others: Sequence[str]) -> str | None:
 
 def _nearest(item: str, text: str) -> tuple[Span, Span] | None:
     """Where the head and the tail of a pair stand nearest to one another."""
-    places = product(*(find_mention(end, text) for end in json.loads(item)))
+    heads, tails = (find_mention(end, text) for end in json.loads(item))
+    places = []
+    for head in heads:
+        after = bisect_left(tails, head)  # the nearest tail is the first one after the head, or the one before that
+        places += [(head, tail) for tail in tails[max(0, after - 1) : after + 1]]
     return min(places, key=lambda two: abs(two[0].start - two[1].start), default=None)
 
 

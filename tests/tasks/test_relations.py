@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 from ra_ner.corpora.sources import load_corpus
 from ra_ner.errors import UserError
 from ra_ner.passage import Passage
+from ra_ner.prompting.answers import find_mention
 from ra_ner.prompting.conversation import training_conversation
 from ra_ner.tasks import find_wording
-from ra_ner.tasks.relations import RELATIONS, Relation, read_answer
+from ra_ner.tasks.relations import RELATIONS, Relation, _nearest, read_answer
 from ra_ner.tasks.scoring import score
 
 TEXT = "Ada met Bob in Basel . Bob is from Basel ."
@@ -128,6 +129,13 @@ def test_strings_and_places_are_scored_apart():
     assert counts(figures["string"]) == (1, 0, 0) and counts(figures["offset"]) == (0, 1, 1)
     without_places = Relation('["Bob", "Basel"]', "born in")
     assert counts(scored(("born in", [without_places], '[["Bob", "Basel"]]'))["offset"]) == (1, 0, 0)
+
+
+@given(st.text(alphabet="ab ", max_size=30))
+def test_a_pair_is_placed_where_head_and_tail_are_nearest(text):
+    places = [(abs(a.start - b.start)) for a in find_mention("a", text) for b in find_mention("b", text)]
+    nearest = _nearest('["a", "b"]', text)
+    assert (abs(nearest[0].start - nearest[1].start) if nearest else None) == min(places, default=None)
 
 
 def test_macro_f1_is_the_mean_over_types():

@@ -49,6 +49,7 @@ def test_classification(folder):
     assert vote["unparsed"] == 0 and vote["queries"] == 3 and sum(map(len, vote["confusion"].values())) > 0
 
     report = Path("outputs/small/evaluation/report.md").read_text(encoding="utf-8")
+    assert "2 models were asked 3 questions about 3 passages of requests" in report, "the vote is no model"
     assert "| model | benchmark | setting | accuracy | macro-F1 |" in report
     assert "k-NN vote in_domain-nn | base in_domain-nn" in report, "paired with the models that saw the same examples"
     assert "Confusion, gold labels in rows" in Path("outputs/small/evaluation/report.html").read_text(encoding="utf-8")
