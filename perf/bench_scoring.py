@@ -18,7 +18,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from ra_ner.evaluation.scoring import SCORES, Counts, judge, score
+from ra_ner.tasks.scoring import SCORES, Counts, judge, score
 from ra_ner.prompting.answers import parse_answer
 
 TYPES = [f"type {number}" for number in range(10)]

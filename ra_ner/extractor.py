@@ -22,7 +22,6 @@ from .corpora.sources import load_corpus, with_label_words
 from .distributed import distributed_state
 from .errors import RequestError, UserError
 from .extraction import calibration
-from .extraction.alignment import AlignedText
 from .extraction.calibration import Calibration
 from .extraction.entities import Entity, Extraction, Occurrences
 from .extraction.scores import mention_scores
@@ -31,6 +30,7 @@ from .hub.repos import fetch_model
 from .inference.engine import Engine, Generation, Request, ServerOptions
 from .inference.models import Model, find_model, load_engine, longest_question
 from .passage import Passage
+from .prompting.alignment import AlignedText
 from .prompting.annotation import parse_annotation
 from .prompting.answers import HALF_CHARACTER, parse_answer
 from .prompting.chat_template import prompt_ids
@@ -39,6 +39,7 @@ from .recipe_keys import ENCODERS, WITHOUT_ENCODER, DatasetConfig, Strategy
 from .retrieval.encode import Encoder
 from .retrieval.on_demand import OnDemand
 from .retrieval.retriever import Example, Retriever
+from .tasks import task_of
 
 logger = logging.getLogger(__name__)
 
@@ -180,6 +181,8 @@ class Extractor:
         if strategy not in (known := (*get_args(Strategy), "on_demand")):
             raise UserError(f"unknown strategy `{strategy}`; choose from {', '.join(known)}")
         model = find_model(name, revision, language=language, with_weights=server is None)
+        if not (task := task_of(model.wording)).extracts:
+            raise UserError(f"{name} was trained for {task.title}; `Extractor` finds entities")
         model = replace(model, server_name=server_name or name)
         if dtype == "auto":
             dtype = "bfloat16" if torch.accelerator.is_available() else "float32"

@@ -28,6 +28,8 @@ from .recipe_keys import DatasetConfig, EvaluateConfig, PushDatasetConfig, PushS
 # Each section, and the folder below outputs/<recipe> that its command writes. `train` writes several.
 SECTIONS = {"dataset": "dataset", "train": ".", "evaluate": "evaluation"}
 
+TOP_LEVEL = ("extends", "language", "task", *SECTIONS)
+
 # Keys that transformers and TRL have removed but many published recipes still use, and what to write instead.
 DEAD_KEYS = {
     "chat_template": "use `chat_template_path: FILE.jinja`",
@@ -62,11 +64,12 @@ FLAGS_ONLY = {
 
 @dataclass(frozen=True)
 class Recipe:
-    """A recipe: its file, its language, and the sections of the file merged over those of the files it extends."""
+    """A recipe: its file, its language, its task, and the sections of the file merged over those that it extends."""
 
     path: Path
     language: str
     sections: dict[str, dict[str, Any]]
+    task: str = "ner"
 
     @property
     def name(self) -> str:
@@ -220,8 +223,8 @@ def load_recipe(path: str | Path) -> Recipe:
             raise UserError(f"{path}: `extends` leads back to {current}; remove one of the links")
         content = read_yaml(current)
         for key, value in content.items():
-            if key not in ("extends", "language", *SECTIONS):
-                nearest = nearest_key(str(key), ["extends", "language", *SECTIONS])
+            if key not in TOP_LEVEL:
+                nearest = nearest_key(str(key), list(TOP_LEVEL))
                 raise UserError(f"{current}: unknown key `{key}`{nearest}")
             if key in SECTIONS and not isinstance(value, dict):
                 raise UserError(f"{current}: `{key}` is a section: a mapping of keys to values")
@@ -232,14 +235,16 @@ def load_recipe(path: str | Path) -> Recipe:
             raise UserError(f"{current}: `extends` names one recipe file")
         current = find_recipe(parent, current.parent) if parent else None
 
-    language, sections = None, {section: {} for section in SECTIONS}
+    language, task, sections = None, Recipe.task, {section: {} for section in SECTIONS}
     for _, content in reversed(chain):
-        language = content.get("language", language)
+        language, task = content.get("language", language), str(content.get("task", task))
         for section in SECTIONS:
             sections[section].update(content.get(section, {}))
     if language not in ("en", "zh"):
         raise UserError(f"{path}: `language: {language}`: choose en or zh")
-    return Recipe(path, language, sections)
+    if task != Recipe.task:
+        sections["dataset"].setdefault("wording", task)  # the default of the key is that of the default task
+    return Recipe(path, language, sections, task)
 
 
 class RecipeParser(HfArgumentParser):

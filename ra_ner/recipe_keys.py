@@ -74,8 +74,12 @@ class DatasetConfig:
     )
     size: int | None = field(default=None, metadata={"help": "Number of passages, drawn by seed. null: all."})
     seed: int = field(default=42, metadata={"help": "Seed of sampling, splitting, negative types and turn order."})
-    wording: Literal["ra_it", "released_zh", "released_en"] = field(
-        default="ra_it", metadata={"help": "Wording of the prompts; see ra_ner/prompting/conversation.py."}
+    wording: str = field(
+        default="ra_it",
+        metadata={
+            "help": "Wording of the prompts: ra_it, released_zh, released_en (ra_ner/prompting/conversation.py), or "
+            "that of another task (docs/beyond_ner.md), by default the one with the task's name."
+        },
     )
     negative_probability: float = field(
         default=0.5,

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from ra_ner.atomic_files import write_text
 from ra_ner.evaluation.report import scores_json
-from ra_ner.evaluation.scoring import score_all
 from ra_ner.prompting.answers import parse_answer
 from ra_ner.study.grid import Cell
+from ra_ner.tasks.scoring import score_all
 
 WORDS = [f"w{number}" for number in range(12)]
 CONFIG = {"models": ["adapter"], "limit": None, "seed": 42, "k": 2}

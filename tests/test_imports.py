@@ -18,6 +18,7 @@ ROOMS = [
     ["prompting"],
     ["hub"],
     ["corpora"],
+    ["tasks"],
     ["retrieval"],
     ["dataset"],
     ["inference"],

@@ -13,12 +13,12 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from ra_ner import Extractor
 from ra_ner.corpora.sources import load_corpus
-from ra_ner.evaluation.scoring import score_all
 from ra_ner.inference.cpu import prepare_for_cpu
 from ra_ner.inference.engine import Request
 from ra_ner.inference.transformers import TransformersEngine
 from ra_ner.prompting.chat_template import prompt_ids
 from ra_ner.prompting.conversation import find_wording, query
+from ra_ner.tasks.scoring import score_all
 
 pytestmark = pytest.mark.slow
 

@@ -3,7 +3,7 @@
 import datasets
 import evaluate
 
-from ra_ner.evaluation.scoring import score
+from ra_ner.tasks.scoring import score
 from ra_ner.prompting.answers import parse_answer
 
 

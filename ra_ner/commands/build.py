@@ -32,6 +32,7 @@ def run(
     from ..dataset.build import build, push_to_hub, recipe_tokenizer, summary, write
     from ..distributed import distributed_state
     from ..hub import repos
+    from ..tasks import task_of_recipe
 
     if not config.corpus:
         raise UserError(f"{recipe.path}: section dataset has no `corpus`; name a file or a Hub id")
@@ -41,7 +42,8 @@ def run(
     if push.push_to_hub and is_main and not command.dry_run:
         repos.prepare_push("dataset", push.hub_dataset_id, push.hub_private_repo, "hub_dataset_id")
     with locked(beside(folder)) if is_main and not command.dry_run else nullcontext():
-        corpus = load_recipe_corpus(config, recipe.language)
+        task = task_of_recipe(recipe, config.wording)
+        corpus = load_recipe_corpus(config, recipe.language, task.reading)
         dataset = build(corpus, recipe.language, recipe.name, config, recipe_tokenizer(recipe, config))
         if not is_main:
             return None

@@ -1,7 +1,7 @@
 """What a reader makes of a row: a text and annotations. Their offsets are checked here, for all forms alike."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import starmap
 
@@ -54,6 +54,7 @@ class Draft:
         is_ours: in our own form a wrong offset makes a row malformed, and an unknown one stays so. In other forms
             such a mention gets no offsets, and mentions without any are looked for in the text.
         asked: of questions about the text, the types that they ask.
+        entities: of a task whose gold is no mentions; they are taken as they are.
     """
 
     text: str
@@ -61,6 +62,7 @@ class Draft:
     id: str | None = None
     is_ours: bool = False
     asked: list[str] = field(default_factory=list)
+    entities: Sequence[Entity] | None = None
 
 
 @dataclass
@@ -71,12 +73,14 @@ class Context:
         labels: the names of labels, if the user says them.
         columns: the keys or columns of tokens and tags, if the user says them.
         scheme: what tags follow, see `tags.find_scheme`.
+        has_tables: CSV and TSV files are rows with keys.
     """
 
     language: str
     labels: Mapping[str, str] = field(default_factory=dict)
     columns: Mapping[str, int | str] = field(default_factory=dict)
     scheme: str = ""
+    has_tables: bool = False
 
     @property
     def space(self) -> str:
@@ -122,7 +126,7 @@ def find_unit(drafts: Iterable[Draft], check: bool) -> bool:
     return is_utf16
 
 
-def resolve(draft: Draft, is_utf16: bool, counts: Counter[str]) -> list[Entity]:
+def resolve(draft: Draft, is_utf16: bool, counts: Counter[str]) -> Sequence[Entity]:
     """The entities of a draft, without outer white space.
 
     Args:
@@ -131,6 +135,8 @@ def resolve(draft: Draft, is_utf16: bool, counts: Counter[str]) -> list[Entity]:
     Raises:
         ValueError: an offset is outside of the text, or, in our own form, not that of its mention.
     """
+    if draft.entities is not None:
+        return draft.entities
     entities = []
     for annotation in draft.annotations:
         if not isinstance(annotation.type, str) or not annotation.type.strip():

@@ -11,6 +11,7 @@ from ..errors import UserError
 from ..passage import Passage
 from .benchmark_files import find_parts
 from .benchmark_table import BENCHMARKS, CATCH_ALL, BenchmarkSpec
+from .formats import NER_READING, Reading
 from .label_words import LABELS_FILE, apply_words, label_key, read_words
 from .sources import LoadedCorpus, UnlabelledError, load_corpus
 
@@ -58,7 +59,9 @@ class _Part:
     counts: Mapping[str, int]
 
 
-def load_benchmark(argument: str, language: str, words: str | None = None, check: bool = True) -> Benchmark:
+def load_benchmark(
+    argument: str, language: str, words: str | None = None, check: bool = True, reading: Reading = NER_READING
+) -> Benchmark:
     """Load a benchmark.
 
     Args:
@@ -70,6 +73,7 @@ def load_benchmark(argument: str, language: str, words: str | None = None, check
             files write them). None: labels.json if there is one; the questions of a file of questions; `ra_ner` for a
             name of the table; else types are open: they are asked as written.
         check: refuse files that look misread, as `load_corpus` does.
+        reading: of the task.
 
     Raises:
         UserError: there is no such benchmark, it is in another language, it has no such label set, or a label has no
@@ -83,16 +87,17 @@ def load_benchmark(argument: str, language: str, words: str | None = None, check
     spec = BENCHMARKS.get(name, BenchmarkSpec(language))
     if spec.language != language:
         raise UserError(f"benchmark {name} is in {spec.language}, the recipe's language is {language}")
-    parts = _read(name, spec, path, check)
+    parts = _read(name, spec, path, check, reading)
     test, train = parts["test"], parts.get("train")
-    label_set, words_of = _label_words(name, spec, path, words, is_questions=bool(test.asked))
+    has_own_types = bool(test.asked or reading.finish)
+    label_set, words_of = _label_words(name, spec, path, words, has_own_types)
     labels_of = _labels_of(parts.values(), words_of)
     if words_of:
         _check_words(name, label_set, labels_of, words_of)
     types, not_asked = _types(
         spec, label_set, words_of, labels_of, is_whole=len({part.name for part in parts.values()}) > 1
     )
-    if test.asked:
+    if has_own_types:
         types, not_asked = None, []
     if not_asked:
         logger.info(f"benchmark {name}: not asked, because no passage has it: {', '.join(not_asked)}")
@@ -100,10 +105,12 @@ def load_benchmark(argument: str, language: str, words: str | None = None, check
         id_: [word for label in labels if (word := words_of.get(label_key(label), label)) != CATCH_ALL]
         for id_, labels in test.asked.items()
     }
+    tested = apply_words(test.passages, words_of)
+    trained = apply_words(train.passages, words_of) if train else []
     return Benchmark(
         name,
-        apply_words(test.passages, words_of),
-        apply_words(train.passages, words_of) if train else [],
+        reading.finished(tested, tested + trained),
+        reading.finished(trained, tested + trained),
         types,
         label_set,
         asked or None,
@@ -138,7 +145,7 @@ def _unknown(name: str) -> UserError:
 # Reading the parts
 
 
-def _read(name: str, spec: BenchmarkSpec, path: Path | None, check: bool) -> dict[str, _Part]:
+def _read(name: str, spec: BenchmarkSpec, path: Path | None, check: bool, reading: Reading) -> dict[str, _Part]:
     """The parts test, dev and train, as far as they are there. Without a labelled test part, dev takes its place."""
     if path is None and spec.test:
         files = {"test": [spec.test], "train": [spec.train]}
@@ -148,7 +155,7 @@ def _read(name: str, spec: BenchmarkSpec, path: Path | None, check: bool) -> dic
                 f"benchmark {name} is not on the Hub: get its files and write {name}=PATH (`ra-ner benchmarks {name}` "
                 "says where)"
             )
-        return {split: _from_hub(spec, split, check) for split in ("test", "train")}
+        return {split: _from_hub(spec, split, check, reading) for split in ("test", "train")}
     elif path.is_file():
         files = {"test": [path]}
     else:
@@ -158,7 +165,7 @@ def _read(name: str, spec: BenchmarkSpec, path: Path | None, check: bool) -> dic
     parts = {}
     for part, its_files in files.items():
         try:
-            parts[part] = _from_files(its_files, spec.language, check)
+            parts[part] = _from_files(its_files, spec.language, check, reading)
         except UnlabelledError as error:
             if (part == "test" and "dev" not in files) or (part == "dev" and "test" not in parts):
                 raise _without_labels(error, its_files[0], spec) from None
@@ -173,14 +180,15 @@ def _without_labels(error: UserError, file: Path, spec: BenchmarkSpec) -> UserEr
     return UserError(f"{error}: " + (f"name {dev}" if dev != file else "name a file that has them"))
 
 
-def _from_hub(spec: BenchmarkSpec, split: str, check: bool) -> _Part:
-    return _part([load_corpus(spec.hub_id, spec.language, split=split, config=spec.hub_config, check=check)], split)
+def _from_hub(spec: BenchmarkSpec, split: str, check: bool, reading: Reading) -> _Part:
+    keys = {"split": split, "config": spec.hub_config, "check": check, "reading": reading}
+    return _part([load_corpus(spec.hub_id, spec.language, **keys)], split)
 
 
-def _from_files(files: list[Path], language: str, check: bool) -> _Part:
+def _from_files(files: list[Path], language: str, check: bool, reading: Reading) -> _Part:
     tags = files[0].with_name(TAG_NAMES)
     labels = str(tags) if tags.is_file() else None
-    corpora = [load_corpus(str(file), language, labels=labels, check=check) for file in files]
+    corpora = [load_corpus(str(file), language, labels=labels, check=check, reading=reading) for file in files]
     return _part(corpora, " and ".join(file.name for file in files))
 
 
@@ -225,7 +233,7 @@ def merge_questions(passages: Iterable[Passage], asked: Asked) -> tuple[list[Pas
 
 
 def _label_words(
-    name: str, spec: BenchmarkSpec, path: Path | None, words: str | None, is_questions: bool
+    name: str, spec: BenchmarkSpec, path: Path | None, words: str | None, has_own_types: bool
 ) -> tuple[str, Mapping[str, str]]:
     """The name of the label set, and its words by key of the label; no words if types are asked as they are written."""
     if words not in (None, "file"):
@@ -234,7 +242,7 @@ def _label_words(
         return words, spec.words_of(words)
     if path and (file := (path if path.is_dir() else path.parent) / LABELS_FILE).is_file():
         return LABELS_FILE, read_words(file)
-    if words == "file" or is_questions:
+    if words == "file" or has_own_types:
         return "file", {}
     return ("ra_ner", spec.words_of("ra_ner")) if spec.words else ("open", {})
 

@@ -1,5 +1,7 @@
 """Files and folders as rows: JSON, Parquet, tagged text, brat, PubTator and spaCy's DocBin."""
 
+import csv
+import io
 import json
 import re
 from collections.abc import Iterator
@@ -20,6 +22,7 @@ from .tagged import find_layout, tagged_rows
 # Lists of rows that a JSON file may hold under one key, as the NER Annotator for spaCy writes them.
 _ROWS_KEYS = ("annotations", "data", "examples", "rows", "train")
 _PUBTATOR_TEXT = re.compile(r"([^\t|]+)\|([ta])\|(.*)")
+_DELIMITERS = {".csv": ",", ".tsv": "\t"}
 _BRAT_ENTITY = re.compile(r"T\d+\t(\S+) (\d+ \d+(?:;\d+ \d+)*)\t(.*)")
 
 
@@ -65,6 +68,9 @@ def read_file(path: Path, context: Context) -> Table:
         return Table([], [], path.stem)
     if (table := _read_json(text, path)) is not None:
         return table
+    if context.has_tables and path.suffix in _DELIMITERS:
+        reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=_DELIMITERS[path.suffix])
+        return numbered(list(reader), path.stem)
     lines = re.split("\r\n?|\n", text)
     if _PUBTATOR_TEXT.match(text.lstrip()):
         return _read_pubtator(lines, path)

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ..errors import UserError
+from ..passage import Passage
 from . import benchmark_forms, conversation_forms, span_forms, token_forms
 from .annotations import Context, Draft
 
@@ -91,30 +92,50 @@ FILE_FORMS = [TAGGED, *LINE_FORMS, BRAT, PUBTATOR, DOCBIN]
 FORMS = [OURS, *FILE_FORMS, *(form for form in ROW_FORMS if form is not OURS)]
 
 
-def recognise(rows: Sequence[object], source: str) -> Form:
+@dataclass(frozen=True)
+class Reading:
+    """How a task reads rows.
+
+    Attributes:
+        forms: those of its rows, the special ones before the general ones.
+        has_tables: CSV and TSV files are rows with keys, as JSON is, and other text is in no form.
+        finish: completes passages, given all passages that are asked alike; `types` of passages are then its own.
+    """
+
+    forms: Sequence[Form]
+    has_tables: bool = True
+    finish: Callable[[list[Passage], list[Passage]], list[Passage]] | None = None
+
+    def finished(self, passages: list[Passage], alike: list[Passage]) -> list[Passage]:
+        return self.finish(passages, alike) if self.finish else passages
+
+
+NER_READING = Reading(ROW_FORMS, has_tables=False)
+
+
+def recognise(rows: Sequence[object], source: str, reading: Reading = NER_READING) -> Form:
     """The form that most of the first rows have.
 
     Raises:
         UserError: it is none that is known.
     """
-    names = [form.name for row in rows[:LOOKED_AT] if (form := _form_of(row))]
+    fitting = [next((form for form in reading.forms if form.recognises(row)), None) for row in rows[:LOOKED_AT]]
+    names = [form.name for form in fitting if form]
     if not names:
-        if any(map(span_forms.has_spans, rows[:LOOKED_AT])):
+        if OURS in reading.forms and any(map(span_forms.has_spans, rows[:LOOKED_AT])):
             return OURS  # no row has an entity
-        raise unknown_form(source)
+        raise unknown_form(source, reading)
     name = Counter(names).most_common(1)[0][0]
-    return next(form for form in ROW_FORMS if form.name == name)
-
-
-def _form_of(row: object) -> Form | None:
-    return next((form for form in ROW_FORMS if form.recognises(row)), None)
+    return next(form for form in reading.forms if form.name == name)
 
 
 def form_names() -> str:
     return "; ".join(form.name for form in FORMS)
 
 
-def unknown_form(source: str) -> UserError:
+def unknown_form(source: str, reading: Reading = NER_READING) -> UserError:
+    if reading.has_tables:
+        return UserError(f"{source}: unknown form. Known are: {'; '.join(form.name for form in reading.forms)}")
     return UserError(
         f"{source}: unknown form. Known are: {form_names()}. docs/corpora.md shows a row of each; for tagged text "
         "that is not recognised, write `columns: {token: 1, tag: 2}` in section dataset"

@@ -25,9 +25,12 @@ def dataset_rows(dataset: Dataset, hub_id: str | None = None) -> list[object]:
     """The rows of a dataset, with label names instead of numbers."""
     rows = dataset.to_list()
     for column in dataset.column_names:
-        label = getattr(dataset.features[column], "feature", None)
-        names = {}
-        if isinstance(label, ClassLabel):
+        feature = dataset.features[column]
+        label, names = getattr(feature, "feature", None), {}
+        if isinstance(feature, ClassLabel):
+            for row in rows:
+                row[column] = feature.int2str(row[column]) if row[column] in range(feature.num_classes) else None
+        elif isinstance(label, ClassLabel):
             names = dict(enumerate(label.names))
         elif hub_id and column in TAG_COLUMNS and label and label.dtype.startswith("int"):
             names = _label_file(hub_id)
@@ -67,8 +70,8 @@ def _label_file(source: str) -> dict[int, str]:
         if not HfApi().file_exists(source, LABEL_FILE, repo_type="dataset"):
             return {}
         file = hf_hub_download(source, LABEL_FILE, repo_type="dataset")
-    numbers = read_json(Path(file))
-    if not all(isinstance(number, int) for number in numbers.values()):
+    numbers = read_json(Path(file), None)
+    if not isinstance(numbers, dict) or not all(isinstance(number, int) for number in numbers.values()):
         raise UserError(f"{LABEL_FILE} of dataset {source!r} is not a JSON object of names and numbers")
     return {number: name for name, number in numbers.items()}
 

@@ -17,7 +17,7 @@ from ..prompting.answers import HALF_CHARACTER
 from ..recipe_keys import DatasetConfig
 from .annotations import FROM_UTF16, NOT_ANNOTATED, Context, Draft, Malformed, NotAnnotatedError, find_unit, resolve
 from .files import Table, numbered, read_file, read_folder
-from .formats import OURS, TAGGED, TOKENS, Form, recognise
+from .formats import NER_READING, OURS, TAGGED, TOKENS, Form, Reading, recognise, unknown_form
 from .hub_datasets import dataset_rows, load_from_hub
 from .label_words import LABELS_FILE, apply_words, label_key, read_words
 from .span_forms import is_unlabelled
@@ -70,8 +70,9 @@ def load_corpus(
     columns: Mapping[str, int | str] | None = None,
     labels: str | Mapping[str, str] | None = None,
     check: bool = True,
+    reading: Reading = NER_READING,
 ) -> LoadedCorpus:
-    """Read a corpus in any form of `formats.FORMS`.
+    """Read a corpus in any form of `formats.FORMS`, or of another task.
 
     Malformed rows are skipped, and the first ones shown. A mention that is not in its text gets no offsets. Ids are
     taken from the source if every row has a distinct one, else they are its name and the row's number, from 0.
@@ -83,6 +84,7 @@ def load_corpus(
         columns: where `token` and `tag` stand: columns from 1 in tagged text, keys in JSON; found if None.
         labels: what values in the corpus are called: a mapping or a file, see `tags.read_labels`.
         check: refuse what looks misread.
+        reading: of the task.
 
     Raises:
         UserError: the source can't be read, is in no known form, looks misread, or has no passage or no entity.
@@ -93,7 +95,7 @@ def load_corpus(
     path, commit, license = Path(source), None, None
     if not path.exists() and source in BUILT_IN:
         path = BUILT_IN[source]
-    context = Context(language, read_labels(labels) if labels else {}, columns or {})
+    context = Context(language, read_labels(labels) if labels else {}, columns or {}, has_tables=reading.has_tables)
     read = source
     if path.is_dir():
         table, file = read_folder(path, split, context)
@@ -107,7 +109,9 @@ def load_corpus(
         raise UserError(f"{read} is empty; a corpus needs at least one passage")
     if is_unlabelled(table.rows):
         raise UnlabelledError(f"{read} has texts without labels")
-    form = table.form or (TOKENS if columns else recognise(table.rows, read))
+    if table.form and reading.has_tables:
+        raise unknown_form(read, reading)
+    form = table.form or (TOKENS if columns else recognise(table.rows, read, reading))
     if columns and form not in (TAGGED, TOKENS):
         raise UserError(f"{read}: `columns` is for CoNLL text and rows of tokens and tags, but this is {form.name}")
     context = replace(context, scheme=table.scheme)
@@ -127,8 +131,8 @@ def load_corpus(
     return LoadedCorpus(passages, commit, dict(counts), license, description, asked)
 
 
-def load_recipe_corpus(config: DatasetConfig, language: str) -> LoadedCorpus:
-    """Read the corpus that section `dataset` of a recipe names, with the words of its labels.
+def load_recipe_corpus(config: DatasetConfig, language: str, reading: Reading = NER_READING) -> LoadedCorpus:
+    """Read the corpus that section `dataset` of a recipe names, with the words of its labels, as its task reads it.
 
     Raises:
         UserError: as `load_corpus` and `with_label_words`.
@@ -141,8 +145,10 @@ def load_recipe_corpus(config: DatasetConfig, language: str) -> LoadedCorpus:
         columns=config.columns,
         labels=config.labels,
         check=config.check_corpus,
+        reading=reading,
     )
-    return corpus if config.labels else with_label_words(corpus, config.corpus)
+    corpus = corpus if config.labels else with_label_words(corpus, config.corpus)
+    return replace(corpus, passages=reading.finished(corpus.passages, corpus.passages))
 
 
 def with_label_words(corpus: LoadedCorpus, source: str) -> LoadedCorpus:

@@ -34,12 +34,13 @@ from ..hub import repos
 from ..output_folder import new_folder
 from ..passage import Passage, fingerprint, merge_duplicates, sample
 from ..prompting.chat_template import control_tokens, load_training_tokenizer, training_length
-from ..prompting.conversation import Message, NegativeTypes, find_wording, training_conversation, transcript
+from ..prompting.conversation import Message, NegativeTypes, training_conversation, transcript
 from ..prompting.length_limit import LengthLimit
 from ..recipe import Recipe
 from ..recipe_keys import TOKENIZER_KEYS, DatasetConfig
 from ..retrieval.encode import Encoder
 from ..retrieval.retriever import Example, Retriever
+from ..tasks import find_wording, task_of
 from .card import dataset_card
 
 if TYPE_CHECKING:
@@ -110,11 +111,15 @@ def build(
         rows["validation"] = _to_dataset(splits.row(p, next(examples) if shown else []) for p in splits.validation)
     if splits.validation and splits.is_mixed:
         rows[ZERO_SHOT] = _to_dataset(splits.row(passage, []) for passage in splits.validation)
-    passages_of_type = Counter(t for passage in splits.train + splits.validation for t in passage.types)
+    _, value = splits.task.counted
+    passages_of_type = Counter(
+        v for p in splits.train + splits.validation for v in dict.fromkeys(map(value, p.entities))
+    )
     facts = {
         "ra_ner": __version__,
         "recipe": name,
         "language": language,
+        **splits.task.facts,
         "config": {
             **vars(config),
             "k": config.k if config.strategy != "none" else 0,
@@ -183,7 +188,7 @@ class PassageSplits:
         config: DatasetConfig,
         tokenizer: "PreTrainedTokenizerBase | None" = None,
     ):
-        self.config, self.tokenizer = config, tokenizer
+        self.config, self.tokenizer, self.task = config, tokenizer, task_of(config.wording)
         self.wording = find_wording(config.wording, language)
         self.counts: dict[str, int] = {"passages_read": len(corpus.passages), **corpus.counts}
         self.lengths: list[int] = []
@@ -217,7 +222,8 @@ class PassageSplits:
         distinct = merge_duplicates(passages)
         if self.config.check_corpus:
             _check_repeats(passages)
-        benchmarks = [load_benchmark(name, language, check=self.config.check_corpus) for name in self.config.exclude]
+        keys = {"check": self.config.check_corpus, "reading": self.task.reading}
+        benchmarks = [load_benchmark(name, language, **keys) for name in self.config.exclude]
         tested = [passage for benchmark in benchmarks for passage in benchmark.test]
         contaminated = find_contaminated(distinct, tested, language)
         clean = [passage for passage, rule in zip(distinct, contaminated, strict=True) if not rule]
@@ -251,7 +257,7 @@ class PassageSplits:
             if self._fits_alone(passage):
                 kept.append(passage)
                 continue
-            parts = split_at_sentence_end(passage, self._fits_alone)
+            parts = split_at_sentence_end(passage, self._fits_alone) if self.task.splits_texts else [passage]
             fitting = [part for part in parts if part.entities and self._fits_alone(part)]
             self.counts["split_too_long"] += bool(fitting)
             self.counts["dropped_too_long"] += sum(not self._fits_alone(part) for part in parts)

@@ -6,6 +6,7 @@ from .. import markdown
 from ..corpora import decontamination
 from ..hub.card import CITATION, new_card
 from ..prompting.conversation import transcript
+from ..tasks import task_of
 
 
 def dataset_card(facts: dict, rows: list[dict], files: dict[str, str]) -> str:
@@ -17,11 +18,12 @@ def dataset_card(facts: dict, rows: list[dict], files: dict[str, str]) -> str:
         files: the Parquet file of each split.
     """
     name, config, corpus = facts["recipe"], facts["config"], facts["corpus"]
+    task = task_of(config["wording"])
     metadata = {
         "language": [facts["language"]],
         "license": corpus["license"],
-        "task_categories": ["token-classification", "text-generation"],
-        "tags": ["named-entity-recognition", "open-ner", "ra-it"],
+        "task_categories": [task.category, "text-generation"],
+        "tags": [*task.tags, "ra-it"],
         "configs": [{"config_name": name, "data_files": [{"split": s, "path": p} for s, p in files.items()]}],
     }
     examples = (
@@ -60,7 +62,7 @@ license: {markdown.cell(corpus["license"] or "unknown, ask its authors")}. {word
 
 {markdown.table(["count", "number"], counts)}
 {excluded if config["exclude"] else ""}
-The most frequent of its {facts["types"]} entity types:
+The most frequent of its {facts["types"]} {task.counted[0]}:
 
 {markdown.table(["type", "passages"], facts["passages_of_type"].items())}
 
@@ -73,4 +75,4 @@ The first rows:
 {shown}
 
 {CITATION}"""
-    return new_card(metadata, "RA-IT: open named entity recognition as conversations", name, body)
+    return new_card(metadata, f"RA-IT: {task.title} as conversations", name, body)

@@ -18,6 +18,7 @@ from ..recipe import Recipe
 from ..recipe_keys import ENCODERS, WITHOUT_ENCODER, EvaluateConfig, Strategy
 from ..retrieval.encode import Encoder
 from ..retrieval.retriever import Example, Retriever
+from ..tasks import task_of_recipe
 
 logger = logging.getLogger(__name__)
 
@@ -49,6 +50,7 @@ class ExamplePools:
 
     def __init__(self, recipe: Recipe, config: EvaluateConfig):
         self.recipe, self.config = recipe, config
+        self.reading = task_of_recipe(recipe).reading
 
     @cached_property
     def corpus(self) -> LoadedCorpus:
@@ -56,15 +58,16 @@ class ExamplePools:
         keys = self.recipe.dataset
         if not keys.corpus:
             raise UserError(f"{self.recipe.path}: out-of-domain settings need `pool`, or `corpus` of section dataset")
-        return load_recipe_corpus(keys, self.recipe.language)
+        return load_recipe_corpus(keys, self.recipe.language, self.reading)
 
     @cached_property
     def out_domain(self) -> list[Passage]:
         """The passages of `pool`, by default those of the recipe's train rows."""
         language, keys = self.recipe.language, self.recipe.dataset
         if self.config.pool:
-            pool = load_corpus(self.config.pool, language, check=keys.check_corpus)
-            return with_label_words(pool, self.config.pool).passages
+            pool = load_corpus(self.config.pool, language, check=keys.check_corpus, reading=self.reading)
+            passages = with_label_words(pool, self.config.pool).passages
+            return self.reading.finished(passages, passages)
         return training_passages(self.corpus, language, keys, recipe_tokenizer(self.recipe, keys))
 
     def in_domain(self, benchmark: Benchmark) -> list[Passage]:

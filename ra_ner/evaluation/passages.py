@@ -2,12 +2,12 @@
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from ..extraction.review import write_review
-from .scoring import Counts, Verdict, judge
+from ..tasks.scoring import Counts, Verdict, judge
 
 Run = tuple[str, str, str]  # model, benchmark, setting
 Judged = tuple[str, str, list[Verdict]]  # id of a passage, its text, and verdicts
@@ -20,13 +20,16 @@ LARGEST = 20_000_000  # characters of a page
 
 
 def judge_passages(
-    rows: Iterable[Mapping], texts: Mapping[str, Mapping[str, str]]
+    rows: Iterable[Mapping],
+    texts: Mapping[str, Mapping[str, str]],
+    judge: Callable[[Sequence[Mapping], str], list[Verdict]] = judge,
 ) -> Iterator[tuple[Run, list[Judged]]]:
     """The passages of each run that have gold or predicted entities, the worst ones first, by span F1.
 
     Args:
         rows: the rows of predictions.jsonl.
         texts: benchmark -> passage id -> text.
+        judge: of the task's metric.
     """
     runs = defaultdict(lambda: defaultdict(list))
     for row in rows:

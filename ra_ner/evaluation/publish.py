@@ -12,6 +12,7 @@ from ..corpora.benchmarks import BENCHMARKS
 from ..hub import repos
 from ..recipe import Recipe
 from .card import predictions_card, scores_card
+from .report import task_of_scores
 
 logger = logging.getLogger(__name__)
 
@@ -28,6 +29,7 @@ def push_to_hub(output_dir: Path, recipe: Recipe, repo_id: str, predictions_id: 
     folder = f"evaluation/{recipe.name}"
     on_failure = f"the scores are kept in {output_dir}; a second run asks no model again"
     scores = json.loads((output_dir / "scores.json").read_text(encoding="utf-8"))
+    task = task_of_scores(scores)
     own = [row for row in scores["results"] if row["model"].partition("@")[0] in (repo_id, recipe.name)]
     names = ["scores.json", "report.md", "report.html", *([] if predictions_id else ["predictions.jsonl"])]
     files = {f"{folder}/{name}": output_dir / name for name in names}
@@ -36,8 +38,9 @@ def push_to_hub(output_dir: Path, recipe: Recipe, repo_id: str, predictions_id: 
         EvalResultEntry(
             dataset_id=entry.hub_id,
             task_id=f"{entry.hub_config}_{row['setting']}",
-            value=round(100 * row["span"]["f1"], 2),
-            notes=f"span F1, {row['setting']}, {passages_asked(scores)}, labels {scores['labels'][row['benchmark']]}",
+            value=round(100 * row[task.main.name]["f1"], 2),
+            notes=f"{task.main.label}, {row['setting']}, {passages_asked(scores)}, "
+            f"labels {scores['labels'][row['benchmark']]}",
         )
         for entry, row in on_hub
         if entry.hub_id
@@ -47,23 +50,23 @@ def push_to_hub(output_dir: Path, recipe: Recipe, repo_id: str, predictions_id: 
         write_text(files[f".eval_results/{recipe.name}.yaml"], content)
     results = [
         EvalResult(
-            task_type="token-classification",
-            task_name="open named entity recognition",
+            task_type=task.category,
+            task_name=task.title,
             dataset_type=row["benchmark"],
             dataset_name=f"{row['benchmark']}, {row['setting']}, {passages_asked(scores)}",
-            metric_type="f1",
-            metric_name=f"{name} F1",
-            metric_value=round(100 * row[name]["f1"], 2),
+            metric_type=task.measured.lower(),
+            metric_name=score.label,
+            metric_value=round(100 * row[score.name]["f1"], 2),
         )
         for row in own
-        for name in ("span", "uniner")
+        for score in task.metric.studied
     ]
     card = scores_card(recipe, (output_dir / "report.md").read_text(encoding="utf-8"), results)
     commit = repos.push("model", repo_id, files, card, f"Scores of recipe {recipe.name}", on_failure, folder)
     logger.info("pushed to %s at %s", repo_id, commit)
     if predictions_id:
         file = f"{recipe.name}/predictions.jsonl"
-        card = predictions_card(recipe, file)
+        card = predictions_card(recipe, file, task)
         files = {file: output_dir / "predictions.jsonl"}
         commit = repos.push("dataset", predictions_id, files, card, f"Predictions of recipe {recipe.name}", on_failure)
         logger.info("pushed to %s at %s", predictions_id, commit)

@@ -14,10 +14,10 @@ from typing import NamedTuple
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from ..markdown import cell, table
+from ..tasks import NER, TASKS, Task
+from ..tasks.scoring import Counts, Verdict
 from .passages import LONGEST, Judged, Run, outcome, passage_f1, shown
-from .scoring import ERRORS, SCORES, Counts, Verdict
 
-SHOWN_SCORES = ("span", "grounded", "uniner")
 SHOWN = 3  # worst passages, and best ones
 
 
@@ -44,8 +44,9 @@ class Table:
 
 @dataclass(frozen=True)
 class ChartGroup:
-    """F1 of each model under the same conditions, which a chart shows below one another."""
+    """A score of each model under the same conditions, which a chart shows below one another."""
 
+    score: str
     title: str
     rates: Sequence[tuple[str, Rate]]
 
@@ -88,7 +89,7 @@ def report(scores: dict) -> str:
 
 def lead(scores: dict) -> str:
     """What was measured and the best score, in two sentences; empty if nothing was asked."""
-    results, k = scores["results"], scores["config"]["k"]
+    results, k, main = scores["results"], scores["config"]["k"], task_of_scores(scores).main
     if not results:
         return ""
     models, benchmarks, settings = (list(dict.fromkeys(names)) for names in zip(*map(_name, results), strict=True))
@@ -97,13 +98,13 @@ def lead(scores: dict) -> str:
     asked = "A model" if len(models) == 1 else f"{len(models)} models"
     verb = "was" if len(models) == 1 else "were"
     conditions = "; ".join(setting_in_words(setting, k) for setting in settings)
-    best = max(scores["means"] or results, key=lambda entry: entry["span"]["f1"])
+    best = max(scores["means"] or results, key=lambda entry: entry[main.name]["f1"])
     where = f"mean of {len(benchmarks)} benchmarks" if scores["means"] else best["benchmark"]
     questions = f"{queries:,} question{'s' * (queries != 1)}"
     about = f"{passages:,} passage{'s' * (passages != 1)} of {', '.join(benchmarks)}"
     return (
-        f"{asked} {verb} asked {questions} about {about}: {conditions}. The highest span F1 is {_f1(best['span'])}: "
-        f"{best['model']}, {best['setting']}, {where}."
+        f"{asked} {verb} asked {questions} about {about}: {conditions}. The highest {main.label} is "
+        f"{_f1(best[main.name])}: {best['model']}, {best['setting']}, {where}."
     )
 
 
@@ -138,7 +139,7 @@ def report_html(scores: dict, judged: Iterable[tuple[Run, list[Judged]]]) -> str
         chart=_chart(scores),
         mark=sample_note(scores["config"]),
         tables=[*_main_tables(scores, every_difference=True), *_detail_tables(scores)],
-        runs=_runs(judged),
+        runs=_runs(judged, task_of_scores(scores).metric.errors),
         settings={"ra_ner": scores["ra_ner"], **scores["config"], "labels": scores["labels"], **scores["counts"]},
         lines=[lead(scores)],
         figures={},
@@ -197,12 +198,19 @@ def _with_labels(tables: Iterable[Table], scores: dict) -> list[Table]:
     return [replace(table, note=f"{table.note} Label words: {words}.".lstrip()) for table in tables if table.rows]
 
 
+def task_of_scores(scores: dict) -> Task:
+    """The task of a scores.json. Those of the default task do not say it."""
+    return TASKS[scores.get("task", NER.name)]
+
+
 def _results(scores: dict) -> Table:
-    config, rows = scores["config"], []
+    config, rows, task = scores["config"], [], task_of_scores(scores)
     for result in scores["results"]:
-        rates = []
-        for score in SHOWN_SCORES:
-            rates += [Rate(result[score]["precision"]), Rate(result[score]["recall"]), _f1(result[score])]
+        rates = [
+            _f1(result[score.name]) if rate == "f1" else Rate(result[score.name][rate])
+            for score in task.metric.shown
+            for rate in score.columns
+        ]
         rows.append(
             [
                 *_name(result),
@@ -213,12 +221,10 @@ def _results(scores: dict) -> Table:
             ]
         )
     header = ["model", "benchmark", "setting"]
-    header += [f"{score} {key}" for score in SHOWN_SCORES for key in ("P", "R", "F1")]
+    header += [column for score in task.metric.shown for column in score.columns.values()]
     asked = f"a sample of {config['limit']} passages (seed {config['seed']})" if config["limit"] else "all passages"
-    note = f"""P, R and F1 in percent, micro-averaged over queries: one query for each passage and type. Each benchmark:
-{asked}. Brackets hold 95% intervals over passages. The span score compares character spans and counts an unparseable
-answer as wrong; grounded is the same without mentions that are not in the text; uniner is UniversalNER's metric, which
-counts an unparseable answer as an empty list. In-context settings show {config["k"]} examples. {_conditions(scores)}"""
+    note = f"""{task.unit} Each benchmark: {asked}. Brackets hold 95% intervals over passages. {task.note} In-context
+settings show {config["k"]} examples. {_conditions(scores)}"""
     return Table("", [*header, "passages", "queries", "unparsed"], rows, note)
 
 
@@ -250,59 +256,68 @@ def _conditions(scores: dict) -> str:
 
 
 def _chart(scores: dict) -> list[ChartGroup]:
-    """Span F1 of the models by benchmark and setting, the means over benchmarks first."""
-    groups = defaultdict(list)
+    """The main score of the models by benchmark and setting, the means over benchmarks first."""
+    groups, main = defaultdict(list), task_of_scores(scores).main
     for entry in [*scores["means"], *scores["results"]]:
         benchmark = f"{entry['benchmark']}" if "benchmark" in entry else f"Mean of {entry['benchmarks']} benchmarks"
-        groups[benchmark, entry["setting"]].append((entry["model"], _f1(entry["span"])))
+        groups[benchmark, entry["setting"]].append((entry["model"], _f1(entry[main.name])))
     k = scores["config"]["k"]
-    return [ChartGroup(f"{name}, {setting_in_words(setting, k)}", rates) for (name, setting), rates in groups.items()]
+    return [
+        ChartGroup(main.title, f"{name}, {setting_in_words(setting, k)}", rates)
+        for (name, setting), rates in groups.items()
+    ]
 
 
 def _means(scores: dict) -> Table:
+    task = task_of_scores(scores)
     rows = [
-        [m["model"], m["setting"], *(_f1(m[score]) for score in SHOWN_SCORES), m["benchmarks"]] for m in scores["means"]
+        [m["model"], m["setting"], *(_f1(m[score.name]) for score in task.metric.shown), m["benchmarks"]]
+        for m in scores["means"]
     ]
-    header = ["model", "setting", *(f"{score} F1" for score in SHOWN_SCORES), "benchmarks"]
-    note = "The mean F1 over benchmarks, with equal weights."
+    header = ["model", "setting", *(score.label for score in task.metric.shown), "benchmarks"]
+    note = f"The mean {task.measured} over benchmarks, with equal weights."
     return Table("Means over benchmarks", header, rows, note)
 
 
 def _differences(scores: dict, every: bool) -> Table:
     """With several benchmarks only their means are compared, unless `every` difference is wanted."""
-    rows = []
+    rows, task = [], task_of_scores(scores)
+    names = [score.name for score in task.metric.shown]
     for entry in scores["comparisons"]:
         if every or entry["benchmark"] is None or not scores["means"]:
             runs = [" ".join(entry[side].values()) for side in ("run", "baseline")]
             figures = []
-            for score in (entry[name] for name in SHOWN_SCORES):
+            for score in (entry[name] for name in names):
                 figures += [str(Rate(score["difference"], score["interval"])), f"{score['p']:.3f}"]
             rows.append([*runs, "mean" if entry["benchmark"] is None else entry["benchmark"], *figures])
-    note = "Differences in F1 with 95% intervals and two-sided p-values (paired bootstrap over passages)."
-    header = ["run", "minus", "benchmark", *(word for score in SHOWN_SCORES for word in (score, "p"))]
+    note = f"Differences in {task.measured} with 95% intervals and two-sided p-values (paired bootstrap over passages)."
+    header = ["run", "minus", "benchmark", *(word for name in names for word in (name, "p"))]
     return Table("Differences", header, rows, note)
 
 
 def _errors(scores: dict) -> Table:
-    def count(kind: str, sides: dict[str, int]) -> str:
-        one_sided = kind in ("spurious", "hallucinated", "missed")
-        return str(sum(sides.values())) if one_sided else f"{sides['fp']} / {sides['fn']}"
+    task = task_of_scores(scores)
 
-    rows = [[*_name(r), *(count(kind, r["errors"][kind]) for kind in ERRORS)] for r in scores["results"]]
-    header = ["model", "benchmark", "setting", *(kind.replace("_", " ") for kind in ERRORS)]
-    note = """Errors of the span score, each of one kind. Spurious and hallucinated count wrong mentions, missed counts
-gold entities; the other kinds count both: wrong mentions / gold entities not found."""
+    def count(kind: str, sides: dict[str, int]) -> str:
+        is_one_sided = " " not in task.metric.errors[kind]
+        return str(sum(sides.values())) if is_one_sided else f"{sides['fp']} / {sides['fn']}"
+
+    errors = task.metric.errors
+    rows = [[*_name(r), *(count(kind, r["errors"][kind]) for kind in errors)] for r in scores["results"]]
+    header = ["model", "benchmark", "setting", *(kind.replace("_", " ") for kind in errors)]
+    note = f"Errors of the {task.main.name} score, each of one kind. {task.errors_note}"
     return Table("Errors", header, rows, note)
 
 
 def _detail_tables(scores: dict) -> list[Table]:
-    results, header = scores["results"], ["model", "benchmark", "setting"]
-    macro = [[*_name(result), *(_f1(result[score]["macro"]) for score in SCORES)] for result in results]
-    tables = [Table("Means over types", [*header, *(f"{score} F1" for score in SCORES)], macro)]
+    results, header, task = scores["results"], ["model", "benchmark", "setting"], task_of_scores(scores)
+    names = [score.name for score in task.metric.scores if not score.over_types]
+    macro = [[*_name(result), *(_f1(result[name]["macro"]) for name in names)] for result in results]
+    tables = [Table("Means over types", [*header, *(f"{name} F1" for name in names)], macro)]
     groups = defaultdict(list)
     for result in results:
         groups[result["benchmark"], result["setting"]].append(result)
-    tables += [_types(f"F1 by type: {' '.join(group)}", members) for group, members in groups.items()]
+    tables += [_types(f"F1 by type: {' '.join(group)}", members, task.main.name) for group, members in groups.items()]
     for key, title, value in (
         ("by_gold_entities", "F1 by number of gold entities", "gold entities"),
         ("by_best_example", "F1 by the score of the best example", "best example"),
@@ -318,13 +333,16 @@ def _detail_tables(scores: dict) -> list[Table]:
             for result in results
             for part in result.get(key, [])
         ]
-        tables.append(Table(title, [*header, value, "passages", "wrong mentions", "span F1"], rows))
+        tables.append(Table(title, [*header, value, "passages", "wrong mentions", task.main.label], rows))
+    for result in results:
+        for title, columns, rows in task.tables(result):
+            tables.append(Table(f"{title}: {' '.join(_name(result))}", columns, rows))
     return _with_labels(tables, scores)
 
 
-def _types(title: str, results: Sequence[dict]) -> Table:
+def _types(title: str, results: Sequence[dict], score: str) -> Table:
     """Types with the most gold entities first; a dash where a type has neither gold nor predicted entities."""
-    found = [result["span"]["types"] for result in results]
+    found = [result[score]["types"] for result in results]
     gold = {type_: figures["tp"] + figures["fn"] for types in found for type_, figures in types.items()}
     rows = [
         [type_, gold[type_], *(_f1(types[type_]) if type_ in types else "–" for types in found)]
@@ -333,19 +351,21 @@ def _types(title: str, results: Sequence[dict]) -> Table:
     return Table(title, ["type", "gold", *(result["model"] for result in results)], rows)
 
 
-def _runs(judged: Iterable[tuple[Run, list[Judged]]]) -> dict[tuple, dict[str, list[PassageView]]]:
+def _runs(
+    judged: Iterable[tuple[Run, list[Judged]]], errors: Sequence[str]
+) -> dict[tuple, dict[str, list[PassageView]]]:
     """The worst and the best passages of each run, by span F1."""
     runs = {}
     for name, passages in judged:
         worst, rest = passages[:SHOWN], passages[SHOWN:]
         views = {"Worst": worst, "Best": rest[::-1][:SHOWN]}
-        runs[name] = {title: [_passage(*entry) for entry in part] for title, part in views.items()}
+        runs[name] = {title: [_passage(*entry, errors) for entry in part] for title, part in views.items()}
     return runs
 
 
-def _passage(id_: str, text: str, verdicts: Sequence[Verdict]) -> PassageView:
+def _passage(id_: str, text: str, verdicts: Sequence[Verdict], errors: Sequence[str]) -> PassageView:
     outcomes, (kept, left_out) = defaultdict(list), shown(verdicts)
-    for verdict in sorted(kept, key=lambda verdict: ("found", *ERRORS).index(verdict.outcome)):
+    for verdict in sorted(kept, key=lambda verdict: ("found", *errors).index(verdict.outcome)):
         outcomes[outcome(verdict)].append(f"{verdict.mention[:LONGEST]} [{verdict.type}]")
     if left_out:
         outcomes["not shown"].append(f"{left_out:,} more mentions; predictions.jsonl holds all")

@@ -27,23 +27,22 @@ from ..atomic_files import write_text
 from ..corpora.benchmarks import Benchmark, load_benchmark
 from ..distributed import distributed_state
 from ..errors import UserError
-from ..extraction.alignment import AlignedText
 from ..hub.repos import LocalModel
 from ..inference.engine import Request, ServerOptions, by_text
 from ..inference.models import Model, check_copy_only, find_model, load_engine, longest_question
 from ..output_folder import claim
 from ..passage import Passage, sample
-from ..prompting.answers import parse_answer
 from ..prompting.conversation import Message, NegativeTypes, transcript
 from ..recipe import Recipe
 from ..recipe_keys import EvaluateConfig
 from ..retrieval.on_demand import OnDemand
 from ..retrieval.retriever import Example
+from ..tasks import Task, task_of, task_of_recipe
+from ..tasks.scoring import score_all
 from .example_pools import ExamplePools, check_settings
 from .journal import Journal
 from .passages import judge_passages, write_passages
 from .report import report, report_html, scores_json
-from .scoring import score_all
 
 if TYPE_CHECKING:
     from ..inference.server import ServerEngine
@@ -52,7 +51,7 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Task:
+class Item:
     """One passage in one setting: which types are asked, and which examples are to be shown."""
 
     benchmark: str
@@ -69,12 +68,12 @@ class Query(Request):
 
     Attributes:
         key: of its answer in the journal. It covers all that the answer depends on.
-        examples: those of the task that fit into the prompt.
+        examples: those of the item that fit into the prompt.
         error: why it can't be asked; None if it can.
     """
 
     model: Model
-    task: Task
+    item: Item
     type: str
     key: str
     examples: Sequence[Example]
@@ -90,12 +89,12 @@ def evaluate(recipe: Recipe, config: EvaluateConfig, output_dir: Path) -> dict |
         UserError: a setting, a benchmark or a model is unknown or can't be read, or something else stands in the
             folder.
     """
-    state = distributed_state()
+    state, task = distributed_state(), task_of_recipe(recipe)
     if state.is_main_process:
         claim(output_dir, "evaluation")
     benchmarks, pools = _benchmarks(recipe, config)
     models = _models(recipe, config)
-    queries, tasks = _all_queries(models, benchmarks, pools, config)
+    queries, items = _all_queries(models, benchmarks, pools, config)
     journal = Journal(output_dir, state.process_index)
     for model in models:
         _ask([query for query in queries if query.model is model], config, journal)
@@ -103,26 +102,28 @@ def evaluate(recipe: Recipe, config: EvaluateConfig, output_dir: Path) -> dict |
     if not state.is_main_process:
         return None
     journal.read()
-    rows = [_row(query, journal) for query in queries]
-    texts: dict[str, dict[str, str]] = {task.benchmark: {} for task in tasks}
-    for task in tasks:
-        texts[task.benchmark][task.passage.id] = task.passage.text
+    rows = [_row(task, query, "" if query.error else journal.answers[query.key]) for query in queries]
+    rows += _baseline_rows(task, queries)
+    texts: dict[str, dict[str, str]] = {item.benchmark: {} for item in items}
+    for item in items:
+        texts[item.benchmark][item.passage.id] = item.passage.text
     scores = {
         "recipe": recipe.name,
         "ra_ner": __version__,
+        **task.facts,
         "config": vars(config),
-        "labels": {task.benchmark: task.labels for task in tasks},
+        "labels": {item.benchmark: item.labels for item in items},
         "benchmarks": {benchmark.name: _facts(benchmark, pools) for benchmark in benchmarks},
         "counts": _counts(queries),
         "on_demand": {model.name: str(chosen) for model in models if (chosen := _chosen_threshold(model, config))},
-        **score_all(rows, texts, config.seed),
+        **score_all(rows, texts, config.seed, metric=task.metric),
     }
     lines = [json.dumps(row, ensure_ascii=False) for row in rows]
     write_text(output_dir / "predictions.jsonl", "\n".join(lines) + "\n")
     write_text(output_dir / "texts.json", json.dumps(texts, indent=1) + "\n")
     write_text(output_dir / "scores.json", scores_json(scores) + "\n")
     write_text(output_dir / "report.md", report(scores))
-    judged = list(judge_passages(rows, texts))
+    judged = list(judge_passages(rows, texts, task.metric.judge))
     write_text(output_dir / "report.html", report_html(scores, judged))
     write_passages(recipe.name, judged, output_dir / "passages.html")
     return scores
@@ -136,12 +137,12 @@ def plan(recipe: Recipe, config: EvaluateConfig) -> str:
     """
     benchmarks, pools = _benchmarks(recipe, config)
     queries, _ = _all_queries(_models(recipe, config), benchmarks, pools, config)
-    counts = Counter((query.model.name, query.task.benchmark, query.task.setting) for query in queries)
+    counts = Counter((query.model.name, query.item.benchmark, query.item.setting) for query in queries)
     lines = [f"{model} {benchmark} {setting}: {count} queries" for (model, benchmark, setting), count in counts.items()]
     lines += [f"{key}: {count}" for key, count in _counts(queries).items()]
     lines += [f"labels of {benchmark.name}: {benchmark.labels} ({benchmark.tested})" for benchmark in benchmarks]
     shown = next((query for query in queries if query.examples), queries[0])
-    return "\n".join([*lines, "", f"A prompt of setting {shown.task.setting}:", "", transcript(shown.messages)])
+    return "\n".join([*lines, "", f"A prompt of setting {shown.item.setting}:", "", transcript(shown.messages)])
 
 
 def _models(recipe: Recipe, config: EvaluateConfig) -> list[Model]:
@@ -177,6 +178,8 @@ def resolve_model(name: str, recipe: Recipe, config: EvaluateConfig) -> Model:
             raise UserError(f"{path} does not exist; train it with `accelerate launch train_sft.py {recipe.path}`")
     with_weights = config.engine != "server"
     model = find_model(path, revision, wording=wording, language=language, with_weights=with_weights)
+    if (trained := task_of(model.wording)) is not task_of(wording):
+        raise UserError(f"model {name} was trained for {trained.title}, the recipe's task is {task_of(wording).title}")
     if config.copy_only:
         check_copy_only(model)
     return replace(model, name="base" if name == "base" else model.name, server_name=served)
@@ -188,7 +191,8 @@ def _benchmarks(recipe: Recipe, config: EvaluateConfig) -> tuple[list[Benchmark]
         raise UserError(f"{recipe.path}: section evaluate names no `benchmarks`")
     check_settings(config.settings)
     check = recipe.dataset.check_corpus
-    benchmarks = [load_benchmark(name, recipe.language, config.words, check) for name in config.benchmarks]
+    reading = task_of_recipe(recipe).reading
+    benchmarks = [load_benchmark(name, recipe.language, config.words, check, reading) for name in config.benchmarks]
     for name, count in Counter(benchmark.name for benchmark in benchmarks).items():
         if count > 1:
             raise UserError(f"benchmark {name} is given twice; scores are kept by its name")
@@ -219,39 +223,39 @@ def untrained_words(benchmark: Benchmark, trained: Callable[[], Set[str]]) -> st
 
 def _all_queries(
     models: Sequence[Model], benchmarks: Sequence[Benchmark], pools: ExamplePools, config: EvaluateConfig
-) -> tuple[list[Query], list[Task]]:
-    """All queries to all models, and the tasks of the first. Models differ in when `on_demand` shows them examples."""
+) -> tuple[list[Query], list[Item]]:
+    """All queries to all models, and the items of the first. Models differ in when `on_demand` shows them examples."""
     queries: list[Query] = []
-    tasks: dict[float | None, list[Task]] = {}  # by threshold of on_demand
+    items: dict[float | None, list[Item]] = {}  # by threshold of on_demand
     for model in models:
         threshold = None
         if chosen := _chosen_threshold(model, config):
             logger.info(f"{model.name}: {chosen}")
             threshold = chosen.threshold
-        if threshold not in tasks:
-            tasks[threshold] = _tasks(benchmarks, pools, config, threshold)
-        queries += _queries(model, tasks[threshold], config)
-    return queries, next(iter(tasks.values()))
+        if threshold not in items:
+            items[threshold] = _items(benchmarks, pools, config, threshold)
+        queries += _queries(model, items[threshold], config)
+    return queries, next(iter(items.values()))
 
 
 def _chosen_threshold(model: Model, config: EvaluateConfig) -> OnDemand | None:
     return model.on_demand if config.calibrated and "on_demand" in config.settings else None
 
 
-def _tasks(
+def _items(
     benchmarks: Sequence[Benchmark], pools: ExamplePools, config: EvaluateConfig, threshold: float | None
-) -> list[Task]:
-    tasks = []
+) -> list[Item]:
+    items = []
     for benchmark in benchmarks:
         passages = sample(benchmark.test, config.limit, config.seed)
         types = types_asked(benchmark, passages, config.seed)
         for setting in config.settings:
             examples = pools.examples(setting, benchmark, passages, threshold)
-            tasks += [
-                Task(benchmark.name, benchmark.labels, setting, passage, asked, shown)
+            items += [
+                Item(benchmark.name, benchmark.labels, setting, passage, asked, shown)
                 for passage, asked, shown in zip(passages, types, examples, strict=True)
             ]
-    return tasks
+    return items
 
 
 def types_asked(benchmark: Benchmark, passages: list[Passage], seed: int) -> list[list[str]]:
@@ -269,12 +273,12 @@ def types_asked(benchmark: Benchmark, passages: list[Passage], seed: int) -> lis
     ]
 
 
-def _queries(model: Model, tasks: Sequence[Task], config: EvaluateConfig) -> Iterator[Query]:
+def _queries(model: Model, items: Sequence[Item], config: EvaluateConfig) -> Iterator[Query]:
     """All queries to a model. Examples are dropped, the last one first, until a prompt and its answer fit."""
     renders = config.engine == "transformers" or config.server_api == "completions"  # else a vendor's server does
-    for task in tasks:
-        text, questions = task.passage.text, [model.question(entity_type) for entity_type in task.types]
-        examples, error = task.examples, None
+    for item in items:
+        text, questions = item.passage.text, [model.question(entity_type) for entity_type in item.types]
+        examples, error = item.examples, None
         if renders and questions:
             longest = partial(_prompt, model, text, longest_question(questions))
             room = model.max_length and max(1, model.max_length - config.server_thinking_tokens)
@@ -284,10 +288,10 @@ def _queries(model: Model, tasks: Sequence[Task], config: EvaluateConfig) -> Ite
                 if tokens > model.positions:
                     error = f"a prompt of {tokens} tokens is longer than the {model.positions} that the model reads"
         opening = model.opening(text, [example.passage for example in examples])
-        for number, (entity_type, question) in enumerate(zip(task.types, questions, strict=True)):
+        for number, (entity_type, question) in enumerate(zip(item.types, questions, strict=True)):
             earlier = [asked["content"] for asked in questions[:number] if config.mode == "conversation"]
-            key = _key(model, task, config, opening, earlier, question["content"])
-            yield Query(text, [*opening, question], model, task, entity_type, key, examples, error)
+            key = _key(model, item, config, opening, earlier, question["content"])
+            yield Query(text, [*opening, question], model, item, entity_type, key, examples, error)
 
 
 def _prompt(model: Model, text: str, question: Message, examples: Sequence[Passage]) -> list[Message]:
@@ -296,7 +300,7 @@ def _prompt(model: Model, text: str, question: Message, examples: Sequence[Passa
 
 def _key(
     model: Model,
-    task: Task,
+    item: Item,
     config: EvaluateConfig,
     opening: list[dict],
     earlier: list[str],
@@ -310,7 +314,7 @@ def _key(
     else:
         generation = [config.dtype, config.load_in_4bit]
     generation += [config.mode, config.max_new_tokens, *(["copy_only"] if config.copy_only else [])]
-    identity = [*weights, *generation, task.benchmark, task.setting, task.passage.id, opening]
+    identity = [*weights, *generation, item.benchmark, item.setting, item.passage.id, opening]
     return _digest(*identity, earlier, question)
 
 
@@ -319,8 +323,8 @@ def _ask(queries: Sequence[Query], config: EvaluateConfig, journal: Journal) -> 
     state = distributed_state()
     missing = by_text([query for query in queries if query.key not in journal.answers and not query.error])
     if config.mode == "conversation":  # each question depends on the answers before it
-        begun = {id(query.task) for group in missing for query in group}
-        missing = by_text([query for query in queries if id(query.task) in begun])
+        begun = {id(query.item) for group in missing for query in group}
+        missing = by_text([query for query in queries if id(query.item) in begun])
     missing = missing[state.process_index :: state.num_processes]
     if not missing:
         return
@@ -374,41 +378,36 @@ def _first_interrupt_stops(engine: "ServerEngine") -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-def _row(query: Query, journal: Journal) -> dict:
-    """The row of predictions of a query."""
-    task, raw = query.task, "" if query.error else journal.answers[query.key]
-    answer = parse_answer(raw)
-    return {
+def _row(task: Task, query: Query, raw: str) -> dict:
+    """The row of predictions of a query and its answer."""
+    item, shown = query.item, [example.passage for example in query.examples]
+    row = {
         "model": query.model.name,
         "revision": query.model.local.revision,
         "prompt_hash": _digest(query.messages)[:16],
-        "benchmark": task.benchmark,
-        "passage_id": task.passage.id,
-        "setting": task.setting,
+        "benchmark": item.benchmark,
+        "passage_id": item.passage.id,
+        "setting": item.setting,
         "type": query.type,
-        "gold": [asdict(entity) for entity in task.passage.entities if entity.type == query.type],
+        "gold": [asdict(entity) for entity in item.passage.entities if entity.type == query.type],
         "raw_answer": raw,
-        "parsed": answer.error is None,
-        "predicted": list(answer.mentions),
-        "grounded": _grounded(answer.mentions, query.text),
-        "parse_error": query.error or answer.error,
-        "copied": _copied(answer.mentions, query),
+        **task.read_answer(raw, query.type, query.text, shown),
         "example_ids": [example.passage.id for example in query.examples],
         "example_scores": [example.score for example in query.examples],
     }
+    return row | {"parse_error": query.error or row["parse_error"]}
 
 
-def _grounded(mentions: Sequence[str], text: str) -> list[str]:
-    """The mentions that extraction can place in the text, as they stand there."""
-    aligned = AlignedText(text)
-    places = [aligned.find(mention)[0] for mention in mentions]
-    return list(dict.fromkeys(text[start:end] for spans in places for start, end in spans))
-
-
-def _copied(mentions: Sequence[str], query: Query) -> list[str]:
-    """The mentions that stand in a shown example, but not in the text."""
-    shown = [example.passage for example in query.examples]
-    return [m for m in mentions if m not in query.text and any(passage.holds(m) for passage in shown)]
+def _baseline_rows(task: Task, queries: Sequence[Query]) -> Iterator[dict]:
+    """The rows of the task's baseline, in all settings with examples. They have no revision, as it is no model."""
+    if not task.baseline:
+        return
+    name, answer = task.baseline
+    model = Model(name, LocalModel(Path(), None), None, "", "")
+    for query in queries:
+        if query.model is queries[0].model and query.item.setting != "zero_shot":
+            query = replace(query, model=model, examples=query.item.examples, error=None)
+            yield _row(task, query, answer([example.passage for example in query.examples]))
 
 
 def _facts(benchmark: Benchmark, pools: ExamplePools) -> dict:
@@ -426,7 +425,7 @@ def _facts(benchmark: Benchmark, pools: ExamplePools) -> dict:
 def _counts(queries: Sequence[Query]) -> dict[str, int]:
     """What did not fit into prompts: examples that were dropped, counted by prompt, and queries not asked at all."""
     return {
-        "dropped_examples": sum(len(query.task.examples) - len(query.examples) for query in queries),
+        "dropped_examples": sum(len(query.item.examples) - len(query.examples) for query in queries),
         "too_long_queries": sum(query.error is not None for query in queries),
     }
 

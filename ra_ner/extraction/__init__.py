@@ -1,1 +1,1 @@
-"""What the Extractor is made of: alignment of mentions, windows of long texts, scores, and output formats."""
+"""What the Extractor is made of: windows of long texts, scores, and output formats."""

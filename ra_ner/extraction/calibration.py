@@ -50,7 +50,7 @@ class Calibration:
         """
         try:
             return cls(**read_json(file, slope=float, intercept=float))
-        except TypeError as error:
+        except (TypeError, UserError) as error:
             raise UserError(f"{file}: not a calibration ({error}); make it with `ra-ner calibrate`") from None
 
 

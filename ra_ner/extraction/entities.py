@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from .. import passage
-from .alignment import Alignment
+from ..prompting.alignment import Alignment
 
 Occurrences = Literal["all", "first"]
 

@@ -13,11 +13,12 @@ from ..hub.repos import LocalModel
 from ..passage import Passage
 from ..prompting.annotation import annotation_prompt
 from ..prompting.chat_template import TEMPLATES, load_tokenizer, prompt_ids
-from ..prompting.conversation import Message, find_wording, opening
+from ..prompting.conversation import Message, opening
 from ..prompting.known_checkpoints import KNOWN_CHECKPOINTS
 from ..prompting.length_limit import LengthLimit
 from ..retrieval.on_demand import OnDemand
 from ..retrieval.retriever import Example
+from ..tasks import find_wording
 from .engine import Engine, ServerOptions, answer_budget
 
 if TYPE_CHECKING:
@@ -186,8 +187,8 @@ def check_copy_only(model: Model) -> None:
     """
     if not find_wording(model.wording, model.language).answers_are_json:
         raise UserError(
-            f"{model.name} writes its answers with unescaped quotes (wording {model.wording}), which `copy_only` can't "
-            "constrain: leave `copy_only` out"
+            f"`copy_only` needs answers that are JSON lists of mentions, and {model.name} (wording {model.wording}) "
+            "writes others: leave `copy_only` out"
         )
 
 

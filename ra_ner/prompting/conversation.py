@@ -8,7 +8,7 @@ import json
 import random
 from bisect import bisect
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
@@ -85,15 +85,15 @@ WORDINGS: dict[tuple[str, str], Wording] = {
 }
 
 
-def find_wording(name: str, language: str) -> Wording:
+def find_wording(name: str, language: str, wordings: Mapping[tuple[str, str], Wording] = WORDINGS) -> Wording:
     """Find a wording.
 
     Raises:
         UserError: there is none of that name in that language.
     """
-    if wording := WORDINGS.get((name, language)):
+    if wording := wordings.get((name, language)):
         return wording
-    fitting = ", ".join(known for known, its_language in WORDINGS if its_language == language)
+    fitting = ", ".join(known for known, its_language in wordings if its_language == language)
     raise UserError(f"wording {name} is not for language {language}; use {fitting}")
 
 

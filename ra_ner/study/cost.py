@@ -29,9 +29,10 @@ from ..hub import repos
 from ..markdown import table
 from ..passage import sample
 from ..prompting.chat_template import load_training_tokenizer, prompt_ids, training_length
-from ..prompting.conversation import find_wording, opening
+from ..prompting.conversation import opening
 from ..recipe import Recipe
 from ..recipe_keys import TOKENIZER_KEYS, EvaluateConfig
+from ..tasks import find_wording, task_of
 from .grid import Grid
 
 if TYPE_CHECKING:
@@ -169,7 +170,7 @@ def _train_cost(key: _CostKey) -> Cost:
     recipe = key.recipe
     _, model, args = train_parser().parse_section(recipe)[:3]
     config, language = recipe.dataset, recipe.language
-    source = load_recipe_corpus(config, language)
+    source = load_recipe_corpus(config, language, task_of(config.wording).reading)
     size = config.size or len(source.passages)
     sample_config = replace(config, size=min(size, TRAIN_SAMPLE), exclude=[])
     passages = PassageSplits(source, language, sample_config)
@@ -211,7 +212,7 @@ def _evaluate_cost(key: _CostKey) -> tuple[Cost, dict[str, str]]:
     weight_bytes = parameters * (BYTES_IN_4BIT if config.load_in_4bit else BYTES[config.dtype])
     for name in config.benchmarks:
         try:
-            benchmark = load_benchmark(name, recipe.language, config.words)
+            benchmark = load_benchmark(name, recipe.language, config.words, reading=pools.reading)
         except UserError as error:
             unreadable[name] = str(error)
             continue

@@ -48,19 +48,19 @@ def draw(groups: Sequence[Group], axes: Mapping[str, Sequence]) -> dict[str, byt
     import matplotlib
 
     runs = [(group, setting) for group in groups for setting in group.settings]
-    figures = {}
+    figures, title = {}, groups[0].task.main.title if groups else ""
     with matplotlib.rc_context({"text.parse_math": False, "font.size": 9}):  # a name with `$` is no formula
         for axis, values in axes.items():
             others = [other for other in axes if other != axis]
             points = [
                 Point(_name(group, others), group.values[axis], setting, group, setting) for group, setting in runs
             ]
-            figures[f"Span F1 by {axis}"] = _draw_by_value(points, axis, values)
+            figures[f"{title} by {axis}"] = _draw_by_value(points, axis, values)
         if not axes:
             points = [Point("", setting, "mean over seeds", group, setting) for group, setting in runs]
-            figures["Span F1 by setting"] = _draw_by_value(points, "setting", groups[0].settings)
+            figures[f"{title} by setting"] = _draw_by_value(points, "setting", groups[0].settings)
         if figure := _draw_by_best_example(groups, list(axes)):
-            figures["Span F1 by the score of the best example"] = figure
+            figures[f"{title} by the score of the best example"] = figure
     return figures
 
 
@@ -73,7 +73,8 @@ def _draw_by_value(points: Sequence[Point], axis: str, values: Sequence) -> byte
     is_numeric = all(type(value) in (int, float) for value in values)
     ticks = {show(value): value if is_numeric else number for number, value in enumerate(values)}
     series = list(dict.fromkeys(point.series for point in points))
-    figure, plots = _new_figure(list(dict.fromkeys(point.plot for point in points)))
+    label = points[0].group.task.main.label
+    figure, plots = _new_figure(list(dict.fromkeys(point.plot for point in points)), label)
     for title, plot in plots.items():
         if is_numeric and min(values) > 0 and max(values) >= 5 * min(values):
             plot.set_xscale("log")
@@ -94,15 +95,15 @@ def _draw_by_value(points: Sequence[Point], axis: str, values: Sequence) -> byte
 
 def _draw_series(plot: "Axes", xs: Sequence[float], points: Sequence[Point], color: str, style: str) -> None:
     """Means over seeds with their intervals, each seed as a cross, and the vanilla means as a dashed line."""
-    means, vanilla_means = [], []
+    means, vanilla_means, main = [], [], points[0].group.task.main.name
     for x, point in zip(xs, points, strict=True):
         if run := combined(point.group.evaluations, None, point.setting):
-            means.append((x, run.figures["span"]["f1"], *run.figures["span"]["f1_interval"]))
+            means.append((x, run.figures[main]["f1"], *run.figures[main]["f1_interval"]))
         for evaluation in point.group.evaluations:
             if run := combined([evaluation], None, point.setting):
-                plot.plot(x, 100 * run.figures["span"]["f1"], "x", color=color, alpha=0.7, markersize=4)
+                plot.plot(x, 100 * run.figures[main]["f1"], "x", color=color, alpha=0.7, markersize=4)
         if run := combined(point.group.vanilla_evaluations, None, point.setting):
-            vanilla_means.append((x, 100 * run.figures["span"]["f1"]))
+            vanilla_means.append((x, 100 * run.figures[main]["f1"]))
     if means:
         x, f1, low, high = np.array(sorted(means)).T * [[1], [100], [100], [100]]
         # Clipped at 0, as a percentile interval can lie above or below the mean.
@@ -122,7 +123,7 @@ def _draw_by_best_example(groups: Sequence[Group], axes: Sequence[str]) -> bytes
     def quarter(setting: str, passage: JudgedPassage, _: str) -> int | None:
         return quarter_of(passage.best_example, ranges[setting])
 
-    figure, plots = _new_figure(list(ranges))
+    figure, plots = _new_figure(list(ranges), groups[0].task.main.label)
     for setting, plot in plots.items():
         plot.set_xlabel("score of the best example, mean of a quarter")
         for number, group in enumerate(groups):
@@ -137,14 +138,14 @@ def _draw_by_best_example(groups: Sequence[Group], axes: Sequence[str]) -> bytes
     return _to_png(figure)
 
 
-def _new_figure(titles: Sequence[str]) -> tuple["Figure", dict[str, "Axes"]]:
-    """A figure with one plot for each title."""
+def _new_figure(titles: Sequence[str], label: str) -> tuple["Figure", dict[str, "Axes"]]:
+    """A figure with one plot for each title; `label` is the score."""
     from matplotlib.figure import Figure  # pyplot would look for a window system
 
     columns = min(len(titles), COLUMNS)
     rows = -(-len(titles) // columns)
     figure = Figure(figsize=(max(columns, 1.5) * WIDTH, rows * HEIGHT + 0.2), layout="constrained")
-    figure.supylabel("span F1, %", fontsize="medium")
+    figure.supylabel(f"{label}, %", fontsize="medium")
     plots = {}
     for number, title in enumerate(titles, 1):
         plots[title] = figure.add_subplot(rows, columns, number, sharey=next(iter(plots.values()), None), title=title)

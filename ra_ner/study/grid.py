@@ -97,7 +97,7 @@ class Grid:
         """The cell's recipe, the same as `load_recipe` returns once `write_recipes` has written the file."""
         base, own = self.bases[cell.name], self.sections[cell.name]
         sections = {section: {**keys, **own.get(section, {})} for section, keys in base.sections.items()}
-        return Recipe(self.recipe_path(cell), base.language, sections)
+        return Recipe(self.recipe_path(cell), base.language, sections, base.task)
 
     def trains(self, cell: Cell) -> bool:
         """Whether the cell builds a dataset and trains, rather than evaluating the adapter of another cell."""
@@ -205,6 +205,8 @@ def load_grid(path: str | Path, overrides: Sequence[str] = ()) -> Grid:
     varied = {axis: values for axis, values in axes.items() if axis != SETTINGS_AXIS}
     cells, bases, cell_sections, adapters = [], {}, {}, {}
     recipes = [load_recipe(find_recipe(str(name), path.parent)) for name in content["recipes"]]
+    if len(tasks := dict.fromkeys(recipe.task for recipe in recipes)) > 1:
+        raise UserError(f"{path}: its recipes are of several tasks ({', '.join(tasks)}), whose scores share no table")
     first_cells: dict[str, str] = {}  # training configuration -> the first cell that has it
     for base, seed, *values in itertools.product(recipes, seeds, *varied.values()):
         keys = {**shared, **dict.fromkeys(SEED_KEYS, seed)}

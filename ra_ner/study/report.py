@@ -18,9 +18,9 @@ from tqdm import tqdm
 
 from ..atomic_files import write_text
 from ..evaluation.report import Rate, Table, html_page, markdown_parts, sample_note
-from ..evaluation.scoring import RATES
 from ..markdown import cell as escape
 from ..output_folder import new_folder
+from ..tasks.scoring import Score
 from . import figures
 from .grid import SETTINGS_AXIS, Cell, show
 from .results import (
@@ -43,18 +43,6 @@ from .results import (
 )
 
 NONE = "–"
-KINDS: dict[Kind, str] = {  # columns of the tables of errors
-    ("found", True): "found",
-    ("missed", True): "missed",
-    ("spurious", False): "spurious",
-    ("hallucinated", False): "hallucinated",
-    ("boundary", False): "boundary fp",
-    ("boundary", True): "boundary fn",
-    ("wrong_type", False): "wrong type fp",
-    ("wrong_type", True): "wrong type fn",
-    ("unparsed", False): "unparsed fp",
-    ("unparsed", True): "unparsed fn",
-}
 
 
 class Difference(NamedTuple):
@@ -132,8 +120,10 @@ def _introduction(cells: Sequence[Cell], groups: Sequence[Group], tables: Sequen
         paragraphs[0] += f" Missing: {', '.join(missing)}."
     if not groups:
         return paragraphs
+    measured = groups[0].task.measured
     paragraphs.append(
-        "F1 is in percent and is the mean over seeds. Brackets hold 95% intervals, bootstrapped over seeds and "
+        f"{measured[0].upper() + measured[1:]} is in percent and is the mean over seeds. "
+        "Brackets hold 95% intervals, bootstrapped over seeds and "
         "passages. Differences are between cells of the same seed on the same passages; p-values are two-sided. "
         "Figures show means over benchmarks: bars are intervals, crosses are single seeds, dashed lines are vanilla "
         "cells."
@@ -175,13 +165,11 @@ def _range(counts: Iterable[int]) -> str:
 
 def _main_tables(groups: Sequence[Group]) -> list[Table]:
     """The tables of one base recipe that Markdown and HTML show."""
-    span = "F1 on exact gold spans; an answer that can't be read is wrong."
-    uniner = "F1 as UniversalNER computes it; an answer that can't be read counts as an empty list."
+    scores = groups[0].task.metric.studied
     return [
-        _f1(groups, "span", span),
-        _f1(groups, "uniner", uniner),
-        *(_difference_to_vanilla(groups, score) for score in ("span", "uniner")),
-        *(_difference_to_zero_shot(groups, score) for score in ("span", "uniner")),
+        *(_f1(groups, score) for score in scores),
+        *(_difference_to_vanilla(groups, score) for score in scores),
+        *(_difference_to_zero_shot(groups, score) for score in scores),
         _answers(groups),
         *_errors(groups),
     ]
@@ -232,29 +220,29 @@ def _benchmarks(groups: Sequence[Group]) -> list[str]:
     return list(dict.fromkeys(name for group in groups for name in group.benchmarks))
 
 
-def _f1(groups: Sequence[Group], score: str, note: str) -> Table:
+def _f1(groups: Sequence[Group], score: Score) -> Table:
     def value(group: Group, benchmark: str | None, setting: str) -> Rate | None:
         run = combined(group.evaluations, benchmark, setting)
-        return Rate(run.figures[score]["f1"], run.figures[score]["f1_interval"]) if run else None
+        return Rate(run.figures[score.name]["f1"], run.figures[score.name]["f1_interval"]) if run else None
 
-    return _by_benchmark(groups, f"{score.capitalize()} F1", note, value)
+    return _by_benchmark(groups, score.title, score.note, value)
 
 
-def _difference_to_vanilla(groups: Sequence[Group], score: str) -> Table:
+def _difference_to_vanilla(groups: Sequence[Group], score: Score) -> Table:
     def value(group: Group, benchmark: str | None, setting: str) -> Difference | None:
-        return _difference(group.pairs, benchmark, setting, setting, score)
+        return _difference(group.pairs, benchmark, setting, setting, score.name)
 
-    note = f"{score.capitalize()} F1 minus {score} F1 of the vanilla cell in the same setting, in percentage points."
-    return _by_benchmark(groups, f"Difference to vanilla, {score} F1", note, value, lambda group: len(group.pairs))
+    note = f"{score.title} minus {score.label} of the vanilla cell in the same setting, in percentage points."
+    return _by_benchmark(groups, f"Difference to vanilla, {score.label}", note, value, lambda group: len(group.pairs))
 
 
-def _difference_to_zero_shot(groups: Sequence[Group], score: str) -> Table:
+def _difference_to_zero_shot(groups: Sequence[Group], score: Score) -> Table:
     def value(group: Group, benchmark: str | None, setting: str) -> Difference | None:
         pairs = [(evaluation, evaluation) for evaluation in group.evaluations]
-        return None if setting == "zero_shot" else _difference(pairs, benchmark, setting, "zero_shot", score)
+        return None if setting == "zero_shot" else _difference(pairs, benchmark, setting, "zero_shot", score.name)
 
-    note = f"{score.capitalize()} F1 minus zero-shot {score} F1 of the same cell, in percentage points."
-    return _by_benchmark(groups, f"Difference to zero-shot, {score} F1", note, value)
+    note = f"{score.title} minus zero-shot {score.label} of the same cell, in percentage points."
+    return _by_benchmark(groups, f"Difference to zero-shot, {score.label}", note, value)
 
 
 def _difference(
@@ -325,27 +313,45 @@ def _errors_by(
         label: the label that a passage and a type are counted under.
         name: the text to show for a label in a setting.
     """
-    rows = []
+    rows, errors = [], groups[0].task.metric.errors
+    kinds = _kinds(errors)
     for group, setting, names in _runs(groups):
         counts = count_kinds(group.evaluations, setting, label)
         paired = count_kinds([evaluation for evaluation, _ in group.pairs], setting, label)
         vanilla = count_kinds([evaluation for _, evaluation in group.pairs], setting, label)
         for key in sorted(counts):
             row = [*names, name(setting, key), Rate(kinds_f1(counts[key]))]
-            for kind in KINDS:
+            for kind in kinds:
                 change = paired.get(key, {}).get(kind, 0) - vanilla.get(key, {}).get(kind, 0)
                 row.append(f"{counts[key][kind]:.1f}" + (f" ({change:+.1f})" if group.pairs else ""))
             rows.append(row)
     note = (
-        "Mean counts per seed under the score span, and the F1 of these counts. Brackets hold the change against the "
-        "vanilla cells of the same seeds. False positives are spurious, hallucinated and all columns with fp; false "
-        "negatives are missed and all columns with fn."
+        f"Mean counts per seed under the score {groups[0].task.main.name}, and the F1 of these counts. Brackets "
+        "hold the change against the vanilla cells of the same seeds. False positives are "
+        f"{_columns(errors, 'fp')}; false negatives are {_columns(errors, 'fn')}."
     )
-    return Table(title, _header(groups, column, "F1", *KINDS.values()), rows, note)
+    return Table(title, _header(groups, column, "F1", *kinds.values()), rows, note)
+
+
+def _kinds(errors: Mapping[str, str]) -> dict[Kind, str]:
+    """Columns of the tables of errors, those with one side first."""
+    kinds: dict[Kind, str] = {("found", True): "found"}
+    for sides in ("fn", "fp", "fp fn"):
+        for kind in (kind for kind, its_sides in errors.items() if its_sides == sides):
+            for side in sides.split():
+                name = kind.replace("_", " ")
+                kinds[kind, side == "fn"] = name if side == sides else f"{name} {side}"
+    return kinds
+
+
+def _columns(errors: Mapping[str, str], side: str) -> str:
+    """The columns of errors on one side, in words."""
+    names = [kind.replace("_", " ") for kind, sides in errors.items() if sides == side]
+    return (f"{', '.join(names)} and " if names else "") + f"all columns with {side}"
 
 
 def _rates(groups: Sequence[Group]) -> Table:
-    columns = [(score, rate) for score in ("span", "uniner") for rate in RATES]
+    columns = [(score.name, rate) for score in groups[0].task.metric.studied for rate in score.columns]
     rows = []
     for group, setting, names in _runs(groups):
         for benchmark in group.benchmarks:

@@ -12,7 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from ..evaluation.scoring import ERRORS, RATES, SCORES, Run, compare, interval, judge, mean, score
+from ..evaluation.report import task_of_scores
+from ..tasks import NER, Task
+from ..tasks.scoring import RATES, Run, compare, interval, mean, score
 from .grid import Cell, find_vanilla, show
 
 logger = logging.getLogger(__name__)
@@ -28,7 +30,7 @@ SEED = 0  # for resampling seeds; it is the same for all groups, so that differe
 
 @dataclass(frozen=True)
 class JudgedPassage:
-    """The verdicts of the score `span` on one passage in one setting.
+    """The verdicts of the main score on one passage in one setting.
 
     Attributes:
         length: characters of the text.
@@ -57,6 +59,7 @@ class Evaluation:
     runs: dict[Key, Run]
     passages: dict[Key, list[JudgedPassage]]
     mentions: dict[Key, int]
+    task: Task = NER
 
 
 def read_evaluation(cell: Cell, folder: Path) -> Evaluation | None:
@@ -74,27 +77,30 @@ def read_evaluation(cell: Cell, folder: Path) -> Evaluation | None:
     with files[2].open(encoding="utf-8") as lines:
         for line in lines:
             row = json.loads(line)
+            if row["revision"] is None:  # of a baseline, which is no model
+                continue
             rows_by_key[row["benchmark"], row["setting"]].append(row)
             models.add((row["model"], row["revision"]))
     if len(models) > 1:
         logger.warning("%s has several models, so it is left out: remove its scores.json and run again", folder)
         return None
     config = {"labels": scores["labels"], **scores["config"]}
-    evaluation = Evaluation(cell, config, {}, {}, {})
+    task = task_of_scores(scores)
+    evaluation = Evaluation(cell, config, {}, {}, {}, task)
     for key, rows in rows_by_key.items():
         benchmark, _ = key
-        evaluation.runs[key] = score(rows, texts[benchmark], config["seed"])
-        evaluation.passages[key] = list(_judge_passages(rows, benchmark, texts[benchmark]))
+        evaluation.runs[key] = score(rows, texts[benchmark], config["seed"], metric=task.metric)
+        evaluation.passages[key] = list(_judge_passages(rows, benchmark, texts[benchmark], task))
         evaluation.mentions[key] = sum(len(set(row["predicted"])) for row in rows if row["parsed"])
     return evaluation
 
 
-def _judge_passages(rows: Sequence[dict], benchmark: str, texts: dict[str, str]) -> Iterator[JudgedPassage]:
+def _judge_passages(rows: Sequence[dict], benchmark: str, texts: dict[str, str], task: Task) -> Iterator[JudgedPassage]:
     rows_by_passage: dict[str, list[dict]] = defaultdict(list)
     for row in rows:
         rows_by_passage[row["passage_id"]].append(row)
     for id_, its_rows in rows_by_passage.items():
-        verdicts = judge(its_rows, texts[id_])
+        verdicts = task.metric.judge(its_rows, texts[id_])
         outcomes = Counter((verdict.type, (verdict.outcome, verdict.is_gold)) for verdict in verdicts)
         best = max(its_rows[0]["example_scores"], default=None)
         yield JudgedPassage(id_, benchmark, len(texts[id_]), best, outcomes)
@@ -113,6 +119,10 @@ class Group:
     is_vanilla: bool
     evaluations: list[Evaluation]
     pairs: list[tuple[Evaluation, Evaluation]]
+
+    @property
+    def task(self) -> Task:
+        return self.evaluations[0].task
 
     @property
     def vanilla_evaluations(self) -> list[Evaluation]:
@@ -163,7 +173,7 @@ def over_seeds(runs: Sequence[Run]) -> Run:
     if len({run.passages for run in runs}) > 1:
         raise ValueError("runs of several seeds can only be combined on the same passages")
     figures, f1 = {"seeds": len(runs)}, {}
-    for name in SCORES:
+    for name in runs[0].f1:
         resampled = np.stack([run.f1[name] for run in runs])  # seeds x resamples
         drawn_seeds = np.random.default_rng(SEED).integers(len(runs), size=resampled.shape)
         f1[name] = np.take_along_axis(resampled, drawn_seeds, axis=0).mean(axis=0)
@@ -253,8 +263,9 @@ def results_csv(
     cells: Sequence[Cell], evaluations: Mapping[str, Evaluation], costs: Mapping[str, Mapping[str, float]]
 ) -> str:
     """One row for each evaluated cell, benchmark and setting. A cell's costs are repeated in each of its rows."""
-    scores = [(score_, name) for score_ in ("span", "uniner") for name in (*RATES, "tp", "fp", "fn")]
-    sides = [(kind, side) for kind in ERRORS for side in ("fp", "fn")]
+    task = next((evaluation.task for evaluation in evaluations.values()), NER)
+    scores = [(one.name, name) for one in task.metric.studied for name in (*RATES, "tp", "fp", "fn")]
+    sides = [(kind, side) for kind in task.metric.errors for side in ("fp", "fn")]
     header = ["cell", "base", *cells[0].values, "seed", "benchmark", "setting", "passages", "queries", "unparsed"]
     header += ["mentions", "copied", *("_".join(pair) for pair in [*scores, *sides]), *COSTS]
     file = io.StringIO()

@@ -87,11 +87,12 @@ def check(recipes: Iterable[Recipe]) -> None:
         config = recipe.evaluate
         check_settings(config.settings)
         names = (tuple(config.benchmarks), config.words, tuple(config.settings))
-        key = (recipe.language, *names, config.pool, config.allow_overlap)
+        key = (recipe.language, recipe.dataset.wording, *names, config.pool, config.allow_overlap)
         distinct.setdefault(key, ExamplePools(recipe, config))
     for pools in distinct.values():
         for name in pools.config.benchmarks:
-            pools.check(load_benchmark(name, pools.recipe.language, pools.config.words))
+            words, reading = pools.config.words, pools.reading
+            pools.check(load_benchmark(name, pools.recipe.language, words, reading=reading))
 
 
 class Study:

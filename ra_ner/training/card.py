@@ -11,8 +11,8 @@ import yaml
 from .. import markdown
 from ..hub.card import CITATION, LICENSE_NOTICES, REPO, merge, new_card, part, read_card
 from ..prompting.chat_template import end_of_turn
-from ..prompting.conversation import find_wording
-from .shown_answers import SHOWN, shown_prompts
+from ..tasks import find_wording, task_of
+from .shown_answers import shown_prompts
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -36,7 +36,7 @@ def model_card(
         curves: file name of the image of the losses, None if no loss was logged.
         answers: what the model answers to `shown_prompts`, by what they show.
     """
-    on_hub = not Path(facts["base"]).is_dir()
+    on_hub, task = not Path(facts["base"]).is_dir(), task_of(facts["wording"])
     base_license, data_license = facts.get("base_license"), facts.get("dataset_license")
     metadata = {
         "library_name": "peft",
@@ -47,7 +47,7 @@ def model_card(
         "language": [facts["language"]],
         "pipeline_tag": "text-generation",
         "widget": _widget(facts, answers or {}),
-        "tags": ["named-entity-recognition", "open-ner", "ra-it", "lora", "sft", "trl"],
+        "tags": [*task.tags, "ra-it", "lora", "sft", "trl"],
     }
     made = [
         ("base model", f"{facts['base']} at {facts['base_revision']}"),
@@ -63,8 +63,7 @@ def model_card(
     used = {"language": facts["language"], "train": facts["config"]}
     method = "RA-IT" if facts["k"] else "vanilla instruction tuning"
     kind = "A QLoRA adapter" if facts["config"].get("load_in_4bit") else "A LoRA adapter"
-    usage = f"""{kind} for open named entity recognition, trained with {method}. Each question names one entity
-type; the answer is a JSON list of mentions.
+    usage = f"""{kind} for {task.title}, trained with {method}. {task.asks}
 
 {_usage(facts, tokenizer, "peft", "AutoPeftModelForCausalLM")}{_answered(facts, answers or {})}"""
     training = f"""## Training
@@ -85,12 +84,13 @@ def _answered(facts: dict, answers: Mapping[str, str]) -> str:
     """What the model answered when the card was made."""
     if not answers:
         return ""
-    text, asked, _, example = SHOWN[facts["language"]]
-    shown = {"one example": f'one example: "{example[0]}", {example[2]} "{example[1]}"'}
+    asked, example = task_of(facts["wording"]).sample(facts["language"])
+    [answer] = example.entities
+    shown = {"one example": f'one example: "{example.text}", {answer.type} "{answer.text}"'}
     rows = [(shown.get(name, name), raw) for name, raw in answers.items()]
     return f"""
 
-When this card was made, the model was asked for {asked} in "{text}" and answered:
+When this card was made, the model was asked for {asked.types[0]} in "{asked.text}" and answered:
 
 {markdown.table(["the prompt shows", "answer"], rows)}"""
 
@@ -110,8 +110,8 @@ def merged_card(adapter_card: str, facts: dict, tokenizer: "PreTrainedTokenizerB
     metadata = {"library_name": "transformers"}
     if "base_model" in read_card(adapter_card)[0]:
         metadata["base_model_relation"] = "finetune"
-    usage = f"""A model for open named entity recognition in bfloat16: an adapter merged into its base. Each
-question names one entity type; the answer is a JSON list of mentions.
+    task = task_of(facts["wording"])
+    usage = f"""A model for {task.title} in bfloat16: an adapter merged into its base. {task.asks}
 
 {_usage(facts, tokenizer, "transformers", "AutoModelForCausalLM")}
 
@@ -124,10 +124,11 @@ question names one entity type; the answer is a JSON list of mentions.
 def _usage(facts: dict, tokenizer: "PreTrainedTokenizerBase", package: str, loader: str) -> str:
     """How to ask the model: code that runs, and the rendered prompt."""
     wording = find_wording(facts["wording"], facts["language"])
-    text, asked, mentions, _ = SHOWN[facts["language"]]
-    prompts = list(shown_prompts(facts).values())
+    task = task_of(facts["wording"])
+    sample, prompts = task.sample(facts["language"])[0], list(shown_prompts(facts).values())
+    text, [asked] = sample.text, sample.types
     stop = end_of_turn(tokenizer)
-    answered = [*prompts[-1], {"role": "assistant", "content": wording.format_answer(mentions)}]
+    answered = [*prompts[-1], {"role": "assistant", "content": wording.format_answer(sample.mentions(asked))}]
     extraction = f"""from ra_ner import Extractor
 
 ner = Extractor.from_pretrained("{REPO}")
@@ -149,7 +150,7 @@ stop = tokenizer.convert_tokens_to_ids({json.dumps(stop)})  # ends a turn
 answer = model.generate(**prompt.to(model.device), max_new_tokens=64, do_sample=False, eos_token_id=stop)
 print(tokenizer.decode(answer[0, prompt["input_ids"].shape[1] :], skip_special_tokens=True))"""
     turn = " (a turn with examples may come before the text)" if facts["k"] else ""
-    return f"""With the package `ra_ner` of this project, entities have their places in the text and a score:
+    with_package = f"""With the package `ra_ner` of this project, entities have their places in the text and a score:
 
 {markdown.fence(extraction, "python")}
 
@@ -157,7 +158,8 @@ Long texts are read in windows, and each type may have a definition.
 
 Without it:
 
-{markdown.fence(code, "python")}
+"""
+    return f"""{with_package if task.extracts else ""}{markdown.fence(code, "python")}
 
 The chat template comes with the tokenizer. A rendered prompt, with the answer at its end{turn}:
 

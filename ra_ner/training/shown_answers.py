@@ -5,29 +5,23 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from ..passage import Entity, Passage
 from ..prompting.chat_template import end_of_turn, prompt_ids
-from ..prompting.conversation import Message, find_wording, query
+from ..prompting.conversation import Message, query
+from ..tasks import find_wording, task_of
 
 if TYPE_CHECKING:
     from trl import SFTTrainer
 
-# By language: a text, a type to ask for, the right mentions; and an example with its text, a mention and its type.
-SHOWN = {
-    "en": ("Ada Lovelace lived in London.", "city", ["London"], ("The Rhine flows past Basel.", "Basel", "city")),
-    "zh": ("鲁迅生于绍兴。", "城市", ["绍兴"], ("莱茵河流经巴塞尔。", "巴塞尔", "城市")),
-}
 MAX_NEW_TOKENS = 32
 
 
 def shown_prompts(facts: dict) -> dict[str, list[Message]]:
     """The prompts of a card by what they show; one with an example only if the model was trained with examples."""
     wording = find_wording(facts["wording"], facts["language"])
-    text, asked, _, example = SHOWN[facts["language"]]
-    prompts = {"no example": query(text, asked, [], wording)}
+    asked, example = task_of(facts["wording"]).sample(facts["language"])
+    prompts = {"no example": query(asked.text, asked.types[0], [], wording)}
     if facts["k"]:
-        shown = Passage("", example[0], (Entity(*example[1:], None, None),))
-        prompts["one example"] = query(text, asked, [shown], wording)
+        prompts["one example"] = query(asked.text, asked.types[0], [example], wording)
     return prompts
 
 

@@ -17,9 +17,9 @@ from ra_ner.corpora.benchmarks import BENCHMARKS, load_benchmark, merge_question
 from ra_ner.corpora.label_words import label_key
 from ra_ner.errors import UserError
 from ra_ner.evaluation.run import types_asked, untrained_words
-from ra_ner.evaluation.scoring import score
 from ra_ner.passage import Entity, Passage
 from ra_ner.prompting.conversation import find_wording, query
+from ra_ner.tasks.scoring import score
 
 LABELS = Features(
     {"tokens": List(Value("string")), "ner_tags": List(ClassLabel(names=["O", "B-programlang", "B-misc"]))}
@@ -75,7 +75,10 @@ def test_files_that_the_user_has_in_any_form(tmp_path):
 def test_labels_that_give_no_words(tmp_path, labels):
     (tmp_path / "test.txt").write_text("Ada B-PER\n", encoding="utf-8")
     (tmp_path / "labels.json").write_bytes(labels)
-    with pytest.raises(UserError, match=r'labels.json: it must map each label to the words .* \{"PER": "person"\}'):
+    with pytest.raises(
+        UserError,
+        match=r'labels.json: (it must map each label to the words .* \{"PER": "person"\}|can\'t be read as JSON)',
+    ):
         load_benchmark(str(tmp_path), "en")
 
 

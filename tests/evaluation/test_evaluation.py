@@ -10,11 +10,10 @@ from conftest import run_command, write_recipe
 
 from ra_ner.corpora.benchmarks import load_benchmark
 from ra_ner.errors import UserError
-from ra_ner.evaluation.run import Query, Task, _copied, _queries, types_asked
-from ra_ner.evaluation.scoring import score_all
+from ra_ner.evaluation.run import Item, _queries, types_asked
 from ra_ner.inference.models import find_model
 from ra_ner.recipe import load_recipe
-from ra_ner.retrieval.retriever import Example
+from ra_ner.tasks.scoring import score_all
 
 RECIPE = "recipes/quickstart.yaml"
 
@@ -60,14 +59,6 @@ def test_predictions_and_texts_are_all_that_the_scorer_needs(here):
     folder = here / "outputs" / "quickstart" / "evaluation"
     scores, texts = (json.loads((folder / name).read_text(encoding="utf-8")) for name in ("scores.json", "texts.json"))
     assert score_all(predictions(folder), texts, scores["config"]["seed"])["results"] == scores["results"]
-
-
-def test_a_mention_is_copied_that_stands_in_an_example_but_not_in_the_text():
-    shown = Example(make_passage("Carl met Bob in Rome.", ("Carl", "person")), 0.5)
-    task = Task("b", "open", "in_domain-nn", make_passage("Ada met Bob."), ["person"], [shown])
-    asked = Query(task.passage.text, [], None, task, "person", "", task.examples)
-    assert _copied(["Ada", "Bob", "Carl", "Rome", "Dora", ""], asked) == ["Carl", "Rome"]
-    assert _copied(["Carl"], replace(asked, examples=[])) == []
 
 
 def test_of_open_types_the_passages_own_and_as_many_others_are_asked():
@@ -301,7 +292,7 @@ def test_a_model_whose_recipe_is_called_like_another_entry_is_told_apart(here, t
 def test_an_adapter_on_another_base_never_reuses_old_answers(here):
     adapter = find_model("outputs/quickstart/adapter")
     other = replace(adapter, base=replace(adapter.base, revision="other"))
-    task = Task("b", "open", "zero_shot", make_passage("Ada left.", id="p"), ["person"], [])
+    item = Item("b", "open", "zero_shot", make_passage("Ada left.", id="p"), ["person"], [])
     config = load_recipe(RECIPE).evaluate
-    queries = [next(_queries(model, [task], config)) for model in (adapter, other)]
+    queries = [next(_queries(model, [item], config)) for model in (adapter, other)]
     assert queries[0].messages == queries[1].messages and queries[0].key != queries[1].key

@@ -7,7 +7,7 @@ from test_review import data
 
 from ra_ner.evaluation.passages import judge_passages, write_passages
 from ra_ner.evaluation.report import report_html
-from ra_ner.evaluation.scoring import score_all
+from ra_ner.tasks.scoring import score_all
 
 
 def test_gold_beside_predicted_entities_by_kind_of_error(tmp_path):

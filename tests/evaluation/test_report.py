@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from ra_ner.atomic_files import write_text
 from ra_ner.evaluation.passages import judge_passages
 from ra_ner.evaluation.report import _segments, report, report_html, scores_json
-from ra_ner.evaluation.scoring import Verdict, score_all
 from ra_ner.prompting.answers import parse_answer
+from ra_ner.tasks.scoring import Verdict, score_all
 
 TEXT = "Ada Lovelace met Bob in Basel."
 CONFIG = {

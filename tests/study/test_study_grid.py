@@ -11,6 +11,7 @@ from ra_ner.study.grid import find_vanilla, load_grid
 
 EXPERIMENTS = REPO / "recipes" / "experiments"
 GRIDS = ["strategies", "sizes", "inference", "k", "smollm2", "smollm2_mixed", "smollm2_gpu", "gemma3_zh"]
+GRIDS += ["beyond_ner", "beyond_ner_relations"]
 
 
 @pytest.fixture
@@ -122,6 +123,9 @@ def test_a_grid_needs_recipes_axes_and_seeds_and_takes_no_other_key(write_grid):
         write_grid({"k": [1]}, seeds=["a"])
     with pytest.raises(UserError, match=r"gone.yaml: no such recipe"):
         write_grid({"k": [1]}, recipes=["gone.yaml"])
+    write_recipe(Path("labels.yaml"), extends="base.yaml", task="classification")
+    with pytest.raises(UserError, match=r"its recipes are of several tasks \(ner, classification\)"):
+        write_grid({"k": [1]}, recipes=["base.yaml", "labels.yaml"])
 
 
 def test_a_base_recipe_lies_beside_the_grid_or_is_built_in(write_grid):
@@ -172,7 +176,7 @@ def test_a_missing_grid_names_where_it_was_looked_for(tmp_path, monkeypatch):
         load_grid("smolm2")
     with pytest.raises(
         UserError,
-        match="no such .* grids are gemma3_zh, inference, k, sizes, smollm2, smollm2_gpu, smollm2_mixed",
+        match="no such .* grids are beyond_ner, beyond_ner_relations, gemma3_zh, inference, k, sizes",
     ):
         load_grid("gone/x.yaml")
     with pytest.raises(UserError, match="quickstart.yaml: this is a recipe, not a grid"):
@@ -231,6 +235,8 @@ def test_the_built_in_grids_cover_the_experiments_of_the_paper_in_both_languages
         "smollm2_mixed": 15,
         "smollm2_gpu": 8,
         "gemma3_zh": 12,
+        "beyond_ner": 24,
+        "beyond_ner_relations": 24,
     }
     for name in GRIDS[:4]:
         assert {cell.base for cell in grids[name].cells} == {"en", "zh"}

@@ -9,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from study_cells import answered, make_cell, write_evaluation
 
-from ra_ner.evaluation.scoring import ERRORS, SCORES, Run, compare, score
 from ra_ner.study.results import (
     combined,
     count_kinds,
@@ -21,6 +20,7 @@ from ra_ner.study.results import (
     quarters,
     read_evaluation,
 )
+from ra_ner.tasks.scoring import ERRORS, SCORES, Run, compare, score
 
 
 def evaluated(folder: Path, cell, skill: float, **more):

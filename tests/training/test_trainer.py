@@ -140,7 +140,7 @@ def test_rows_over_max_length_are_refused_not_cut(here, tmp_path):
         (["--hub_token", "hf_secret"], "`hub_token` is not accepted, because it holds a secret: log in"),
         (["--use_peft", "false"], "use_peft: true"),
         (["--resume_from_checkpoint", "nowhere"], "can't be fetched: there is no such repo"),
-        (["--chat_template_path", "nowhere.jinja"], "can't be loaded"),
+        (["--chat_template_path", "nowhere.jinja"], "nowhere.jinja`: can't be read"),
         (["--report_to", "tensorbord"], "`report_to: tensorbord`: choose from none, tensorboard, wandb, trackio"),
     ],
 )

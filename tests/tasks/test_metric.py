@@ -38,7 +38,7 @@ def test_the_published_metric_stands_alone_and_gives_the_same(hub, monkeypatch):
     assert hub.repos["space", "tester/entity_f1"].private
     files = hub.files("space", "tester/entity_f1")
     assert {"README.md", "app.py", "requirements.txt", "entity_f1.py", "answers.py", "scoring.py"} <= files.keys()
-    assert files["scoring.py"] == (REPO / "ra_ner" / "evaluation" / "scoring.py").read_bytes()
+    assert files["scoring.py"] == (REPO / "ra_ner" / "tasks" / "scoring.py").read_bytes()
     assert not [name for name, data in files.items() if name.endswith(".py") and b"from ra_ner" in data]
 
     for name in [name for name in sys.modules if name.split(".")[0] == "ra_ner"]:

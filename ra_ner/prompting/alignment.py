@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
-from ..prompting.answers import Span, cuts_a_word, find_mention, occurrences
+from .answers import Span, cuts_a_word, find_mention, occurrences
 
 Alignment = Literal["exact", "normalised"]
 

@@ -10,6 +10,8 @@ stand there). The rows of predictions.jsonl are such rows. Four scores:
 - `grounded`: the same, without mentions that can't be placed in the text: what a user of extraction gets.
 - `uniner`: UniversalNER's metric (arXiv 2308.03279) as the RA-IT release computes it, with its flaws, for comparison.
 - `legacy_start`: the same, but the list must be at the very start of an answer, as in UniversalNER's own code.
+
+These are the scores of NER; a `Metric` holds those of a task. Intervals, means and comparisons are the same for all.
 """
 
 import json
@@ -18,7 +20,7 @@ import string
 import zlib
 from bisect import bisect_left
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import NamedTuple
@@ -26,7 +28,14 @@ from typing import NamedTuple
 import numpy as np
 
 SCORES = ("span", "grounded", "uniner", "legacy_start")
-ERRORS = ("spurious", "missed", "boundary", "wrong_type", "hallucinated", "unparsed")
+ERRORS = {  # and what they count
+    "spurious": "fp",
+    "missed": "fn",
+    "boundary": "fp fn",
+    "wrong_type": "fp fn",
+    "hallucinated": "fp",
+    "unparsed": "fp fn",
+}
 RATES = ("precision", "recall", "f1")
 BLOCK = 32  # resamples computed at a time, which bounds memory
 
@@ -214,6 +223,84 @@ def _overlap(spans: Sequence[Span], places: Sequence[Span]) -> bool:
 
 
 @dataclass(frozen=True)
+class Score:
+    """A score, and what reports call it.
+
+    Attributes:
+        label: such as `span F1`; without one it is only in scores.json.
+        note: what it counts; without one it is in no study and not on the Hub.
+        over_types: it is the mean over types, instead of micro-averaged.
+    """
+
+    name: str
+    label: str = ""
+    note: str = ""
+    over_types: bool = False
+
+    @property
+    def title(self) -> str:
+        return self.label[0].upper() + self.label[1:]
+
+    @property
+    def columns(self) -> dict[str, str]:
+        """The rates that a report shows, with their headers."""
+        parts = {"precision": f"{self.name} P", "recall": f"{self.name} R"} if self.label.endswith(" F1") else {}
+        return parts | {"f1": self.label}
+
+
+@dataclass(frozen=True)
+class Metric:
+    """How the answers of a task are scored.
+
+    Attributes:
+        scores: the main one first; errors and slices are of it.
+        errors: the kinds of errors; each counts wrong answers (`fp`), gold that was not found (`fn`), or both.
+        judge: the verdicts on all queries about one passage, given its text.
+        count: score, type and counts, from the same and these verdicts.
+        details: further figures of a run, from all its rows.
+    """
+
+    scores: tuple[Score, ...]
+    errors: Mapping[str, str]
+    judge: Callable[[Sequence[Row], str], list[Verdict]]
+    count: Callable[[Sequence[Row], str, Sequence[Verdict]], Iterable[tuple[str, str, Counts]]]
+    details: Callable[[Sequence[Row]], dict] = lambda rows: {}
+
+    @property
+    def shown(self) -> list[Score]:
+        return [score for score in self.scores if score.label]
+
+    @property
+    def studied(self) -> list[Score]:
+        return [score for score in self.scores if score.note]
+
+
+def _count(rows: Sequence[Row], text: str, verdicts: Sequence[Verdict]) -> Iterator[tuple[str, str, Counts]]:
+    """The counts of the four scores of NER."""
+    for name, judged in (("span", verdicts), ("grounded", judge([_grounded(row, text) for row in rows], text))):
+        for verdict in judged:
+            yield name, verdict.type, verdict.counts
+    for row in rows:
+        gold = json.dumps([entity["text"] for entity in row["gold"]])
+        for name, at_start in (("uniner", False), ("legacy_start", True)):
+            yield name, row["type"], uniner_counts(gold, row["raw_answer"], at_start)
+
+
+_UNINER = "F1 as UniversalNER computes it; an answer that can't be read counts as an empty list."
+NER = Metric(
+    (
+        Score("span", "span F1", "F1 on exact gold spans; an answer that can't be read is wrong."),
+        Score("grounded", "grounded F1"),
+        Score("uniner", "uniner F1", _UNINER),
+        Score("legacy_start"),
+    ),
+    ERRORS,
+    judge,
+    _count,
+)
+
+
+@dataclass(frozen=True)
 class Run:
     """The scores of one model on one benchmark in one setting.
 
@@ -228,7 +315,9 @@ class Run:
     passages: tuple[str, ...]
 
 
-def score(rows: Iterable[Row], texts: Mapping[str, str], seed: int = 42, samples: int = 1000) -> Run:
+def score(
+    rows: Iterable[Row], texts: Mapping[str, str], seed: int = 42, samples: int = 1000, metric: Metric = NER
+) -> Run:
     """Score the queries of one model on one benchmark in one setting.
 
     Args:
@@ -244,18 +333,13 @@ def score(rows: Iterable[Row], texts: Mapping[str, str], seed: int = 42, samples
     if not passages:
         raise ValueError("there is no query to score")
     ids = sorted(passages)
-    cells: dict[str, Cells] = {name: defaultdict(Counts) for name in SCORES}
+    cells: dict[str, Cells] = {score.name: defaultdict(Counts) for score in metric.scores}
     errors = Counter()
     for position, id_ in enumerate(ids):
-        for verdict in judge(passages[id_], texts[id_]):
-            cells["span"][verdict.type, position] += verdict.counts
-            errors[verdict.outcome, verdict.is_gold] += 1
-        for verdict in judge([_grounded(row, texts[id_]) for row in passages[id_]], texts[id_]):
-            cells["grounded"][verdict.type, position] += verdict.counts
-        for row in passages[id_]:
-            gold = json.dumps([entity["text"] for entity in row["gold"]])
-            for name, at_start in (("uniner", False), ("legacy_start", True)):
-                cells[name][row["type"], position] += uniner_counts(gold, row["raw_answer"], at_start)
+        verdicts = metric.judge(passages[id_], texts[id_])
+        errors.update((verdict.outcome, verdict.is_gold) for verdict in verdicts)
+        for name, type_, counts in metric.count(passages[id_], texts[id_], verdicts):
+            cells[name][type_, position] += counts
 
     queries = [row for id_ in ids for row in passages[id_]]
     figures = {
@@ -268,15 +352,22 @@ def score(rows: Iterable[Row], texts: Mapping[str, str], seed: int = 42, samples
     content = "\n".join([str(seed), *(texts[id_] for id_ in ids)])
     draws = zlib.crc32(content.encode("utf-8", "surrogatepass"))
     f1 = {}
-    for name in SCORES:
-        figures[name], f1[name] = _summary(cells[name], len(ids), samples, np.random.default_rng(draws))
-    figures["errors"] = {kind: {"fp": errors[kind, False], "fn": errors[kind, True]} for kind in ERRORS}
-    figures |= _slices(cells["span"], [passages[id_] for id_ in ids])
+    for one in metric.scores:
+        rng = np.random.default_rng(draws)
+        figures[one.name], f1[one.name] = _summary(cells[one.name], len(ids), samples, rng, one.over_types)
+    figures["errors"] = {kind: {"fp": errors[kind, False], "fn": errors[kind, True]} for kind in metric.errors}
+    figures |= _slices(cells[metric.scores[0].name], [passages[id_] for id_ in ids]) | metric.details(queries)
     return Run(figures, f1, tuple(ids))
 
 
-def _summary(cells: Cells, passages: int, samples: int, rng: np.random.Generator) -> tuple[dict, np.ndarray]:
-    """Figures over all queries, as means over types, and for each type; and the micro F1 of each resample."""
+def _summary(
+    cells: Cells, passages: int, samples: int, rng: np.random.Generator, over_types: bool
+) -> tuple[dict, np.ndarray]:
+    """Figures over all queries, as means over types, and for each type; and the micro F1 of each resample.
+
+    Args:
+        over_types: the figures over all queries are the means over types, too.
+    """
     entries = sorted((*cell, *counts) for cell, counts in cells.items() if any(counts))
     sizes = Counter(entry[0] for entry in entries)
     starts = np.cumsum([0, *sizes.values()])[:-1]  # where each type's entries begin
@@ -297,6 +388,8 @@ def _summary(cells: Cells, passages: int, samples: int, rng: np.random.Generator
     # A resample without any passage of a type says nothing about the type.
     there = resampled.any(axis=2)
     figures["types"] = {type_: _figures(totals[i], resampled[there[:, i], i]) for i, type_ in enumerate(sizes)}
+    if over_types:
+        return figures | _named(_macro(totals), macro), macro[2]
     return figures, _rates(micro)[2]
 
 
@@ -374,9 +467,9 @@ def _binned(values: np.ndarray, edges: Sequence[float], counts: np.ndarray) -> l
 
 def mean(runs: Sequence[Run]) -> Run:
     """The mean micro F1 of one model in one setting over benchmarks, which are resampled independently."""
-    f1 = {name: np.mean([run.f1[name] for run in runs], axis=0) for name in SCORES}
+    f1 = {name: np.mean([run.f1[name] for run in runs], axis=0) for name in runs[0].f1}
     figures: dict = {"benchmarks": len(runs)}
-    for name in SCORES:
+    for name in f1:
         figures[name] = {
             "f1": _round(np.mean([run.figures[name]["f1"] for run in runs])),
             "f1_interval": interval(f1[name]),
@@ -395,7 +488,7 @@ def compare(run: Run, baseline: Run) -> dict[str, dict]:
     if run.passages != baseline.passages:
         raise ValueError("runs can be compared only on the same passages")
     result = {}
-    for name in SCORES:
+    for name in run.f1:
         differences = run.f1[name] - baseline.f1[name]
         other = 1 + min((differences <= 0).sum(), (differences >= 0).sum())  # the run itself is counted as a resample
         result[name] = {
@@ -407,7 +500,11 @@ def compare(run: Run, baseline: Run) -> dict[str, dict]:
 
 
 def score_all(
-    rows: Iterable[Row], texts: Mapping[str, Mapping[str, str]], seed: int = 42, samples: int = 1000
+    rows: Iterable[Row],
+    texts: Mapping[str, Mapping[str, str]],
+    seed: int = 42,
+    samples: int = 1000,
+    metric: Metric = NER,
 ) -> dict[str, list[dict]]:
     """Score all rows of predictions.jsonl: each model on each benchmark in each setting, in the order of the rows.
 
@@ -424,7 +521,7 @@ def score_all(
     runs: dict[tuple[Model, str | None, str], Run] = {}
     results, means, comparisons = [], [], []
     for (model, benchmark, setting), group in groups.items():
-        run = runs[model, benchmark, setting] = score(group, texts[benchmark], seed, samples)
+        run = runs[model, benchmark, setting] = score(group, texts[benchmark], seed, samples, metric)
         names = {"model": model[0], "revision": model[1], "benchmark": benchmark, "setting": setting}
         results.append(names | run.figures)
     if len({benchmark for _, benchmark, _ in groups}) > 1:

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from nervaluate import Evaluator
 
-from ra_ner.evaluation.scoring import (
+from ra_ner.prompting.answers import parse_answer
+from ra_ner.tasks.scoring import (
     ERRORS,
     SCORES,
     Counts,
@@ -27,7 +28,6 @@ from ra_ner.evaluation.scoring import (
     uniner_counts,
     uniner_items,
 )
-from ra_ner.prompting.answers import parse_answer
 
 
 def row(type_: str, gold: list[dict], answer: str, passage_id: str = "p", **more) -> dict:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ra_ner.extraction.alignment import AlignedText
+from ra_ner.prompting.alignment import AlignedText
 
 
 def found(mention: str, text: str) -> tuple[list[str], str]:

@@ -1,0 +1,55 @@
+"""Tasks: what a model is trained and asked for. `task` in a recipe names one."""
+
+from ..errors import UserError
+from ..prompting import conversation
+from ..recipe import Recipe, nearest_key
+from .classification import CLASSIFICATION
+from .ner import NER
+from .relations import RELATIONS
+from .task import Task
+
+TASKS: dict[str, Task] = {task.name: task for task in (NER, CLASSIFICATION, RELATIONS)}
+
+
+def register(task: Task) -> None:
+    """Make a task of your own known to recipes."""
+    TASKS[task.name] = task
+
+
+def task_of(wording: str) -> Task:
+    """The task that a wording asks for.
+
+    Raises:
+        UserError: there is no such wording.
+    """
+    names = {name: task for task in TASKS.values() for name, _ in task.wordings}
+    if task := names.get(wording):
+        return task
+    raise UserError(f"unknown wording {wording}; use {', '.join(names)}")
+
+
+def task_of_recipe(recipe: Recipe, wording: str | None = None) -> Task:
+    """The task of a recipe.
+
+    Args:
+        wording: instead of that in the recipe.
+
+    Raises:
+        UserError: there is no such task, or the wording is that of another one.
+    """
+    name, wording = recipe.task, wording or recipe.dataset.wording
+    if name not in TASKS:
+        hint = nearest_key(name, list(TASKS))
+        raise UserError(f"{recipe.path}: unknown task {name}{hint}; tasks are {', '.join(TASKS)}")
+    if (task := task_of(wording)) is not TASKS[name]:
+        raise UserError(f"{recipe.path}: `wording: {wording}` is for task {task.name}, not for {name}")
+    return task
+
+
+def find_wording(name: str, language: str) -> conversation.Wording:
+    """Find a wording of any task.
+
+    Raises:
+        UserError: there is none of that name in that language.
+    """
+    return conversation.find_wording(name, language, task_of(name).wordings)
