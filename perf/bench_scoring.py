@@ -18,8 +18,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from ra_ner.tasks.scoring import SCORES, Counts, judge, score
 from ra_ner.prompting.answers import parse_answer
+from ra_ner.tasks.scoring import SCORES, Counts, judge, score
 
 TYPES = [f"type {number}" for number in range(10)]
 WORDS = [f"word{number}" for number in range(500)]

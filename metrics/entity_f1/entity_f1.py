@@ -3,8 +3,8 @@
 import datasets
 import evaluate
 
-from ra_ner.tasks.scoring import score
 from ra_ner.prompting.answers import parse_answer
+from ra_ner.tasks.scoring import score
 
 
 class EntityF1(evaluate.Metric):

@@ -18,7 +18,7 @@ from ..prompting.known_checkpoints import KNOWN_CHECKPOINTS
 from ..prompting.length_limit import LengthLimit
 from ..retrieval.on_demand import OnDemand
 from ..retrieval.retriever import Example
-from ..tasks import find_wording
+from ..tasks import find_wording, task_of
 from .engine import Engine, ServerOptions, answer_budget
 
 if TYPE_CHECKING:
@@ -183,12 +183,13 @@ def load_engine(
 def check_copy_only(model: Model) -> None:
     """
     Raises:
-        UserError: the model's answers are no JSON lists.
+        UserError: the model's answers are no JSON lists of mentions.
     """
-    if not find_wording(model.wording, model.language).answers_are_json:
+    wording = find_wording(model.wording, model.language)
+    if not task_of(model.wording).extracts or not wording.answers_are_json:
         raise UserError(
-            f"`copy_only` needs answers that are JSON lists of mentions, and {model.name} (wording {model.wording}) "
-            "writes others: leave `copy_only` out"
+            f"the answers of {model.name} (wording {model.wording}) are no JSON lists of mentions, so `copy_only` can't "
+            "constrain them: leave it out"
         )
 
 
