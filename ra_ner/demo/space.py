@@ -85,7 +85,11 @@ def card(model: str) -> str:
 
 def _package() -> dict[str, Path]:
     """Path in the Space -> file, of the package with the corpora that ship with it."""
-    files = {f"ra_ner/{f.relative_to(PACKAGE).as_posix()}": f for f in PACKAGE.rglob("*") if f.is_file()}
-    for corpus in resource("data/sample").iterdir():
-        files[f"ra_ner/resources/data/sample/{corpus.name}"] = corpus
+    folders = {"ra_ner": PACKAGE, "ra_ner/resources/data/sample": resource("data/sample")}
+    files = {
+        f"{place}/{file.relative_to(folder).as_posix()}": file
+        for place, folder in folders.items()
+        for file in folder.rglob("*")
+        if file.is_file()
+    }
     return {path: file for path, file in files.items() if "__pycache__" not in path}
