@@ -188,8 +188,8 @@ def check_copy_only(model: Model) -> None:
     wording = find_wording(model.wording, model.language)
     if not task_of(model.wording).extracts or not wording.answers_are_json:
         raise UserError(
-            f"the answers of {model.name} (wording {model.wording}) are no JSON lists of mentions, so `copy_only` can't "
-            "constrain them: leave it out"
+            f"the answers of {model.name} (wording {model.wording}) are no JSON lists of mentions, so `copy_only` "
+            "can't constrain them: leave it out"
         )
 
 
