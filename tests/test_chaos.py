@@ -9,6 +9,7 @@ import json
 import os
 import random
 import shutil
+import time
 from collections import Counter
 from collections.abc import Callable
 from functools import partial
@@ -104,18 +105,19 @@ def test_kills_of_a_study(finished, begin, tmp_path, table, monkeypatch):
         state = json.loads((outputs[0] / "cells.json").read_text())[outputs[1].name]
         assert [entry["status"] for entry in state.values()] == ["done"] * 3
 
+    begun = time.monotonic()
     run_to_its_end()
-    whole, rng = results(), random.Random(f"study {SEED}")
-    for kill in range(KILLS["study"]):
-        if kill % 5 == 0:  # begin afresh
-            run_to_its_end()
+    length, whole, rng, kills = time.monotonic() - begun, results(), random.Random(f"study {SEED}"), 0
+    while kills < KILLS["study"]:
+        process = begin("study", grid, "--launch", "--num_processes", "1")
+        process.join(rng.uniform(0, length))
+        process.kill()
+        process.join()
+        kills += process.exitcode == -9
+        if process.exitcode == 0:  # begin afresh
             assert results() == whole
             for folder in outputs:
                 shutil.rmtree(folder)
-        process = begin("study", grid, "--launch", "--num_processes", "1")
-        process.join(rng.uniform(0, 25))
-        process.kill()
-        process.join()
     run_to_its_end()
     assert results() == whole
     add_kills(table, "study", begin.ended)
