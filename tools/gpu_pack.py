@@ -3,11 +3,9 @@
     python tools/gpu_pack.py packages.txt --python 3.12 --cuda 130 --data data
 
 On that machine, `python3 -m pip list --format=freeze` writes packages.txt; a line with a name alone stands for a
-package of any version. The folder gpu_pack gets the parts, and run_on_gpu.sh, which unpacks, installs and runs them
-there:
+package of any version. The folder gpu_pack gets the parts; the project itself has to get there too:
 
-    cp gpu_pack/part-* gpu_pack/run_on_gpu.sh .    # by whatever way files get there; the project itself too
-    bash run_on_gpu.sh                             # in the project's folder
+    bash tools/run_on_gpu.sh gpu_pack results models test bench study    # there, in the project's folder
 
 The parts hold wheels for what the machine lacks, the quickstart's models (as wheels too), and data. torch and CUDA are
 the machine's own.
@@ -16,7 +14,6 @@ the machine's own.
 import argparse
 import json
 import re
-import shutil
 import subprocess
 import sys
 import tarfile
@@ -31,9 +28,7 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[1]
 PART_BYTES = 60_000_000
-SCRIPT = ROOT / "tools" / "run_on_gpu.sh"
 OF_THE_MACHINE = ("torch",)  # built for its driver, gigabytes large
-# hf-xet: huggingface_hub checks its version. hypothesis: the test suite's.
 TEST_PACKAGES = ("hypothesis", "pytest", "rank_bm25", "nervaluate")
 
 
@@ -115,7 +110,7 @@ def split(file: Path, folder: Path) -> list[Path]:
 
 
 def pack(folder: Path, python: str, cuda: str, installed: dict[str, str], data: list[Path]) -> list[Path]:
-    """Write the parts and the script to a new folder, and return the parts."""
+    """Write the parts to a new folder, and return them."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     needed = [Requirement(line) for line in project["dependencies"]]
     pinned = [line for line in (ROOT / "requirements.txt").read_text().splitlines() if "==" in line]
@@ -137,7 +132,6 @@ def pack(folder: Path, python: str, cuda: str, installed: dict[str, str], data: 
             for path in data:
                 tar.add(path, f"data/{path.name}")
         folder.mkdir(parents=True)
-        shutil.copy(SCRIPT, folder)
         return split(archive, folder)
 
 
@@ -154,7 +148,7 @@ def main() -> None:
     installed = installed_packages(args.packages.read_text(encoding="utf-8").splitlines())
     parts = pack(args.output_dir, args.python, args.cuda, installed, args.data)
     total = sum(part.stat().st_size for part in parts)
-    print(f"{args.output_dir}: {len(parts)} parts, {total / 1e6:.0f} MB, and {SCRIPT.name}")
+    print(f"{args.output_dir}: {len(parts)} parts, {total / 1e6:.0f} MB")
 
 
 if __name__ == "__main__":

@@ -88,6 +88,7 @@ def compare(
     except UserError:
         raise
     except Exception as error:  # a back end may raise anything
+        # transformers advises a key that would trust all code of the base; kernels have one of their own.
         why = _line(error).replace("trust_remote_code=True", "`model_init_kwargs: {allow_all_kernels: true}`")
         raise UserError(
             f"`attn_implementation: {name}` can't train this base here: {why}; delete the key, or name "
