@@ -11,6 +11,7 @@ import numpy as np
 from .. import markdown
 from ..atomic_files import write_text
 from ..errors import UserError
+from ..foreign_files import read_json
 
 FILE = "on_demand.json"  # beside the model
 LEAST = 20  # passages to choose on
@@ -56,9 +57,9 @@ class OnDemand:
         if not file.is_file():
             return None
         try:
-            found = cls(**json.loads(file.read_text(encoding="utf-8")))
+            found = cls(**read_json(file))
             return replace(found, bm25_threshold=None if found.bm25_threshold is None else float(found.bm25_threshold))
-        except (OSError, ValueError, TypeError) as error:
+        except (UserError, ValueError, TypeError) as error:
             raise UserError(
                 f"{file}: no threshold of on_demand ({error}); make it with `ra-ner calibrate --on_demand`"
             ) from None

@@ -9,42 +9,25 @@ from conftest import REPO
 from peft import get_peft_model
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
-from transformers import AutoConfig, AutoModelForCausalLM, GPT2Config
+from transformers import AutoConfig, AutoModelForCausalLM, GPT2Config, LlamaConfig, Qwen2Config, Qwen3Config
 from trl import ModelConfig, get_peft_config, get_quantization_config
 
+from perf.random_model import SHAPES
 from ra_ner.training.memory import LOGITS_BYTES, estimate, gpu_for
 
 TOKENS = 256
-# As their config.json files on the Hub say.
 PAPER = {
-    "meta-llama/Meta-Llama-3-8B": {
-        "model_type": "llama",
-        "vocab_size": 128256,
-        "hidden_size": 4096,
-        "intermediate_size": 14336,
-        "num_hidden_layers": 32,
-        "num_attention_heads": 32,
-        "num_key_value_heads": 8,
-    },
-    "Qwen/Qwen1.5-7B-Chat": {
-        "model_type": "qwen2",
-        "vocab_size": 151936,
-        "hidden_size": 4096,
-        "intermediate_size": 11008,
-        "num_hidden_layers": 32,
-        "num_attention_heads": 32,
-        "num_key_value_heads": 32,
-    },
-    "Qwen/Qwen3-8B": {
-        "model_type": "qwen3",
-        "vocab_size": 151936,
-        "hidden_size": 4096,
-        "intermediate_size": 12288,
-        "num_hidden_layers": 36,
-        "num_attention_heads": 32,
-        "num_key_value_heads": 8,
-        "head_dim": 128,
-    },
+    "meta-llama/Meta-Llama-3-8B": LlamaConfig(**SHAPES["llama-3-8b"][1]),
+    "Qwen/Qwen3-8B": Qwen3Config(**SHAPES["qwen3-8b"][1]),
+    # As its config.json on the Hub says.
+    "Qwen/Qwen1.5-7B-Chat": Qwen2Config(
+        vocab_size=151936,
+        hidden_size=4096,
+        intermediate_size=11008,
+        num_hidden_layers=32,
+        num_attention_heads=32,
+        num_key_value_heads=32,
+    ),
 }
 
 
@@ -168,7 +151,7 @@ def test_recipes_state_the_estimate(name, card):
     written = re.search(r"Needs about ([\d.]+) GB of GPU memory", path.read_text())[1]
     _, _, model, args, _ = train_parser().parse_recipe([str(path)])
     memory = estimate(
-        AutoConfig.for_model(**PAPER[model.model_name_or_path]),
+        PAPER[model.model_name_or_path],
         model,
         args.max_length * args.per_device_train_batch_size,
         args.max_length * args.per_device_eval_batch_size,
