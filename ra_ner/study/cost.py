@@ -41,8 +41,7 @@ if TYPE_CHECKING:
 
 PEAK_FLOPS = 989e12  # of an H100 SXM in dense bfloat16 (NVIDIA's data sheet)
 BANDWIDTH = 3.35e12  # of its memory, in bytes per second (the same data sheet)
-UTILIZATION = 0.35  # share of PEAK_FLOPS that is reached
-UTILIZATION_SOURCE = ""  # where it was measured, such as "perf/RESULTS.md, QLoRA on an H100"; empty: an assumption
+UTILIZATION = 0.35  # share of PEAK_FLOPS that is reached; an assumption
 TRAIN_SAMPLE = 200  # passages
 EVALUATE_SAMPLE = 48  # passages of a benchmark
 BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
@@ -103,7 +102,6 @@ def estimate(grid: Grid) -> str:
         costs[group] = training + evaluation
         unreadable |= its_unreadable
     total = sum((cost.times(seeds[group]) for group, cost in costs.items()), Cost())
-    reached = f"measured: {UTILIZATION_SOURCE}" if UTILIZATION_SOURCE else "assumed"
     rows = [[" ".join(group), seeds[group], *cost.row] for group, cost in costs.items()]
     return "\n\n".join(
         [
@@ -114,9 +112,8 @@ def estimate(grid: Grid) -> str:
             "Training examples are retrieved from the sample, in which BM25 filters leave fewer examples than in the "
             "whole corpus. In-context examples are drawn at random from their pool; on_demand counts as if an example "
             "were always near enough. Answers are the gold answers.",
-            f"Seconds follow from an H100's {PEAK_FLOPS / 1e12:.0f} TFLOP/s, of which {UTILIZATION:.0%} are reached "
-            f"({reached}), and its {BANDWIDTH / 1e12:.2f} TB/s. ra_ner/study/cost.py has the formulas. No time of this "
-            "study was measured.",
+            f"Assumed: an H100 does {PEAK_FLOPS / 1e12:.0f} TFLOP/s, of which {UTILIZATION:.0%} are reached, and reads "
+            f"{BANDWIDTH / 1e12:.2f} TB/s. ra_ner/study/cost.py has the formulas. No time was measured.",
             *(f"Not counted: {name}: {reason}" for name, reason in unreadable.items()),
         ]
     )

@@ -1,6 +1,8 @@
 """Chat templates: the one trained is the model's own, and prompts of evaluation are what training rows begin with."""
 
 import re
+import signal
+import time
 from functools import partial
 from pathlib import Path
 
@@ -257,3 +259,17 @@ def test_control_tokens_inside_a_text_stay_text():
             token_id = tokenizer.convert_tokens_to_ids(token)
             assert ids.count(token_id) == clean.count(token_id), token
         assert attack in tokenizer.decode(ids), "the text itself is all there"
+
+
+def test_an_alarm_of_the_caller_still_rings():
+    rang = []
+    before = signal.signal(signal.SIGALRM, lambda *_: rang.append(True))
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.3)
+        for _ in range(3):
+            prompt_ids(TOKENIZER, [{"role": "user", "content": "x"}])
+        time.sleep(0.4)
+        assert rang
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)

@@ -102,14 +102,6 @@ def test_parameters_are_counted_without_weights(tmp_path):
     assert cost._parameters(str(tmp_path), None) == 8_030_261_248, "Llama-3-8B"
 
 
-def test_the_estimate_says_whether_its_share_of_the_peak_was_measured(grid, monkeypatch):
-    study = grid({"k": [0]}, evaluate={"limit": 1})
-    text = cost.estimate(study)
-    assert f"{cost.UTILIZATION:.0%} are reached ({'measured: ' if cost.UTILIZATION_SOURCE else 'assumed'}" in text
-    monkeypatch.setattr(cost, "UTILIZATION_SOURCE", "perf/RESULTS.md, QLoRA on an H100")
-    assert "are reached (measured: perf/RESULTS.md, QLoRA on an H100)" in cost.estimate(study)
-
-
 def test_dry_run_names_what_cannot_be_read(grid, workplace, capsys):
     study = grid({"k": [1]}, evaluate={"benchmarks": ["sample_en", "mit_movie=data/gone"]})
     text = cost.estimate(study)
