@@ -43,12 +43,11 @@ class Table:
 
 
 @dataclass(frozen=True)
-class ChartGroup:
-    """A score of each model under the same conditions, which a chart shows below one another."""
+class Chart:
+    """A score of each model, by the conditions under which all were measured."""
 
-    score: str
     title: str
-    rates: Sequence[tuple[str, Rate]]
+    groups: Mapping[str, Sequence[tuple[str, Rate]]]
 
 
 @dataclass(frozen=True)
@@ -155,7 +154,7 @@ def html_page(
     settings: Mapping[str, object],
     lines: Sequence[str],
     figures: Mapping[str, str],
-    chart: Sequence[ChartGroup] = (),
+    chart: Chart | None = None,
 ) -> str:
     """Fill the template. `lines` are paragraphs at the top; `figures` are images as data URIs, by title."""
     environment = Environment(
@@ -256,17 +255,14 @@ def _conditions(scores: dict) -> str:
     return " ".join(sentences)
 
 
-def _chart(scores: dict) -> list[ChartGroup]:
+def _chart(scores: dict) -> Chart:
     """The main score of the models by benchmark and setting, the means over benchmarks first."""
-    groups, main = defaultdict(list), task_of_scores(scores).main
+    groups, main, k = defaultdict(list), task_of_scores(scores).main, scores["config"]["k"]
     for entry in [*scores["means"], *scores["results"]]:
-        benchmark = f"{entry['benchmark']}" if "benchmark" in entry else f"Mean of {entry['benchmarks']} benchmarks"
-        groups[benchmark, entry["setting"]].append((entry["model"], _f1(entry[main.name])))
-    k = scores["config"]["k"]
-    return [
-        ChartGroup(main.title, f"{name}, {setting_in_words(setting, k)}", rates)
-        for (name, setting), rates in groups.items()
-    ]
+        benchmark = entry["benchmark"] if "benchmark" in entry else f"Mean of {entry['benchmarks']} benchmarks"
+        conditions = f"{benchmark}, {setting_in_words(entry['setting'], k)}"
+        groups[conditions].append((entry["model"], _f1(entry[main.name])))
+    return Chart(main.title, groups)
 
 
 def _means(scores: dict) -> Table:
