@@ -65,13 +65,23 @@ def load_extractor(options: Namespace, **further) -> "Extractor":
             max_requests=sys.maxsize,
             max_tokens=sys.maxsize,
         )
-    keys = ("language", "encoder", "strategy", "k", "dtype", "load_in_4bit", "max_new_tokens", "batch_size")
+    keys = (
+        "language",
+        "encoder",
+        "strategy",
+        "k",
+        "dtype",
+        "load_in_4bit",
+        "max_new_tokens",
+        "batch_size",
+        "copy_only",
+    )
     return Extractor.from_pretrained(
         options.model,
         options.examples or (),
         labels=labels,
         server=server,
         server_name=options.server_model,
-        **{key: getattr(options, key) for key in (*keys, "copy_only")},
+        **{key: getattr(options, key) for key in keys},
         **further,
     )
