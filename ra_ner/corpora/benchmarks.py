@@ -2,22 +2,21 @@
 
 import difflib
 import logging
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ..errors import UserError
 from ..passage import Passage
-from .benchmark_files import find_parts
 from .benchmark_table import BENCHMARKS, CATCH_ALL, BenchmarkSpec
+from .folders import find_part, no_part, only_part
 from .formats import NER_READING, Reading
 from .label_words import LABELS_FILE, apply_words, label_key, read_words
-from .sources import LoadedCorpus, UnlabelledError, load_corpus
+from .sources import LoadedCorpus, UnlabelledError, load_corpus, load_files
 
 logger = logging.getLogger(__name__)
 
-TAG_NAMES = "label.json"  # beside files of the tner datasets, whose tags are numbers
 Asked = dict[str, list[str]]  # id of a passage -> the types that its file asks
 
 
@@ -94,9 +93,7 @@ def load_benchmark(
     labels_of = _labels_of(parts.values(), words_of)
     if words_of:
         _check_words(name, label_set, labels_of, words_of)
-    types, not_asked = _types(
-        spec, label_set, words_of, labels_of, is_whole=len({part.name for part in parts.values()}) > 1
-    )
+    types, not_asked = _types(spec, label_set, words_of, labels_of, is_whole=len(set(map(id, parts.values()))) > 1)
     if has_own_types:
         types, not_asked = None, []
     if not_asked:
@@ -156,54 +153,51 @@ def _read(name: str, spec: BenchmarkSpec, path: Path | None, check: bool, readin
                 "says where)"
             )
         return {split: _from_hub(spec, split, check, reading) for split in ("test", "train")}
+    elif path.is_dir():
+        found = {part: find_part(path, part, spec.names) for part in ("test", "dev", "train")}
+        files = {part: its_files for part, its_files in found.items() if its_files} or {"test": only_part(path)}
+        if not (files.get("test") or files.get("dev")):
+            raise no_part(path, "test")
     elif path.is_file():
         files = {"test": [path]}
     else:
-        files = find_parts(path, spec.names) if path.is_dir() else {}
-    if not files.keys() & {"test", "dev"}:
         raise _unknown(str(path))
     parts = {}
     for part, its_files in files.items():
         try:
-            parts[part] = _from_files(its_files, spec.language, check, reading)
+            corpus = load_files(its_files, str(path or its_files[0]), spec.language, check=check, reading=reading)
+            parts[part] = _part(corpus, _name_of(its_files, path))
         except UnlabelledError as error:
             if (part == "test" and "dev" not in files) or (part == "dev" and "test" not in parts):
                 raise _without_labels(error, its_files[0], spec) from None
-            instead = f"{files['dev'][0].name} is asked instead" if part == "test" else "it is left out"
+            instead = f"{_name_of(files['dev'], path)} is asked instead" if part == "test" else "it is left out"
             logger.info(f"benchmark {name}: {error}; {instead}")
     parts["test"] = parts.get("test") or parts["dev"]
     return parts
 
 
+def _name_of(files: Sequence[Path], folder: Path | None) -> str:
+    """The files of a part as the reader of a table finds them in the benchmark's folder."""
+    named = [files[0].parent] if files[0].suffix == ".ann" and len(files) > 1 else files
+    return " and ".join(str(file.relative_to(folder)) if folder in file.parents else file.name for file in named)
+
+
 def _without_labels(error: UserError, file: Path, spec: BenchmarkSpec) -> UserError:
-    dev = find_parts(file.parent, spec.names).get("dev", [file])[0]
+    dev = (find_part(file.parent, "dev", spec.names) or [file])[0]
     return UserError(f"{error}: " + (f"name {dev}" if dev != file else "name a file that has them"))
 
 
 def _from_hub(spec: BenchmarkSpec, split: str, check: bool, reading: Reading) -> _Part:
     keys = {"split": split, "config": spec.hub_config, "check": check, "reading": reading}
-    return _part([load_corpus(spec.hub_id, spec.language, **keys)], split)
+    return _part(load_corpus(spec.hub_id, spec.language, **keys), split)
 
 
-def _from_files(files: list[Path], language: str, check: bool, reading: Reading) -> _Part:
-    tags = files[0].with_name(TAG_NAMES)
-    labels = str(tags) if tags.is_file() else None
-    corpora = [load_corpus(str(file), language, labels=labels, check=check, reading=reading) for file in files]
-    return _part(corpora, " and ".join(file.name for file in files))
-
-
-def _part(corpora: list[LoadedCorpus], name: str) -> _Part:
-    """One part of all that was read. Rows that ask about the same text become one passage."""
-    ids = [passage.id for corpus in corpora for passage in corpus.passages]
-    prefixes = [f"{number}-" if len(set(ids)) < len(ids) else "" for number in range(len(corpora))]
-    passages, asked = [], {}
-    for prefix, corpus in zip(prefixes, corpora, strict=True):
-        passages += [replace(passage, id=prefix + passage.id) for passage in corpus.passages]
-        asked |= {prefix + id_: types for id_, types in corpus.asked.items()}
+def _part(corpus: LoadedCorpus, name: str) -> _Part:
+    """A part, of whose rows those that ask about the same text become one passage."""
+    passages, asked = corpus.passages, corpus.asked
     if asked:
         passages, asked = merge_questions(passages, asked)
-    counts = sum((Counter(corpus.counts) for corpus in corpora), Counter())
-    return _Part(passages, asked, name, dict(counts))
+    return _Part(passages, asked, name, corpus.counts)
 
 
 def merge_questions(passages: Iterable[Passage], asked: Asked) -> tuple[list[Passage], Asked]:

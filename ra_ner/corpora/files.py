@@ -1,10 +1,10 @@
-"""Files and folders as rows: JSON, Parquet, tagged text, brat, PubTator and spaCy's DocBin."""
+"""Files as rows: JSON, Parquet, tagged text, brat, PubTator and spaCy's DocBin."""
 
 import csv
 import io
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
@@ -47,16 +47,28 @@ class Table:
     scheme: str = ""
 
 
-def read_file(path: Path, context: Context) -> Table:
-    """The rows of a file.
+def read_files(files: Sequence[Path], context: Context) -> Table:
+    """The rows of a file, of several that are the pieces of one, or of brat files.
 
     Raises:
-        UserError: it can't be read, or is in no known form.
+        UserError: one can't be read, is in no known form, or was not recognised as the same as the first.
     """
+    if files[0].suffix == ".ann":
+        return _read_brat(files)
+    tables = [_read_file(file, context) for file in files]
+    if len(files) == 1:
+        return tables[0]
+    for file, table in zip(files, tables, strict=True):
+        if (table.form, table.description) != (tables[0].form, tables[0].description):
+            raise UserError(f"{file}: read as {table.description or 'JSON'}, unlike {files[0]}: name one file")
+    rows = [row for table in tables for row in table.rows]
+    places = [f"{file.name}, {place}" for file, table in zip(files, tables, strict=True) for place in table.places]
+    return replace(tables[0], rows=rows, places=places, stem=files[0].parent.name)
+
+
+def _read_file(path: Path, context: Context) -> Table:
     if path.suffix == ".spacy":
         return _read_docbin(path)
-    if path.suffix == ".ann":
-        return read_brat([path])
     try:
         if path.suffix == ".parquet":
             return numbered(dataset_rows(Dataset(pyarrow.parquet.read_table(path))), path.stem)
@@ -75,7 +87,7 @@ def read_file(path: Path, context: Context) -> Table:
     if _PUBTATOR_TEXT.match(text.lstrip()):
         return _read_pubtator(lines, path)
     if path.with_suffix(".ann").is_file():
-        return read_brat([path.with_suffix(".ann")])
+        return _read_brat([path.with_suffix(".ann")])
     if not context.columns and (table := _read_lines(lines, path)) is not None:
         return table
     layout = find_layout(lines, path, context.columns, context.labels)
@@ -157,7 +169,7 @@ def _rows_of(document: object) -> list[object]:
 # brat, PubTator, DocBin
 
 
-def read_brat(files: list[Path]) -> Table:
+def _read_brat(files: Sequence[Path]) -> Table:
     """A passage for each .ann file, whose text stands in the .txt file beside it."""
     rows = [_read_brat_file(file) for file in files]
     return Table(rows, [file.name for file in files], files[0].parent.name if len(files) > 1 else files[0].stem, BRAT)
@@ -242,50 +254,3 @@ def _spans(doc: "spacy.tokens.Doc") -> Iterator["spacy.tokens.Span"]:  # noqa: F
     yield from doc.ents
     for group in doc.spans.values():
         yield from group
-
-
-# Folders
-
-_NO_DATA = {".ipynb", ".log", ".md", ".pdf", ".py", ".sh", ".zip"}
-_ABOUT_DATA = {"dataset_info", "dataset_infos", "label", "labels", "license", "readme", "state"}
-
-
-def read_folder(folder: Path, split: str, context: Context) -> tuple[Table, Path]:
-    """The rows of a folder, and what was read: brat files, or the file of a split, which may come in numbered parts.
-
-    Raises:
-        UserError: it is not clear which file is meant.
-    """
-    for inner in (folder / split, folder / "data"):  # as the Hub's datasets have them
-        if inner.is_dir():
-            return read_folder(inner, split, context)
-    files = [file for file in sorted(folder.iterdir()) if file.is_file() and not file.name.startswith(".")]
-    annotated = [file for file in files if file.suffix == ".ann"]
-    if annotated:
-        return read_brat(annotated), folder
-    data = [file for file in files if file.suffix not in _NO_DATA and file.stem.lower() not in _ABOUT_DATA]
-    chosen = [file for file in data if split in re.split(r"[^a-z0-9]+", file.name.lower())] or data
-    if len({re.sub(r"\d+", "", file.name) for file in chosen}) != 1:
-        shown = ", ".join(file.name for file in chosen) or "no data file"
-        raise UserError(
-            f"{folder} is a folder with {shown}: name the file, or a folder with one file of split {split!r} or with "
-            "brat files (.ann and .txt)"
-        )
-    if len(chosen) == 1:
-        return read_file(chosen[0], context), chosen[0]
-    return _join([(file, read_file(file, context)) for file in chosen], folder), folder
-
-
-def _join(parts: list[tuple[Path, Table]], folder: Path) -> Table:
-    """The rows of several files as those of one.
-
-    Raises:
-        UserError: they were not recognised as the same.
-    """
-    first = parts[0][1]
-    for file, table in parts:
-        if (table.form, table.description) != (first.form, first.description):
-            raise UserError(f"{file}: read as {table.description or 'JSON'}, unlike {parts[0][0]}: name one file")
-    rows = [row for _, table in parts for row in table.rows]
-    places = [f"{file.name}, {place}" for file, table in parts for place in table.places]
-    return replace(first, rows=rows, places=places, stem=folder.name)

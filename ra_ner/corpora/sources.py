@@ -6,7 +6,7 @@ The form of a corpus is recognised by its rows (`formats.py`), and its reader ma
 
 import logging
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -16,7 +16,8 @@ from ..paths import resource
 from ..prompting.answers import HALF_CHARACTER
 from ..recipe_keys import DatasetConfig
 from .annotations import FROM_UTF16, NOT_ANNOTATED, Context, Draft, Malformed, NotAnnotatedError, find_unit, resolve
-from .files import Table, numbered, read_file, read_folder
+from .files import Table, numbered, read_files
+from .folders import find_part, no_part, only_part
 from .formats import NER_READING, OURS, TAGGED, TOKENS, Form, Reading, recognise, unknown_form
 from .hub_datasets import dataset_rows, load_from_hub
 from .label_words import LABELS_FILE, apply_words, label_key, read_words
@@ -30,6 +31,7 @@ SHOWN = 3  # malformed rows, and sample entities
 LABELS_SHOWN = 10  # labels without words
 MOST_MALFORMED = 0.2  # share of malformed rows from which on a corpus is refused
 MOST_CLOSED_TYPES = 200  # with more types they are open, and some always differ by case alone
+LABEL_NAMES = "label.json"  # beside files of the tner datasets, whose tags are numbers
 INSIST = "if it is right, write `check_corpus: false` in section dataset"
 
 BUILT_IN = {name: resource(f"data/sample/{name.removeprefix('sample_')}.jsonl") for name in ("sample_en", "sample_zh")}
@@ -79,10 +81,11 @@ def load_corpus(
 
     Args:
         source: a file, a folder, a built-in sample (`sample_en`, `sample_zh`), or the id of a Hub dataset.
-        split: of a Hub dataset, or the file of a folder whose name holds this word.
+        split: of a Hub dataset, or the part of a folder, see `folders.find_part`.
         revision, config: of a Hub dataset.
         columns: where `token` and `tag` stand: columns from 1 in tagged text, keys in JSON; found if None.
-        labels: what values in the corpus are called: a mapping or a file, see `tags.read_labels`.
+        labels: what values in the corpus are called: a mapping or a file, see `tags.read_labels`. Default: label.json
+            beside the files, as the datasets of tner have it.
         check: refuse what looks misread.
         reading: of the task.
 
@@ -92,43 +95,79 @@ def load_corpus(
     Example:
         >>> load_corpus("sample_en", "en").passages[0].types
     """
-    path, commit, license = Path(source), None, None
+    path = Path(source)
     if not path.exists() and source in BUILT_IN:
         path = BUILT_IN[source]
-    context = Context(language, read_labels(labels) if labels else {}, columns or {}, has_tables=reading.has_tables)
-    read = source
-    if path.is_dir():
-        table, file = read_folder(path, split, context)
-        read = str(file)
-    elif path.is_file():
-        table = read_file(path, context)
-    else:
-        dataset, commit, license = load_from_hub(source, split, revision, config)
-        table = numbered(dataset_rows(dataset, source), f"{source.rpartition('/')[2]}-{split}")
+    if path.exists():
+        files = [path] if path.is_file() else find_part(path, split) or only_part(path)
+        if not files:
+            raise no_part(path, split)
+        return load_files(files, str(path), language, columns, labels, check, reading)
+    dataset, commit, license = load_from_hub(source, split, revision, config)
+    table = numbered(dataset_rows(dataset, source), f"{source.rpartition('/')[2]}-{split}")
+    corpus = _from_rows(table, source, _context(language, columns, labels, reading), check, reading)
+    return replace(corpus, commit=commit, license=license)
+
+
+def load_files(
+    files: Sequence[Path],
+    source: str,
+    language: str,
+    columns: Mapping[str, int | str] | None = None,
+    labels: str | Mapping[str, str] | None = None,
+    check: bool = True,
+    reading: Reading = NER_READING,
+) -> LoadedCorpus:
+    """Read the files of a corpus, or of a part of a benchmark, as `load_corpus`.
+
+    Args:
+        files: one file, the pieces of one, or brat files.
+        source: what the user named: a file, or the folder that they were found in.
+    """
+    names = files[0].with_name(LABEL_NAMES)
+    context = _context(language, columns, labels or (str(names) if names.is_file() else None), reading)
+    read = str(files[0] if len(files) == 1 else files[0].parent)
+    chosen = f", of {read}" if read != source else ""
+    return _from_rows(read_files(files, context), read, context, check, reading, chosen)
+
+
+def _context(
+    language: str,
+    columns: Mapping[str, int | str] | None,
+    labels: str | Mapping[str, str] | None,
+    reading: Reading,
+) -> Context:
+    return Context(language, read_labels(labels) if labels else {}, columns or {}, has_tables=reading.has_tables)
+
+
+def _from_rows(
+    table: Table, source: str, context: Context, check: bool, reading: Reading, chosen: str = ""
+) -> LoadedCorpus:
+    """The corpus in the rows of a source. `chosen` says which files of a folder they are from."""
     if not table.rows:
-        raise UserError(f"{read} is empty; a corpus needs at least one passage")
+        raise UserError(f"{source} is empty; a corpus needs at least one passage")
     if is_unlabelled(table.rows):
-        raise UnlabelledError(f"{read} has texts without labels")
+        raise UnlabelledError(f"{source} has texts without labels")
     if table.form and reading.has_tables:
-        raise unknown_form(read, reading)
-    form = table.form or (TOKENS if columns else recognise(table.rows, read, reading))
-    if columns and form not in (TAGGED, TOKENS):
-        raise UserError(f"{read}: `columns` is for CoNLL text and rows of tokens and tags, but this is {form.name}")
+        raise unknown_form(source, reading)
+    form = table.form or (TOKENS if context.columns else recognise(table.rows, source, reading))
+    if context.columns and form not in (TAGGED, TOKENS):
+        raise UserError(f"{source}: `columns` is for CoNLL text and rows of tokens and tags, but this is {form.name}")
     context = replace(context, scheme=table.scheme)
     counts: Counter[str] = Counter()
     try:
         found = form.prepare(table.rows, context) if form.prepare else ""
-        passages, asked = _read_rows(table, form, context, read, counts, check)
+        passages, asked = _read_rows(table, form, context, source, counts, check)
     except UserError as error:
-        raise UserError(f"{read}: {error}") from None
-    description = (table.description or form.name) + found + (f", of {file}" if path.is_dir() and file != path else "")
+        raise UserError(f"{source}: {error}") from None
+    description = (table.description or form.name) + found + chosen
     if not any(passage.entities for passage in passages):
-        raise UnlabelledError(f"{read}: no passage has an entity, so there is nothing to learn or to score")
-    if form is not OURS or path.is_dir():  # our own form leaves nothing to guess
-        _show(passages, read, description)
+        raise UnlabelledError(f"{source}: no passage has an entity, so there is nothing to learn or to score")
+    if form is not OURS or chosen:  # our own form leaves nothing to guess
+        _show(passages, source, description)
     if check:
-        _check_sanity(passages, read)
-    return LoadedCorpus(passages, commit, dict(counts), license, description, asked)
+        _check_sanity(passages, source)
+    return LoadedCorpus(passages, None, dict(counts), form=description, asked=asked)
 
 
 def load_recipe_corpus(config: DatasetConfig, language: str, reading: Reading = NER_READING) -> LoadedCorpus:

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ra_ner.commands import benchmarks
-from ra_ner.corpora.benchmark_files import find_parts
 from ra_ner.corpora.benchmarks import BENCHMARKS, load_benchmark, merge_questions
+from ra_ner.corpora.folders import find_part
 from ra_ner.corpora.label_words import label_key
 from ra_ner.errors import UserError
 from ra_ner.evaluation.run import types_asked, untrained_words
@@ -378,9 +378,9 @@ def test_parts_are_found_by_the_names_of_published_files(tmp_path, name, files, 
     for file in files.split():
         (tmp_path / file).touch()
     names = BENCHMARKS[name].names if name in BENCHMARKS else ()
-    found = {part: " ".join(file.name for file in chosen) for part, chosen in find_parts(tmp_path, names).items()}
+    found = (find_part(tmp_path, part, names) for part in ("test", "dev", "train"))
     expected = parts or "CMeEE_test.json|CMeEE_dev.json|"
-    assert [found.get(part, "") for part in ("test", "dev", "train")] == expected.split("|")
+    assert [" ".join(file.name for file in files) for files in found] == expected.split("|")
 
 
 def test_words_with_half_of_a_character_are_refused(tmp_path):
@@ -419,12 +419,3 @@ def test_tags_that_are_numbers_are_named_by_label_json_beside_them(tmp_path):
     (tmp_path / "test.json").write_text('{"tokens": ["bar", "in", "Bonn"], "tags": [0, 1, 2]}')
     (tmp_path / "label.json").write_text('{"B-Amenity": 0, "O": 1, "B-Location": 2}')
     assert load_benchmark(f"mit_restaurant={tmp_path}", "en", "uniner").test[0].types == ["Amenity", "Location"]
-
-
-def test_a_part_in_several_files_is_read_whole(tmp_path):
-    rows = [{"id": "1", "text": f"Bern {n}", "entities": [{"text": "Bern", "type": "city"}]} for n in range(3)]
-    for name, row in zip(("test.jsonl", "train_part1.jsonl", "train_part2.jsonl"), rows, strict=True):
-        (tmp_path / name).write_text(json.dumps(row))
-    benchmark = load_benchmark(f"mine={tmp_path}", "en")
-    assert [passage.text for passage in benchmark.train] == ["Bern 1", "Bern 2"]
-    assert len({passage.id for passage in benchmark.train}) == 2
