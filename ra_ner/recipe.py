@@ -46,9 +46,12 @@ DEAD_KEYS = {
     "warmup_ratio": "write `warmup_steps: 0.03`; below 1 it is a share of all steps",
 }
 
+# Keys of this library that had another name.
+RENAMED_KEYS = {"labels": "tag_names"}
+
 # Keys that may name a file or a folder. A relative path is looked for beside the recipe first, see `_resolve_paths`.
 PATH_KEYS = {
-    "dataset": ("corpus", "labels", "encoder", "exclude"),
+    "dataset": ("corpus", "tag_names", "encoder", "exclude"),
     "train": ("model_name_or_path", "chat_template_path", "dataset_name"),
     "evaluate": ("models", "benchmarks", "pool", "encoder"),
 }
@@ -118,6 +121,8 @@ _RecipeLoader.add_implicit_resolver(
 
 def nearest_key(name: str, known: list[str]) -> str:
     """The end of an error message that suggests the nearest known key, empty if none is near."""
+    if (new := RENAMED_KEYS.get(name)) in known:
+        return f"; it is called `{new}` now"
     # A known key that the name begins with wins: `lora_rank` means `lora_r`, although `local_rank` shares more letters.
     longer = sorted((key for key in known if len(key) > 3 and name.startswith(key)), key=len, reverse=True)
     match = longer or difflib.get_close_matches(name, known, n=1, cutoff=0.5)

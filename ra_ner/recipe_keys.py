@@ -65,9 +65,11 @@ class DatasetConfig:
             "CoNLL text, {token: words, tag: labels} are keys of JSON rows. Default: found by what stands in them."
         },
     )
-    labels: dict | str | None = field(
+    tag_names: dict | str | None = field(
         default=None,
-        metadata={"help": "Names of labels that are numbers or have no type: a file or a mapping, as {1: B-person}."},
+        metadata={
+            "help": "What tags that are numbers or have no type are called: a file or a mapping, as {1: B-person}."
+        },
     )
     check_corpus: bool = field(
         default=True, metadata={"help": "Refuse a corpus that looks misread; see docs/corpora.md."}
@@ -127,7 +129,7 @@ class DatasetConfig:
     )
 
     def __post_init__(self) -> None:
-        self.columns, self.labels = (_mapping(key, getattr(self, key)) for key in ("columns", "labels"))
+        self.columns, self.tag_names = (_mapping(key, getattr(self, key)) for key in ("columns", "tag_names"))
         if self.columns is not None and (not isinstance(self.columns, dict) or set(self.columns) != {"token", "tag"}):
             raise ValueError(f"`columns: {self.columns}`: {{token: 1, tag: 3}} is needed")
         shares = ("negative_probability", "examples_probability", "mixed_nn_probability", "validation_fraction")

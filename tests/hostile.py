@@ -100,7 +100,7 @@ class Targets:
         from ra_ner.corpora.benchmarks import load_benchmark
         from ra_ner.corpora.label_words import read_words
         from ra_ner.corpora.sources import load_corpus
-        from ra_ner.corpora.tags import read_labels
+        from ra_ner.corpora.tags import read_tag_names
         from ra_ner.evaluation.journal import Journal
         from ra_ner.extraction.calibration import Calibration
         from ra_ner.extraction.texts import read_rows
@@ -147,7 +147,7 @@ class Targets:
         add("corpus.conll", lambda file: load_corpus(str(file), "en"), b"Ada B-PER\nleft O\n\nRome B-LOC\n\n" * 9)
         add("benchmark/test.jsonl", lambda file: load_benchmark(f"x={file.parent}", "en"), rows * 9)
         add("words.json", read_words, words)
-        add("tags.json", lambda file: read_labels(str(file)), tags)
+        add("tags.json", lambda file: read_tag_names(str(file)), tags)
         add("texts.jsonl", lambda file: list(read_rows(str(file))), rows * 3)
         add("calibration.json", Calibration.load, json.dumps(calibration).encode())
         add("evaluation/answers.jsonl", lambda file: Journal(file.parent))

@@ -56,9 +56,9 @@ def test_a_flag_wins_over_the_recipe_and_the_recipe_over_the_default(tmp_path):
 
 
 def test_a_mapping_is_json_on_the_command_line(tmp_path):
-    flags = ["--columns", '{"token": "sentence", "tag": "ner"}', "--labels", '{"1": "B-person"}']
+    flags = ["--columns", '{"token": "sentence", "tag": "ner"}', "--tag_names", '{"1": "B-person"}']
     _, config, _ = dataset_parser().parse_recipe([recipe(tmp_path, "dataset: {}"), *flags])
-    assert (config.columns, config.labels) == ({"token": "sentence", "tag": "ner"}, {"1": "B-person"})
+    assert (config.columns, config.tag_names) == ({"token": "sentence", "tag": "ner"}, {"1": "B-person"})
 
 
 def test_the_run_is_named_by_the_files_stem(tmp_path):
@@ -99,8 +99,8 @@ def test_same_named_keys_of_two_sections_do_not_leak(tmp_path):
         ("corpus: 2024-01-02", "corpus", "2024-01-02"),
         ("columns: {token: 2, tag: -1}", "columns", {"token": 2, "tag": -1}),
         ("columns: {token: words, tag: labels}", "columns", {"token": "words", "tag": "labels"}),
-        ("labels: tags.txt", "labels", "tags.txt"),
-        ("labels: {B: B-disease, 1: city}", "labels", {"B": "B-disease", "1": "city"}),
+        ("tag_names: tags.txt", "tag_names", "tags.txt"),
+        ("tag_names: {B: B-disease, 1: city}", "tag_names", {"B": "B-disease", "1": "city"}),
         ("check_corpus: false", "check_corpus", False),
     ],
 )
@@ -193,6 +193,14 @@ def test_a_dead_key_answers_with_its_new_name(tmp_path, train_parser):
         assert f"`{key}` was removed" in str(error.value) and advice in str(error.value)
         if advice.startswith("write `"):
             assert advice.split("`")[1].split(":")[0] in known, f"{key} is translated to a key that does not exist"
+
+
+def test_a_renamed_key_answers_with_its_new_name(tmp_path):
+    """`labels` meant the names of tags here, and the words that labels are asked by in extraction and labels.json."""
+    with pytest.raises(UserError, match=r"section dataset: unknown key `labels`; it is called `tag_names` now$"):
+        dataset_parser().parse_recipe([recipe(tmp_path, "dataset: {labels: {1: B-person}}")])
+    with pytest.raises(UserError, match=r"unknown argument --labels; it is called `tag_names` now$"):
+        dataset_parser().parse_recipe([recipe(tmp_path, "dataset: {}"), "--labels", "tags.txt"])
 
 
 def test_the_nearest_name_of_a_key_that_is_spelt_out(tmp_path, train_parser):

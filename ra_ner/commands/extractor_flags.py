@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 def add_flags(parser: CommandParser) -> None:
     """The model, its examples, and how it is run here or by a server."""
     add_model_flags(parser)
-    parser.add_argument("--labels", type=Path, help="JSON file: the words that raw labels are asked by")
+    parser.add_argument("--labels", type=Path, help="JSON file such as labels.json: the words that labels are asked by")
     model = parser.add_argument_group("how the model is run")
     model.add_argument("--engine", choices=["transformers", "server"], default="transformers")
     model.add_argument("--server_url", help="OpenAI-compatible server, such as http://localhost:8000/v1")

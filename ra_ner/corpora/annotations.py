@@ -70,14 +70,14 @@ class Context:
     """What readers know of the corpus besides the row.
 
     Attributes:
-        labels: the names of labels, if the user says them.
+        tag_names: what values in the corpus are called, see `tags.read_tag_names`.
         columns: the keys or columns of tokens and tags, if the user says them.
         scheme: what tags follow, see `tags.find_scheme`.
         has_tables: CSV and TSV files are rows with keys.
     """
 
     language: str
-    labels: Mapping[str, str] = field(default_factory=dict)
+    tag_names: Mapping[str, str] = field(default_factory=dict)
     columns: Mapping[str, int | str] = field(default_factory=dict)
     scheme: str = ""
     has_tables: bool = False
@@ -89,9 +89,9 @@ class Context:
 
     def type_of(self, label: object) -> str:
         """The type that a label names."""
-        name = self.labels.get(str(label), label)
+        name = self.tag_names.get(str(label), label)
         if not isinstance(name, str) or not name.strip():
-            raise ValueError(f"{label!r} is not the name of a type: name it with `labels` in section dataset")
+            raise ValueError(f"{label!r} is not the name of a type: name it with `tag_names` in section dataset")
         return name
 
 

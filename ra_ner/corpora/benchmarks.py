@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ..errors import UserError
 from ..passage import Passage
+from .annotations import Context
 from .benchmark_table import BENCHMARKS, CATCH_ALL, BenchmarkSpec
 from .folders import find_part, no_part, only_part
 from .formats import NER_READING, Reading
@@ -162,10 +163,10 @@ def _read(name: str, spec: BenchmarkSpec, path: Path | None, check: bool, readin
         files = {"test": [path]}
     else:
         raise _unknown(str(path))
-    parts = {}
+    parts, context = {}, Context(spec.language, has_tables=reading.has_tables)
     for part, its_files in files.items():
         try:
-            corpus = load_files(its_files, str(path or its_files[0]), spec.language, check=check, reading=reading)
+            corpus = load_files(its_files, str(path or its_files[0]), context, check, reading)
             parts[part] = _part(corpus, _name_of(its_files, path))
         except UnlabelledError as error:
             if (part == "test" and "dev" not in files) or (part == "dev" and "test" not in parts):

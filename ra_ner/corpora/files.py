@@ -90,7 +90,7 @@ def _read_file(path: Path, context: Context) -> Table:
         return _read_brat([path.with_suffix(".ann")])
     if not context.columns and (table := _read_lines(lines, path)) is not None:
         return table
-    layout = find_layout(lines, path, context.columns, context.labels)
+    layout = find_layout(lines, path, context.columns, context.tag_names)
     if layout is None:
         raise unknown_form(str(path))
     places, rows = zip(*tagged_rows(lines, layout), strict=True)

@@ -22,7 +22,7 @@ from .formats import NER_READING, OURS, TAGGED, TOKENS, Form, Reading, recognise
 from .hub_datasets import dataset_rows, load_from_hub
 from .label_words import LABELS_FILE, apply_words, label_key, read_words
 from .span_forms import is_unlabelled
-from .tags import read_labels
+from .tags import read_tag_names
 
 logger = logging.getLogger(__name__)
 
@@ -31,7 +31,7 @@ SHOWN = 3  # malformed rows, and sample entities
 LABELS_SHOWN = 10  # labels without words
 MOST_MALFORMED = 0.2  # share of malformed rows from which on a corpus is refused
 MOST_CLOSED_TYPES = 200  # with more types they are open, and some always differ by case alone
-LABEL_NAMES = "label.json"  # beside files of the tner datasets, whose tags are numbers
+TAG_NAMES = "label.json"  # beside files of the tner datasets, whose tags are numbers
 INSIST = "if it is right, write `check_corpus: false` in section dataset"
 
 BUILT_IN = {name: resource(f"data/sample/{name.removeprefix('sample_')}.jsonl") for name in ("sample_en", "sample_zh")}
@@ -70,7 +70,7 @@ def load_corpus(
     revision: str | None = None,
     config: str | None = None,
     columns: Mapping[str, int | str] | None = None,
-    labels: str | Mapping[str, str] | None = None,
+    tag_names: str | Mapping[str, str] | None = None,
     check: bool = True,
     reading: Reading = NER_READING,
 ) -> LoadedCorpus:
@@ -84,8 +84,8 @@ def load_corpus(
         split: of a Hub dataset, or the part of a folder, see `folders.find_part`.
         revision, config: of a Hub dataset.
         columns: where `token` and `tag` stand: columns from 1 in tagged text, keys in JSON; found if None.
-        labels: what values in the corpus are called: a mapping or a file, see `tags.read_labels`. Default: label.json
-            beside the files, as the datasets of tner have it.
+        tag_names: what values in the corpus are called: a mapping or a file, see `tags.read_tag_names`. Default:
+            label.json beside the files, as the datasets of tner have it.
         check: refuse what looks misread.
         reading: of the task.
 
@@ -98,52 +98,39 @@ def load_corpus(
     path = Path(source)
     if not path.exists() and source in BUILT_IN:
         path = BUILT_IN[source]
-    if path.exists():
-        files = [path] if path.is_file() else find_part(path, split) or only_part(path)
-        if not files:
-            raise no_part(path, split)
-        return load_files(files, str(path), language, columns, labels, check, reading)
+    names = read_tag_names(tag_names) if tag_names else {}
+    context = Context(language, names, columns or {}, has_tables=reading.has_tables)
+    if path.is_dir():
+        if files := find_part(path, split) or only_part(path):
+            return load_files(files, str(path), context, check, reading)
+        raise no_part(path, split)
+    if path.is_file():
+        return load_files([path], str(path), context, check, reading)
     dataset, commit, license = load_from_hub(source, split, revision, config)
     table = numbered(dataset_rows(dataset, source), f"{source.rpartition('/')[2]}-{split}")
-    corpus = _from_rows(table, source, _context(language, columns, labels, reading), check, reading)
-    return replace(corpus, commit=commit, license=license)
+    return replace(_from_rows(table, source, context, check, reading), commit=commit, license=license)
 
 
-def load_files(
-    files: Sequence[Path],
-    source: str,
-    language: str,
-    columns: Mapping[str, int | str] | None = None,
-    labels: str | Mapping[str, str] | None = None,
-    check: bool = True,
-    reading: Reading = NER_READING,
-) -> LoadedCorpus:
+def load_files(files: Sequence[Path], source: str, context: Context, check: bool, reading: Reading) -> LoadedCorpus:
     """Read the files of a corpus, or of a part of a benchmark, as `load_corpus`.
 
     Args:
         files: one file, the pieces of one, or brat files.
-        source: what the user named: a file, or the folder that they were found in.
+        source: what the user named: the file, or the folder that they were found in.
     """
-    names = files[0].with_name(LABEL_NAMES)
-    context = _context(language, columns, labels or (str(names) if names.is_file() else None), reading)
+    names = files[0].with_name(TAG_NAMES)
+    if not context.tag_names and names.is_file():
+        context = replace(context, tag_names=read_tag_names(str(names)))
     read = str(files[0] if len(files) == 1 else files[0].parent)
-    chosen = f", of {read}" if read != source else ""
+    which = read if len(files) == 1 else f"{len(files)} files of {read}"
+    chosen = f", of {which}" if str(files[0]) != source else ""
     return _from_rows(read_files(files, context), read, context, check, reading, chosen)
-
-
-def _context(
-    language: str,
-    columns: Mapping[str, int | str] | None,
-    labels: str | Mapping[str, str] | None,
-    reading: Reading,
-) -> Context:
-    return Context(language, read_labels(labels) if labels else {}, columns or {}, has_tables=reading.has_tables)
 
 
 def _from_rows(
     table: Table, source: str, context: Context, check: bool, reading: Reading, chosen: str = ""
 ) -> LoadedCorpus:
-    """The corpus in the rows of a source. `chosen` says which files of a folder they are from."""
+    """The corpus in the rows of a source. `chosen` says which files of a folder they are in."""
     if not table.rows:
         raise UserError(f"{source} is empty; a corpus needs at least one passage")
     if is_unlabelled(table.rows):
@@ -182,11 +169,12 @@ def load_recipe_corpus(config: DatasetConfig, language: str, reading: Reading = 
         revision=config.revision,
         config=config.corpus_config,
         columns=config.columns,
-        labels=config.labels,
+        tag_names=config.tag_names,
         check=config.check_corpus,
         reading=reading,
     )
-    corpus = corpus if config.labels else with_label_words(corpus, config.corpus)
+    if config.tag_names is None or Path(str(config.tag_names)).name != LABELS_FILE:  # else it names tags, not words
+        corpus = with_label_words(corpus, config.corpus)
     return replace(corpus, passages=reading.finished(corpus.passages, corpus.passages))
 
 

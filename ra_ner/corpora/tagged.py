@@ -12,7 +12,7 @@ from pathlib import Path
 
 from ..errors import UserError
 from .annotations import Malformed
-from .tags import ENOUGH, find_scheme, is_untyped, numbers_without_names, read_tag, scheme_name
+from .tags import ENOUGH, find_scheme, is_untyped, numbers_without_names, prefixes_without_type, read_tag, scheme_name
 
 LOOKED_AT = 20_000  # lines by which the columns are found
 DOCUMENT = "-DOCSTART-"  # stands between documents, as if it were a token
@@ -39,7 +39,7 @@ class Layout:
         scheme: see `find_scheme`.
         name: what tags follow, as the field calls it.
         known: the tags seen.
-        labels: what the values of the tag column stand for, if the user says it.
+        tag_names: what the values of the tag column stand for, if the user says it.
         place_digits: whether each token ends in the place of a character in its word.
     """
 
@@ -50,7 +50,7 @@ class Layout:
     scheme: str
     name: str
     known: frozenset[str]
-    labels: Mapping[str, str]
+    tag_names: Mapping[str, str]
     place_digits: bool = False
 
     def __str__(self) -> str:
@@ -76,7 +76,7 @@ class Layout:
 
     def _tag(self, cells: Cells, column: int) -> str | None:
         cell = _at(cells, column)
-        return self.labels.get(cell, cell) if cell is not None else None
+        return self.tag_names.get(cell, cell) if cell is not None else None
 
     def read(self, cells: Cells) -> tuple[str, list[str]]:
         """The token and its tags.
@@ -120,18 +120,21 @@ def _cells(line: str) -> Cells:
 
 
 def find_layout(
-    lines: Sequence[str], path: Path, columns: Mapping[str, int] | None = None, labels: Mapping[str, str] | None = None
+    lines: Sequence[str],
+    path: Path,
+    columns: Mapping[str, int] | None = None,
+    tag_names: Mapping[str, str] | None = None,
 ) -> Layout | None:
     """Find the columns of tokens and tags; None if the lines are not tagged text.
 
     Args:
         columns: `token` and `tag`, from 1, or from -1 at the end of a line; found if None.
-        labels: what the values of the tag column stand for.
+        tag_names: what the values of the tag column stand for.
 
     Raises:
         UserError: a column is one of tags, but the tags can't be read.
     """
-    labels = labels or {}
+    tag_names = tag_names or {}
     sentences = _sentences(lines[:LOOKED_AT])
     rows = [cells for sentence in sentences for cells in sentence]
     if not rows:
@@ -139,11 +142,11 @@ def find_layout(
     width = Counter(map(len, rows)).most_common(1)[0][0]
     if columns and not all(isinstance(number, int) and number for number in columns.values()):
         raise UserError(f"{path}: `columns` of tagged text are numbers from 1, such as {{token: 1, tag: 3}}")
-    tag_columns = [_from_user(columns, "tag")] if columns else _find_tag_columns(sentences, width, labels, path)
+    tag_columns = [_from_user(columns, "tag")] if columns else _find_tag_columns(sentences, width, tag_names, path)
     if not tag_columns:
         return None
-    tags = Counter(tag for column in tag_columns for tag in _column(rows, column, labels))
-    scheme = find_scheme(tags, are_tags=bool(columns or labels)) if tags else None
+    tags = Counter(tag for column in tag_columns for tag in _column(rows, column, tag_names))
+    scheme = find_scheme(tags, are_tags=bool(columns or tag_names)) if tags else None
     if scheme is None:
         shown = ", ".join(map(repr, list(tags)[:3])) or "nothing"
         raise UserError(f"{path}: {_ordinal(tag_columns[0])} holds no tags ({shown}, ...)")
@@ -160,7 +163,7 @@ def find_layout(
             "such as `columns: {token: 1, tag: 3}` in section dataset"
         )
     name = scheme_name(known, scheme)
-    layout = Layout(token, tuple(tag_columns), index, width, scheme, name, known, labels)
+    layout = Layout(token, tuple(tag_columns), index, width, scheme, name, known, tag_names)
     return replace(layout, place_digits=_has_place_digits(sentences, token))
 
 
@@ -187,10 +190,10 @@ def _from_user(columns: Mapping[str, int], key: str) -> int:
     return number - 1 if number > 0 else number
 
 
-def _column(rows: Sequence[Cells], column: int, labels: Mapping[str, str] | None = None) -> list[str]:
+def _column(rows: Sequence[Cells], column: int, tag_names: Mapping[str, str] | None = None) -> list[str]:
     """What stands in a column of those lines that have it."""
     cells = [cell for row in rows if (cell := _at(row, column)) is not None]
-    return [labels.get(cell, cell) for cell in cells] if labels else cells
+    return [tag_names.get(cell, cell) for cell in cells] if tag_names else cells
 
 
 def _find_tokens(sentences: Sequence[Sequence[Cells]], columns: list[int]) -> int | None:
@@ -213,17 +216,17 @@ def _has_digit(cell: str) -> bool:
 
 
 def _find_tag_columns(
-    sentences: Sequence[Sequence[Cells]], width: int, labels: Mapping[str, str], path: Path
+    sentences: Sequence[Sequence[Cells]], width: int, tag_names: Mapping[str, str], path: Path
 ) -> list[int]:
     rows = [cells for sentence in sentences for cells in sentence]
     uneven = any(len(row) != width for row in rows)
     found: dict[str, list[tuple[float, int]]] = {}
     for column in [*range(width), *(range(-width, 0) if uneven else ())]:
         cells = _column(rows, column)
-        named = any(cell in labels for cell in cells)
+        named = any(cell in tag_names for cell in cells)
         if named and _is_index(sentences, column):
             continue
-        tags = Counter(labels.get(cell, cell) for cell in cells)
+        tags = Counter(tag_names.get(cell, cell) for cell in cells)
         if tags.total() < ENOUGH * len(rows) or not (scheme := find_scheme(tags, are_tags=named)):
             continue
         share = sum(n for tag, n in tags.items() if read_tag(tag, scheme) is not None) / len(rows)
@@ -236,29 +239,29 @@ def _find_tag_columns(
         _refuse_unreadable_tags(rows, width, path)
         return []
     # In an uneven file, columns are counted from the end that fits more lines, and where entities are, not chunks.
-    entities = {column for _, column in candidates if not _types(rows, column, labels, scheme) <= _CHUNKS}
+    entities = {column for _, column in candidates if not _types(rows, column, tag_names, scheme) <= _CHUNKS}
     from_end = max(candidates, key=lambda found: (found[0], found[1] in entities, found[1] >= 0))[1] < 0
     columns = [column for _, column in candidates if (column < 0) == from_end]
     if scheme == "none":
         return columns[-1:]
     if scheme == "brackets":  # the arguments of verbs stand in the columns after the entities
-        return [column for column in columns if not _types(rows, column, labels, scheme) & _SYNTAX][:1]
+        return [column for column in columns if not _types(rows, column, tag_names, scheme) & _SYNTAX][:1]
     layers = [column for column in columns if column in entities] or columns[-1:]
-    return _check_layers(rows, layers, labels, scheme, path)
+    return _check_layers(rows, layers, tag_names, scheme, path)
 
 
-def _types(rows: Sequence[Cells], column: int, labels: Mapping[str, str], scheme: str) -> set[str]:
-    tags = set(_column(rows, column, labels))
+def _types(rows: Sequence[Cells], column: int, tag_names: Mapping[str, str], scheme: str) -> set[str]:
+    tags = set(_column(rows, column, tag_names))
     return {type_ for tag in tags for _, type_ in read_tag(tag, scheme) or () if type_}
 
 
 def _check_layers(
-    rows: Sequence[Cells], columns: list[int], labels: Mapping[str, str], scheme: str, path: Path
+    rows: Sequence[Cells], columns: list[int], tag_names: Mapping[str, str], scheme: str, path: Path
 ) -> list[int]:
     """Several columns are layers of nested entities, unless they mark the same tokens: then one must be chosen."""
     for first, second in pairwise(columns):
         marked = [
-            {n for n, row in enumerate(rows) if read_tag(labels.get(cell := _at(row, c) or "O", cell), scheme)}
+            {n for n, row in enumerate(rows) if read_tag(tag_names.get(cell := _at(row, c) or "O", cell), scheme)}
             for c in (first, second)
         ]
         if len(marked[0] & marked[1]) > ENOUGH * len(marked[0] | marked[1]):
@@ -276,10 +279,7 @@ def _refuse_unreadable_tags(rows: Sequence[Cells], width: int, path: Path) -> No
     for column in (width - 1, 0):
         tags = set(_column(rows, column))
         if is_untyped(tags):
-            raise UserError(
-                f"{path}: the tags in {_ordinal(column)} have no type ({', '.join(sorted(tags))}): name it with "
-                "`labels` in section dataset, such as `labels: {B: B-disease, I: I-disease}`"
-            )
+            raise prefixes_without_type(f"{path}: the tags in {_ordinal(column)}", tags)
         if column and "0" in tags and all(tag.lstrip("-").isdecimal() for tag in tags):
             raise numbers_without_names(f"{path}: the tags in {_ordinal(column)}", map(int, tags))
 

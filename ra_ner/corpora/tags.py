@@ -3,7 +3,7 @@
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from ..errors import UserError
@@ -129,36 +129,42 @@ def scheme_name(tags: Iterable[str], scheme: str) -> str:
 def numbers_without_names(where: str, numbers: Iterable[object]) -> UserError:
     shown = ", ".join(map(str, sorted(set(numbers), key=str)[:3]))
     return UserError(
-        f"{where} are numbers without a name ({shown}, ...): write `labels: FILE` in section dataset, with a JSON list "
-        "of tags, a JSON object of tags and numbers, or a tag on each line"
+        f"{where} are numbers without a name ({shown}, ...): write `tag_names: FILE` in section dataset, with a JSON "
+        "list of tags, a JSON object of tags and numbers, or a tag on each line"
     )
 
 
-def read_labels(labels: str | dict) -> dict[str, str]:
-    """The tag that each value in a corpus stands for.
+def prefixes_without_type(where: str, tags: Iterable[str]) -> UserError:
+    return UserError(
+        f"{where} have no type ({', '.join(sorted(set(tags)))}): name it with `tag_names` in section dataset, such as "
+        "`tag_names: {B: B-disease, I: I-disease}`"
+    )
+
+
+def read_tag_names(names: str | Mapping[str, str]) -> dict[str, str]:
+    """What each value in a corpus is called: the tag or the type that it stands for.
 
     Args:
-        labels: such a mapping, or a file: a JSON object of values and tags or of tags and numbers, a JSON list, or a
-            tag on each line; in the last two, numbers count from 0.
+        names: such a mapping, or a file: a JSON object of values and names or of names and numbers, a JSON list, or a
+            name on each line; in the last two, numbers count from 0.
 
     Raises:
         UserError: the file can't be read, or holds something else.
     """
-    if isinstance(labels, str):
+    content: object = names
+    if isinstance(names, str):
         try:
-            text = Path(labels).read_text(encoding="utf-8-sig")
+            text = Path(names).read_text(encoding="utf-8-sig")
         except (OSError, UnicodeDecodeError) as error:
-            raise UserError(f"`labels: {labels}`: can't be read ({error})") from None
+            raise UserError(f"`tag_names: {names}`: can't be read ({error})") from None
         try:
             content = json.loads(text)
         except (ValueError, RecursionError):
             content = text.split()
-    else:
-        content = labels
     if isinstance(content, list):
         content = dict(enumerate(content))
     if isinstance(content, dict) and all(type(value) is int for value in content.values()):
         content = {number: name for name, number in content.items()}
-    if not isinstance(content, dict) or not content or not all(isinstance(tag, str) for tag in content.values()):
-        raise UserError(f"`labels: {labels}`: it must name the tag of each value, such as a JSON list of tags")
-    return {str(value): tag for value, tag in content.items()}
+    if not isinstance(content, dict) or not content or not all(isinstance(name, str) for name in content.values()):
+        raise UserError(f"`tag_names: {names}`: it must name the tag of each value, such as a JSON list of tags")
+    return {str(value): name for value, name in content.items()}

@@ -7,7 +7,7 @@ from itertools import accumulate
 
 from ..errors import UserError
 from .annotations import Annotation, Context, Draft
-from .tags import find_scheme, find_spans, is_untyped, numbers_without_names, scheme_name
+from .tags import find_scheme, find_spans, is_untyped, numbers_without_names, prefixes_without_type, scheme_name
 
 Row = dict  # one JSON object
 
@@ -62,19 +62,16 @@ def prepare_tags(rows: Sequence[object], context: Context) -> str:
     for row in rows:
         if isinstance(row, dict) and _is_list_of(str | int, tags := _unwrap(row).get(_keys(row, context)[1])):
             places[_keys(row, context)] += 1
-            for tag in (context.labels.get(str(tag), tag) for tag in tags):
+            for tag in (context.tag_names.get(str(tag), tag) for tag in tags):
                 (counts if isinstance(tag, str) else numbers)[tag] += 1
     if not counts and not numbers:
         raise UserError(f"no row has tags under {context.columns.get('tag') or ', '.join(_TAGS)}")
     if numbers.total() > counts.total():
         raise numbers_without_names("the tags", numbers)
     if is_untyped(counts):
-        raise UserError(
-            f"the tags have no type ({', '.join(sorted(counts))}): name it with `labels` in section dataset, such as "
-            "`labels: {B: B-disease, I: I-disease}`"
-        )
+        raise prefixes_without_type("the tags", counts)
     # What stands under a key of tags needs no evidence, unless it could be parts of speech.
-    scheme = find_scheme(counts, are_tags=bool(context.labels or context.columns or counts["O"]))
+    scheme = find_scheme(counts, are_tags=bool(context.tag_names or context.columns or counts["O"]))
     if scheme is None:
         shown = ", ".join(map(repr, list(counts)[:3]))
         raise UserError(f"the tags follow no scheme that is known ({shown}, ...), such as B-person, I-person and O")
@@ -89,8 +86,8 @@ def _keys(row: Row, context: Context) -> tuple[str | None, str | None]:
     return context.columns.get("token") or _token_key(row), context.columns.get("tag") or _tag_key(row)
 
 
-def _tags(row: Row, key: str, labels: Mapping[str, str]) -> list[str]:
-    tags = [labels.get(str(tag), tag) for tag in row[key]]
+def _tags(row: Row, key: str, names: Mapping[str, str]) -> list[str]:
+    tags = [names.get(str(tag), tag) for tag in row[key]]
     if unnamed := [tag for tag in tags if not isinstance(tag, str)]:
         raise ValueError(f"tag {unnamed[0]!r} has no name")
     return tags
@@ -104,7 +101,7 @@ def read_tags(row: Row, context: Context) -> Draft:
         token_key, tag_key = _keys(row, context)
         if token_key is None or tag_key is None:
             raise ValueError("there is no list of tokens, or none of tags")
-        tokens, layers = _unwrap(row)[token_key], [_tags(_unwrap(row), tag_key, context.labels)]
+        tokens, layers = _unwrap(row)[token_key], [_tags(_unwrap(row), tag_key, context.tag_names)]
     for tags in layers:
         if len(tokens) != len(tags):
             raise ValueError(f"{len(tokens)} tokens, but {len(tags)} tags")

@@ -15,10 +15,12 @@ from ra_ner.commands import benchmarks
 from ra_ner.corpora.benchmarks import BENCHMARKS, load_benchmark, merge_questions
 from ra_ner.corpora.folders import find_part
 from ra_ner.corpora.label_words import label_key
+from ra_ner.corpora.sources import load_recipe_corpus
 from ra_ner.errors import UserError
 from ra_ner.evaluation.run import types_asked, untrained_words
 from ra_ner.passage import Entity, Passage
 from ra_ner.prompting.conversation import find_wording, query
+from ra_ner.recipe_keys import DatasetConfig
 from ra_ner.tasks.scoring import score
 
 LABELS = Features(
@@ -228,6 +230,18 @@ def test_a_training_corpus_takes_the_words_of_labels_json_beside_it(here, tmp_pa
     assert "What describes location in the text?" in printed or "What describes person in the text?" in printed
     assert "describes LOC" not in printed and '"words": {"PER": "person", "LOC": "location"}' in printed
     assert "labels are asked by the words of" in printed and "asked as written: Ship" in printed
+
+
+def test_a_corpus_whose_tags_are_named_takes_the_words_of_labels_json_too(here, tmp_path):
+    """As a benchmark does, whose tags label.json names."""
+    rows = [{"tokens": ["Ada", f"ran {n}"], "tags": [1, 0]} for n in range(3)]
+    (tmp_path / "train.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    (tmp_path / "labels.json").write_text('{"PER": "person"}')
+    config = DatasetConfig(corpus=str(tmp_path / "train.jsonl"), tag_names={"0": "O", "1": "B-PER"})
+    assert load_recipe_corpus(config, "en").passages[0].types == ["person"]
+    (tmp_path / "labels.json").write_text('["O", "B-PER"]')
+    config = DatasetConfig(corpus=str(tmp_path / "train.jsonl"), tag_names=str(tmp_path / "labels.json"))
+    assert load_recipe_corpus(config, "en").passages[0].types == ["PER"], "a labels.json that names the tags itself"
 
 
 # Files of questions: one row for each text and type

@@ -106,7 +106,7 @@ def test_docbin_with_span_groups(tmp_path, write):
     doc.ents = [Span(doc, 0, 1, label="person"), Span(doc, 2, 4, label="city")]
     doc.spans["sc"] = [Span(doc, 3, 4, label="county"), Span(doc, 2, 4, label="city")]
     DocBin(docs=[doc]).to_disk(tmp_path / "train.spacy")
-    corpus = load_corpus(str(tmp_path / "train.spacy"), "en", labels={"county": "shire"})
+    corpus = load_corpus(str(tmp_path / "train.spacy"), "en", tag_names={"county": "shire"})
     assert corpus.form == "spaCy DocBin"
     expected = [("Ada", "person", 0, 3), ("New York", "city", 9, 17), ("York", "shire", 13, 17)]
     assert entities(corpus.passages[0]) == expected

@@ -91,9 +91,9 @@ def test_rejected_and_unfinished_rows_are_counted(write):
 
 def test_numbers_of_labels_need_names(write):
     path = write([{"text": "Ada", "annotations": [{"label": 2, "start_offset": 0, "end_offset": 3}]}])
-    with pytest.raises(UserError, match="2 is not the name of a type: name it with `labels`"):
+    with pytest.raises(UserError, match="2 is not the name of a type: name it with `tag_names`"):
         load_corpus(path, "en")
-    assert load_corpus(path, "en", labels={2: "person"}).passages[0].types == ["person"]
+    assert load_corpus(path, "en", tag_names={2: "person"}).passages[0].types == ["person"]
 
 
 # --- offsets

@@ -272,9 +272,9 @@ def test_words_that_end_in_digits_stay(write):
 
 def test_tags_without_a_type_need_a_name(write):
     path = write("low O\ngrade O\nbone B\ncyst I\n", "a.tsv")
-    with pytest.raises(UserError, match="have no type .B, I, O.: name it with `labels`"):
+    with pytest.raises(UserError, match="have no type .B, I, O.: name it with `tag_names`"):
         load_corpus(path, "en")
-    (passage,) = load_corpus(path, "en", labels={"B": "B-disease", "I": "I-disease"}).passages
+    (passage,) = load_corpus(path, "en", tag_names={"B": "B-disease", "I": "I-disease"}).passages
     assert entities(passage) == [("bone cyst", "disease", 10, 19)]
 
 
@@ -288,11 +288,11 @@ def test_numbers_need_names(write, tmp_path):
         '{"O": 0, "B-x": 1, "I-x": 2}',
         '{"0": "O", "1": "x", "2": "x"}',
     ):
-        labels = write(content, "names")
-        assert entities(load_corpus(path, "en", labels=labels).passages[0]) == [("Ada Lovelace", "x", 0, 12)]
+        names = write(content, "names")
+        assert entities(load_corpus(path, "en", tag_names=names).passages[0]) == [("Ada Lovelace", "x", 0, 12)]
     for content, message in (("7", "it must name the tag"), ("{}", "it must name the tag"), (b"\xff", "can't be read")):
         with pytest.raises(UserError, match=message):
-            load_corpus(path, "en", labels=write(content, "names"))
+            load_corpus(path, "en", tag_names=write(content, "names"))
 
 
 # --- malformed sentences

@@ -31,7 +31,7 @@ def test_numbers_without_names_are_refused(tmp_path):
     unlabelled = {"tokens": [["Ada"]], "ner_tags": [[-1]]}
     Dataset.from_dict(unlabelled, CLASS_LABELS).to_parquet(tmp_path / "b.parquet")
     for name, tag in (("a", 3), ("b", -1)):
-        with pytest.raises(UserError, match=f"the tags are numbers without a name .{tag}, .*`labels: FILE`"):
+        with pytest.raises(UserError, match=f"the tags are numbers without a name .{tag}, .*`tag_names: FILE`"):
             load_corpus(str(tmp_path / f"{name}.parquet"), "en")
 
 
@@ -50,16 +50,16 @@ def test_types_without_a_prefix_are_runs(write, tmp_path):
 
 def test_numbers_with_names(write):
     rows = [{"tokens": ["Ada", "Lovelace", "ran"], "ner_tags": [5, 6, 0]}] * 5
-    for labels in ({"0": "O", "5": "B-x", "6": "I-x"}, {0: "O", 5: "x", 6: "x"}):
-        corpus = load_corpus(write(rows), "en", labels=labels)
+    for names in ({"0": "O", "5": "B-x", "6": "I-x"}, {0: "O", 5: "x", 6: "x"}):
+        corpus = load_corpus(write(rows), "en", tag_names=names)
         assert entities(corpus.passages[0]) == [("Ada Lovelace", "x", 0, 12)]
-    corpus = load_corpus(write([*rows, {"tokens": ["Bo"], "ner_tags": [9]}]), "en", labels=labels)
+    corpus = load_corpus(write([*rows, {"tokens": ["Bo"], "ner_tags": [9]}]), "en", tag_names=names)
     assert corpus.counts == {SKIPPED: 1}
 
 
-def test_labels_name_types_too(write):
+def test_tag_names_name_types_too(write):
     for path in (write([{"tokens": ["Ada", "ran"], "ner_tags": ["B-PER", "O"]}]), write("Ada B-PER\nran O\n", "a.txt")):
-        assert load_corpus(path, "en", labels={"PER": "person"}).passages[0].types == ["person"]
+        assert load_corpus(path, "en", tag_names={"PER": "person"}).passages[0].types == ["person"]
 
 
 def test_keys_that_the_user_names(write):

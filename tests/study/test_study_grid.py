@@ -94,6 +94,7 @@ def test_a_cell_is_compared_with_the_vanilla_cell_of_the_same_seed_and_size(writ
     "axes, overrides, message",
     [
         ({"dataset.stratgy": ["nn"]}, [], "axis `dataset.stratgy`: section dataset has no key .* mean `strategy`"),
+        ({"dataset.labels": ["a.txt"]}, [], "section dataset has no key `labels`; it is called `tag_names` now"),
         ({"datset.k": [1]}, [], "no section is called `datset`; did you mean `dataset`"),
         ({"encodr": ["a"]}, [], "no section has such a key; did you mean `encoder`"),
         ({"k": 2}, [], "axis `k` needs a list of values"),

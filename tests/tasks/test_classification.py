@@ -61,10 +61,13 @@ def test_class_labels_of_a_dataset_are_names(tmp_path):
     assert [p.entities[0].text for p in read(str(tmp_path / "train.parquet"))] == ["place", "person"]
 
 
-def test_numbers_are_named_by_labels(write):
+def test_numbers_are_named_by_tag_names(write):
     rows = [{"text": "Where?", "label": 0}, {"text": "Who?", "label": 1}]
-    assert [p.entities[0].text for p in read(write(rows), labels={"0": "place", "1": "person"})] == ["place", "person"]
-    with pytest.raises(UserError, match="name it with `labels`"):
+    assert [p.entities[0].text for p in read(write(rows), tag_names={"0": "place", "1": "person"})] == [
+        "place",
+        "person",
+    ]
+    with pytest.raises(UserError, match="name it with `tag_names`"):
         read(write(rows))
 
 
