@@ -2,13 +2,14 @@
 
 import difflib
 import logging
+from collections import Counter
 from collections.abc import Sequence, Set
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import get_args
 
-from ..corpora.benchmarks import Benchmark
+from ..corpora.benchmarks import Benchmark, load_benchmark
 from ..corpora.sources import BUILT_IN, LoadedCorpus, load_corpus, load_recipe_corpus, with_label_words
 from ..dataset.build import recipe_tokenizer, training_passages
 from ..errors import UserError
@@ -51,6 +52,30 @@ class ExamplePools:
     def __init__(self, recipe: Recipe, config: EvaluateConfig):
         self.recipe, self.config = recipe, config
         self.reading = task_of_recipe(recipe).reading
+
+    def benchmarks(self) -> list[Benchmark]:
+        """The benchmarks of the recipe. They and the pools of all settings are checked before any pool is searched.
+
+        Raises:
+            UserError: there is none, or one is given twice or can't be read; there is no model or no setting; or as
+                `check`.
+        """
+        for key in ("models", "benchmarks", "settings"):
+            if not getattr(self.config, key):
+                raise UserError(f"{self.recipe.path}: section evaluate names no `{key}`")
+        check_settings(self.config.settings)
+        benchmarks = [self.load(name) for name in self.config.benchmarks]
+        for name, count in Counter(benchmark.name for benchmark in benchmarks).items():
+            if count > 1:
+                raise UserError(f"benchmark {name} is given twice; scores are kept by its name")
+        for benchmark in benchmarks:
+            self.check(benchmark)
+        return benchmarks
+
+    def load(self, name: str) -> Benchmark:
+        """A benchmark as the recipe reads it."""
+        check = self.recipe.dataset.check_corpus
+        return load_benchmark(name, self.recipe.language, self.config.words, check, self.reading)
 
     @cached_property
     def corpus(self) -> LoadedCorpus:

@@ -24,7 +24,7 @@ from tqdm import tqdm
 
 from .. import __version__
 from ..atomic_files import write_text
-from ..corpora.benchmarks import Benchmark, load_benchmark
+from ..corpora.benchmarks import Benchmark
 from ..distributed import distributed_state
 from ..errors import UserError
 from ..hub.repos import LocalModel
@@ -39,7 +39,7 @@ from ..retrieval.on_demand import OnDemand
 from ..retrieval.retriever import Example
 from ..tasks import Task, task_of, task_of_recipe
 from ..tasks.scoring import score_all
-from .example_pools import ExamplePools, check_settings
+from .example_pools import ExamplePools
 from .journal import Journal
 from .passages import judge_passages, write_passages
 from .report import report, report_html, scores_json
@@ -186,19 +186,9 @@ def resolve_model(name: str, recipe: Recipe, config: EvaluateConfig) -> Model:
 
 
 def _benchmarks(recipe: Recipe, config: EvaluateConfig) -> tuple[list[Benchmark], ExamplePools]:
-    """The benchmarks and the pools of their examples, all checked before any is searched or a model is asked."""
-    if not config.benchmarks:
-        raise UserError(f"{recipe.path}: section evaluate names no `benchmarks`")
-    check_settings(config.settings)
-    check = recipe.dataset.check_corpus
-    reading = task_of_recipe(recipe).reading
-    benchmarks = [load_benchmark(name, recipe.language, config.words, check, reading) for name in config.benchmarks]
-    for name, count in Counter(benchmark.name for benchmark in benchmarks).items():
-        if count > 1:
-            raise UserError(f"benchmark {name} is given twice; scores are kept by its name")
+    """The benchmarks and the pools of their examples. A warning tells of words that were never trained."""
     pools = ExamplePools(recipe, config)
-    for benchmark in benchmarks:
-        pools.check(benchmark)
+    benchmarks = pools.benchmarks()
     if set(config.models) != {"base"}:
         for benchmark in benchmarks:
             if message := untrained_words(benchmark, pools.trained_types):

@@ -17,9 +17,10 @@ import os
 from collections import Counter
 from dataclasses import dataclass, replace
 from functools import cache
+from itertools import chain
 from typing import TYPE_CHECKING
 
-from ..corpora.benchmarks import Benchmark, load_benchmark
+from ..corpora.benchmarks import Benchmark
 from ..corpora.sources import load_recipe_corpus
 from ..dataset.build import PassageSplits, build
 from ..errors import UserError
@@ -209,7 +210,7 @@ def _evaluate_cost(key: _CostKey) -> tuple[Cost, dict[str, str]]:
     weight_bytes = parameters * (BYTES_IN_4BIT if config.load_in_4bit else BYTES[config.dtype])
     for name in config.benchmarks:
         try:
-            benchmark = load_benchmark(name, recipe.language, config.words, reading=pools.reading)
+            benchmark = pools.load(name)
         except UserError as error:
             unreadable[name] = str(error)
             continue
@@ -244,7 +245,7 @@ def _count_queries(
         answers = [wording.format_answer(passage.mentions(type_)) for type_ in types]
         answer_lengths.append([len(tokenizer(answer).input_ids) + 1 for answer in answers])  # 1 ends the turn
     batches = [answer_lengths[i : i + config.batch_size] for i in range(0, len(passages), config.batch_size)]
-    steps = sum(max(map(max, batch)) for batch in batches)
+    steps = sum(max(chain.from_iterable(batch), default=0) for batch in batches)
     scale = total / len(passages)
     return scale * prompt_tokens, scale * sum(map(sum, answer_lengths)), scale * steps
 

@@ -77,22 +77,18 @@ def check(recipes: Iterable[Recipe]) -> None:
     Raises:
         UserError: a corpus, a setting, a benchmark or an example pool is missing or wrong.
     """
-    from ..corpora.benchmarks import load_benchmark
-    from ..evaluation.example_pools import ExamplePools, check_settings
+    from ..evaluation.example_pools import ExamplePools
 
     distinct: dict[tuple, ExamplePools] = {}  # cells that read the same benchmarks and pools need one check
     for recipe in recipes:
-        if not recipe.dataset.corpus:
+        dataset, config = recipe.dataset, recipe.evaluate
+        if not dataset.corpus:
             raise UserError(f"{recipe.path}: section dataset has no `corpus`; name a file or a Hub id")
-        config = recipe.evaluate
-        check_settings(config.settings)
+        corpus = (recipe.language, dataset.wording, dataset.corpus, dataset.check_corpus, tuple(dataset.exclude))
         names = (tuple(config.benchmarks), config.words, tuple(config.settings))
-        key = (recipe.language, recipe.dataset.wording, *names, config.pool, config.allow_overlap)
-        distinct.setdefault(key, ExamplePools(recipe, config))
+        distinct.setdefault((*corpus, *names, config.pool, config.allow_overlap), ExamplePools(recipe, config))
     for pools in distinct.values():
-        for name in pools.config.benchmarks:
-            words, reading = pools.config.words, pools.reading
-            pools.check(load_benchmark(name, pools.recipe.language, words, reading=reading))
+        pools.benchmarks()
 
 
 class Study:

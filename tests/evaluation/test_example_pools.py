@@ -115,3 +115,10 @@ def test_what_is_missing_or_unknown(pools, benchmark, tmp_path):
         bare.examples("out_domain-bm25", benchmark, TEST)
     with pytest.raises(UserError, match="unknown setting 'on_demnd'; did you mean on_demand"):
         check_settings(["zero_shot", "on_demnd"])
+
+
+@pytest.mark.parametrize("key", ["models", "benchmarks", "settings"])
+def test_an_evaluation_of_nothing_is_refused(pools, key):
+    config = replace(EvaluateConfig(benchmarks=["sample_en"]), **{key: []})
+    with pytest.raises(UserError, match=f"r.yaml: section evaluate names no `{key}`"):
+        ExamplePools(pools.recipe, config).benchmarks()

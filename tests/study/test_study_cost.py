@@ -102,6 +102,17 @@ def test_parameters_are_counted_without_weights(tmp_path):
     assert cost._parameters(str(tmp_path), None) == 8_030_261_248, "Llama-3-8B"
 
 
+def test_a_passage_that_is_asked_nothing_costs_nothing(grid, workplace):
+    """Of open types, one without entities is asked for none."""
+    answered = "Ada B-person\nran O\n"
+    Path("some.conll").write_text(answered)
+    Path("more.conll").write_text(answered + "\nno O\none O\n" * 9)
+    keys = {"limit": None, "settings": ["zero_shot"]}
+    grids = (grid({"evaluate.k": [0]}, evaluate={"benchmarks": [f"{name}.conll"], **keys}) for name in ("some", "more"))
+    some, more = (rows(cost.estimate(study))["all cells"] for study in grids)
+    assert some[2:4] == more[2:4]
+
+
 def test_dry_run_names_what_cannot_be_read(grid, workplace, capsys):
     study = grid({"k": [1]}, evaluate={"benchmarks": ["sample_en", "mit_movie=data/gone"]})
     text = cost.estimate(study)

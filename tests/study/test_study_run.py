@@ -15,8 +15,9 @@ from conftest import run_command, write_recipe
 from ra_ner.commands.study import main
 from ra_ner.errors import UserError
 from ra_ner.output_folder import LOCK
+from ra_ner.recipe import load_recipe
 from ra_ner.study.grid import load_grid
-from ra_ner.study.run import STAGES, Study
+from ra_ner.study.run import STAGES, Study, check
 
 GRID = "recipes/tiny.yaml"
 CELLS = [f"tiny-{strategy}-seed{seed}" for seed in (1, 2) for strategy in ("none", "nn")]
@@ -190,6 +191,25 @@ def test_errors_of_all_cells_are_reported_before_the_first_runs(here):
         with pytest.raises(UserError, match=message):
             main([GRID, "--set", *overrides])
     assert state() == before
+
+
+def test_benchmarks_and_pools_are_checked_as_the_evaluation_of_each_cell_reads_them(tmp_path):
+    (tmp_path / "test.conll").write_text("Ada B-PER\nran O\n\nBo B-per\nran O\n")
+    (tmp_path / "own.conll").write_text("Cy B-PER\nsang O\n\nDi B-PER\nsang O\n")
+
+    def recipe(name: str, settings: str, **dataset: object):
+        evaluate = {"benchmarks": [str(tmp_path / "test.conll")], "settings": [settings]}
+        path = tmp_path / f"{name}.yaml"
+        return load_recipe(write_recipe(path, language="en", dataset=dataset, evaluate=evaluate))
+
+    own, tested = (str(tmp_path / name) for name in ("own.conll", "test.conll"))
+    with pytest.raises(UserError, match="types 'PER' and 'per' differ by white space or case alone"):
+        check([recipe("strict", "zero_shot", corpus=own)])
+    check([recipe("lenient", "zero_shot", corpus=own, check_corpus=False)])
+    keys = {"check_corpus": False, "validation_fraction": 0, "strategy": "none"}
+    cells = [recipe(name, "out_domain-random", corpus=corpus, **keys) for name, corpus in (("a", own), ("b", tested))]
+    with pytest.raises(UserError, match="2 of 2 passages of the pool are in the test part"):
+        check(cells)
 
 
 def test_sigterm_stops_the_running_stages_and_keeps_the_state(here):
