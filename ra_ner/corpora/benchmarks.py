@@ -28,7 +28,7 @@ class Benchmark:
     Attributes:
         train: passages for in-domain examples; may be empty.
         types: the label set that every passage is asked for, None for open types.
-        labels: name of the label set, since its wording changes scores by points: `ra_ner`, `uniner` or `release`
+        label_set: its name, since its wording changes scores by points: `ra_ner`, `uniner` or `release`
             (benchmark_table.py), `labels.json` (beside the user's files), `file` (as the files write them), or `open`.
         asked: the questions of a file of questions, by id of the passage; they take the place of `types`.
         labels_of: words -> the labels that the files have for them.
@@ -41,7 +41,7 @@ class Benchmark:
     test: list[Passage]
     train: list[Passage]
     types: list[str] | None
-    labels: str
+    label_set: str
     asked: Asked | None = None
     labels_of: Mapping[str, frozenset[str]] = field(default_factory=dict)
     not_asked: tuple[str, ...] = ()

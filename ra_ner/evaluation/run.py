@@ -55,7 +55,6 @@ class Item:
     """One passage in one setting: which types are asked, and which examples are to be shown."""
 
     benchmark: str
-    labels: str
     setting: str
     passage: Passage
     types: list[str]
@@ -112,7 +111,7 @@ def evaluate(recipe: Recipe, config: EvaluateConfig, output_dir: Path) -> dict |
         "ra_ner": __version__,
         **task.facts,
         "config": vars(config),
-        "labels": {item.benchmark: item.labels for item in items},
+        "labels": {benchmark.name: benchmark.label_set for benchmark in benchmarks},
         "benchmarks": {benchmark.name: _facts(benchmark, pools) for benchmark in benchmarks},
         "counts": _counts(queries),
         "on_demand": {model.name: str(chosen) for model in models if (chosen := _chosen_threshold(model, config))},
@@ -140,9 +139,10 @@ def plan(recipe: Recipe, config: EvaluateConfig) -> str:
     counts = Counter((query.model.name, query.item.benchmark, query.item.setting) for query in queries)
     lines = [f"{model} {benchmark} {setting}: {count} queries" for (model, benchmark, setting), count in counts.items()]
     lines += [f"{key}: {count}" for key, count in _counts(queries).items()]
-    lines += [f"labels of {benchmark.name}: {benchmark.labels} ({benchmark.tested})" for benchmark in benchmarks]
-    shown = next((query for query in queries if query.examples), queries[0])
-    return "\n".join([*lines, "", f"A prompt of setting {shown.item.setting}:", "", transcript(shown.messages)])
+    lines += [f"labels of {benchmark.name}: {benchmark.label_set} ({benchmark.tested})" for benchmark in benchmarks]
+    for shown in [*(query for query in queries if query.examples), *queries][:1]:
+        lines += ["", f"A prompt of setting {shown.item.setting}:", "", transcript(shown.messages)]
+    return "\n".join(lines)
 
 
 def _models(recipe: Recipe, config: EvaluateConfig) -> list[Model]:
@@ -242,7 +242,7 @@ def _items(
         for setting in config.settings:
             examples = pools.examples(setting, benchmark, passages, threshold)
             items += [
-                Item(benchmark.name, benchmark.labels, setting, passage, asked, shown)
+                Item(benchmark.name, setting, passage, asked, shown)
                 for passage, asked, shown in zip(passages, types, examples, strict=True)
             ]
     return items
@@ -403,7 +403,7 @@ def _baseline_rows(task: Task, queries: Sequence[Query]) -> Iterator[dict]:
 def _facts(benchmark: Benchmark, pools: ExamplePools) -> dict:
     """What scores.json says of a benchmark."""
     return {
-        "labels": benchmark.labels,
+        "labels": benchmark.label_set,
         "tested": benchmark.tested,
         "types": benchmark.types,
         "not_asked": list(benchmark.not_asked),

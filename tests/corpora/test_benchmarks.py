@@ -52,7 +52,7 @@ def test_a_benchmark_of_the_hub(hub, tmp_path):
     HUB.repos["dataset", "DFKI-SLT/cross_ner"].commit("refs/convert/parquet", files, "Convert")
     benchmark = load_benchmark("crossner_ai", "en")
     assert benchmark.test[0].types == ["programming language", "misc"] and len(benchmark.train) == 1
-    assert "programming language" in benchmark.types and "misc" not in benchmark.types and benchmark.labels == "ra_ner"
+    assert "programming language" in benchmark.types and "misc" not in benchmark.types and benchmark.label_set == "ra_ner"
     with pytest.raises(UserError, match="crossner_music: label 'programlang' has no words; add it to labels.json"):
         load_benchmark("crossner_music", "en")
 
@@ -65,10 +65,10 @@ def test_files_that_the_user_has_in_any_form(tmp_path):
     assert (benchmark.name, benchmark.test[0].types, benchmark.train) == ("msra", ["人名"], [])
     assert load_benchmark(f"msra={tmp_path / 'test.txt'}", "zh").types == ["地名", "机构名", "人名"]
     opened = load_benchmark(str(tmp_path), "en")
-    assert (opened.types, opened.labels, opened.test[0].types) == (None, "open", ["PER"])
+    assert (opened.types, opened.label_set, opened.test[0].types) == (None, "open", ["PER"])
     (tmp_path / "labels.json").write_text(json.dumps({"PER": "human being"}))
     own = load_benchmark(f"msra={tmp_path}", "zh")
-    assert (own.types, own.labels) == (["human being"], "labels.json")
+    assert (own.types, own.label_set) == (["human being"], "labels.json")
 
 
 @pytest.mark.parametrize(
@@ -150,7 +150,7 @@ def test_a_label_set_is_chosen_by_name(tmp_path):
     assert asked["uniner"].test[0].types == ["program language", "organization", "metrics", "misc"]
     assert "misc" not in asked["uniner"].types and "conference" in asked["uniner"].types
     assert asked["file"].types == ["programlang", "organisation", "metrics"]
-    assert {words: benchmark.labels for words, benchmark in asked.items()} == {
+    assert {words: benchmark.label_set for words, benchmark in asked.items()} == {
         **{"ra_ner": "ra_ner", "uniner": "uniner", "file": "file"},
         None: "ra_ner",
     }
@@ -193,7 +193,7 @@ def test_labels_json_is_the_files_own_set_unless_another_is_chosen(tmp_path):
     write_tagged(tmp_path / "test.txt", "PER")
     (tmp_path / "labels.json").write_text('{"per": "human"}')
     benchmark = load_benchmark(f"msra={tmp_path}", "zh", "file")
-    assert (benchmark.types, benchmark.labels) == (["human"], "labels.json")
+    assert (benchmark.types, benchmark.label_set) == (["human"], "labels.json")
     assert load_benchmark(str(tmp_path / "test.txt"), "zh").types == ["human"], "of a single file too"
     assert load_benchmark(f"msra={tmp_path}", "zh", "ra_ner").test[0].types == ["人名"]
 
@@ -277,7 +277,7 @@ def gold_of(benchmark):
 def test_a_file_of_questions_is_merged_by_text_and_asked_its_own_questions(tmp_path):
     (tmp_path / "q.json").write_text(json.dumps(ROWS))
     benchmark = load_benchmark(f"mine={tmp_path / 'q.json'}", "en")
-    assert (len(benchmark.test), benchmark.types, benchmark.labels) == (2, None, "file")
+    assert (len(benchmark.test), benchmark.types, benchmark.label_set) == (2, None, "file")
     assert gold_of(benchmark) == [
         ("Bo left Bonn for Bern .", "Restaurant Name", []),
         ("Bo left Bonn for Bern .", "City", ["Bern", "Bonn"]),

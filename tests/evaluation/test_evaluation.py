@@ -86,6 +86,13 @@ def test_of_a_benchmark_with_labels_the_whole_set_is_asked_of_every_passage_but_
     assert types_asked(benchmark, benchmark.test, 42) == [["person", "location"]] * 2
 
 
+def test_the_plan_of_a_benchmark_that_is_asked_nothing(here, tmp_path, capsys):
+    (tmp_path / "test.conll").write_text("Ada B-misc\nran O\n")
+    benchmark = ("--benchmarks", f"x={tmp_path / 'test.conll'}", "--words", "file")
+    run_command("evaluate", RECIPE, "--models", "base", "--settings", "zero_shot", *benchmark, "--dry_run")
+    assert "labels of x: file (test.conll)" in capsys.readouterr().out
+
+
 def test_scores_say_how_each_benchmark_was_asked(here):
     scores = json.loads((here / "outputs" / "quickstart" / "evaluation" / "scores.json").read_text())
     assert scores["labels"] == {"sample_en": "open"}
@@ -292,7 +299,7 @@ def test_a_model_whose_recipe_is_called_like_another_entry_is_told_apart(here, t
 def test_an_adapter_on_another_base_never_reuses_old_answers(here):
     adapter = find_model("outputs/quickstart/adapter")
     other = replace(adapter, base=replace(adapter.base, revision="other"))
-    item = Item("b", "open", "zero_shot", make_passage("Ada left.", id="p"), ["person"], [])
+    item = Item("b", "zero_shot", make_passage("Ada left.", id="p"), ["person"], [])
     config = load_recipe(RECIPE).evaluate
     queries = [next(_queries(model, [item], config)) for model in (adapter, other)]
     assert queries[0].messages == queries[1].messages and queries[0].key != queries[1].key

@@ -76,7 +76,7 @@ def test_a_test_part_is_asked_for_the_labels_of_all_parts(write, tmp_path):
     write(ROWS[:1], "test.jsonl")
     (tmp_path / "labels.json").write_text(json.dumps({"place": "a place", "person": "a person"}))
     benchmark = load_benchmark(str(tmp_path), "en", reading=READING)
-    assert benchmark.types is None and benchmark.labels == "labels.json"
+    assert benchmark.types is None and benchmark.label_set == "labels.json"
     assert benchmark.test[0].entities == (Entity("a place", '["a person", "a place"]'),)
 
 
