@@ -16,7 +16,6 @@ from .span_forms import read_spans
 Row = dict  # one JSON object
 
 _TURNS = ("conversations", "messages", "conversation")
-_ASSISTANT = ("gpt", "assistant", "model")
 _TEXT_TURN = re.compile(r"\s*(?:Text|文本)\s*[:：] ?(.*\S.*)", re.DOTALL)  # keeps the text's own white space
 _TEXT_IN_PROMPT = re.compile(r"^\s*(?:Text|Passage|Sentence|Input|文本|句子|输入)\s*[:：] ?", re.MULTILINE)
 _QUESTIONS = [

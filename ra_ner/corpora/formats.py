@@ -18,20 +18,15 @@ class Form:
 
     Attributes:
         name: as in the documentation and in messages.
-        recognises: whether a row has this form.
+        recognises: whether a row has this form; None if the kind of file decides it.
         read: makes a draft of a row.
         prepare: looks at all rows before they are read, and says what it found.
-        is_file: whether the kind of file decides it, not its rows.
     """
 
     name: str
-    recognises: Callable[[object], bool]
+    recognises: Callable[[object], bool] | None
     read: Callable[[object, Context], Draft]
     prepare: Callable[[Sequence[object], Context], str] | None = None
-
-
-def _is_draft(row: object) -> bool:
-    return isinstance(row, Draft)
 
 
 def _as_read(row: Draft, context: Context) -> Draft:
@@ -56,10 +51,10 @@ def _keys(item: object) -> list[str]:
     return list(item) if isinstance(item, dict) else []
 
 
-TAGGED = Form("CoNLL text", _is_draft, token_forms.read_tags)
-BRAT = Form("brat", _is_draft, _as_read)
-PUBTATOR = Form("PubTator", _is_draft, _as_read)
-DOCBIN = Form("spaCy DocBin", _is_draft, _as_read)
+TAGGED = Form("CoNLL text", None, token_forms.read_tags)
+BRAT = Form("brat", None, _as_read)
+PUBTATOR = Form("PubTator", None, _as_read)
+DOCBIN = Form("spaCy DocBin", None, _as_read)
 TOKENS = Form("{tokens, ner_tags}", token_forms.has_tags, token_forms.read_tags, token_forms.prepare_tags)
 OURS = Form("{id, text, entities}", span_forms.is_ours, span_forms.read_ours)
 
@@ -120,13 +115,11 @@ def recognise(rows: Sequence[object], source: str, reading: Reading = NER_READIN
         UserError: it is none that is known.
     """
     fitting = [next((form for form in reading.forms if form.recognises(row)), None) for row in rows[:LOOKED_AT]]
-    names = [form.name for form in fitting if form]
-    if not names:
-        if OURS in reading.forms and any(map(span_forms.has_spans, rows[:LOOKED_AT])):
-            return OURS  # no row has an entity
-        raise unknown_form(source, reading)
-    name = Counter(names).most_common(1)[0][0]
-    return next(form for form in reading.forms if form.name == name)
+    if known := Counter(form for form in fitting if form):
+        return known.most_common(1)[0][0]
+    if OURS in reading.forms and any(map(span_forms.has_spans, rows[:LOOKED_AT])):
+        return OURS  # no row has an entity
+    raise unknown_form(source, reading)
 
 
 def form_names() -> str:

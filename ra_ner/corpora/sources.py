@@ -8,6 +8,7 @@ import logging
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path
 
 from ..errors import UserError
@@ -233,7 +234,7 @@ def _read_rows(
         except _ROW_ERRORS as error:
             skip(number, error)
         else:
-            counts.update({key: number for key, number in row_counts.items() if number})
+            counts += row_counts
             passages.append(passage)
             if draft.asked:
                 asked[ids[number]] = draft.asked
@@ -288,14 +289,8 @@ def _ids(table: Table) -> list[str]:
 
 def _show(passages: Iterable[Passage], source: str, description: str) -> None:
     """Show in one line what was decided, so that a wrong guess is seen."""
-    samples: dict[str, None] = {}
-    for passage in passages:
-        for entity in passage.entities:
-            samples[f"{entity.text!r} ({entity.type})"] = None
-            if len(samples) == SHOWN:
-                break
-        if len(samples) == SHOWN:
-            break
+    entities = (f"{entity.text!r} ({entity.type})" for passage in passages for entity in passage.entities)
+    samples = list(dict.fromkeys(islice(entities, 100)))[:SHOWN]
     logger.info(f"{source}: read as {description}; for example {', '.join(samples)}")
 
 
