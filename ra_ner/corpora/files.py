@@ -81,9 +81,8 @@ def _read_file(path: Path, context: Context) -> Table:
     if (table := _read_json(text, path)) is not None:
         return table
     if context.has_tables and path.suffix in _DELIMITERS:
-        reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=_DELIMITERS[path.suffix])
-        return numbered(list(reader), path.stem)
-    lines = re.split("\r\n?|\n", text)
+        return _read_table(text, path)
+    lines = _lines(text)
     if _PUBTATOR_TEXT.match(text.lstrip()):
         return _read_pubtator(lines, path)
     if path.with_suffix(".ann").is_file():
@@ -106,6 +105,18 @@ def _read_text(path: Path) -> str:
         # The first edition of Weibo encodes the two halves of an emoji each on its own, as Java does (CESU-8).
         halves = content.decode("utf-8-sig", "surrogatepass")
         return halves.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")
+
+
+def _read_table(text: str, path: Path) -> Table:
+    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=_DELIMITERS[path.suffix])
+    try:
+        return numbered(list(reader), path.stem)
+    except csv.Error as error:
+        raise UserError(f"{path}: can't be read ({error}): close all quotes, or save it as JSON Lines") from None
+
+
+def _lines(text: str) -> list[str]:
+    return re.split("\r\n?|\n", text)  # not splitlines: a text may hold U+2028 and form feeds
 
 
 def _read_lines(lines: list[str], path: Path) -> Table | None:
@@ -177,7 +188,7 @@ def _read_brat(files: Sequence[Path]) -> Table:
 
 def _read_brat_file(path: Path) -> Draft | Malformed:
     try:
-        text, lines = _read_text(path.with_suffix(".txt")), _read_text(path).splitlines()
+        text, lines = _read_text(path.with_suffix(".txt")), _lines(_read_text(path))
     except (OSError, UnicodeDecodeError) as error:
         return Malformed(f"can't be read ({error})")
     annotations = []

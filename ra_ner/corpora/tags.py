@@ -160,7 +160,7 @@ def read_tag_names(names: str | Mapping[str, str]) -> dict[str, str]:
         try:
             content = json.loads(text)
         except (ValueError, RecursionError):
-            content = text.split()
+            content = [line.strip() for line in text.split("\n") if line.strip()]
     if isinstance(content, list):
         content = dict(enumerate(content))
     if isinstance(content, dict) and all(type(value) is int for value in content.values()):

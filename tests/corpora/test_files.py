@@ -70,6 +70,13 @@ def test_brat_by_either_file_and_with_line_ends_in_a_mention(write, tmp_path, na
     assert entities(passage) == [("Ada\r\nLovelace", "person", 0, 13)]
 
 
+@pytest.mark.parametrize("mark", ["\u2028", "\x0c", "\x85"])
+def test_a_mention_of_brat_with_a_mark_that_only_python_ends_lines_at(write, mark):
+    """brat ends lines at line feeds alone. Text of PDFs holds form feeds and the separators of Unicode."""
+    corpus = load_corpus(brat(write, f"left{mark}Tibia hurt", f"T1\tbone 0 10\tleft{mark}Tibia\n"), "en")
+    assert entities(corpus.passages[0]) == [(f"left{mark}Tibia", "bone", 0, 10)] and not corpus.counts
+
+
 def test_brat_in_utf16_units(write):
     corpus = load_corpus(brat(write, "\U0001f600 Oslo", "T1\tcity 3 7\tOslo\n"), "en")
     assert entities(corpus.passages[0]) == [("Oslo", "city", 2, 6)] and corpus.counts == {FROM_UTF16: 1}

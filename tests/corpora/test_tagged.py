@@ -290,6 +290,8 @@ def test_numbers_need_names(write, tmp_path):
     ):
         names = write(content, "names")
         assert entities(load_corpus(path, "en", tag_names=names).passages[0]) == [("Ada Lovelace", "x", 0, 12)]
+    write("O\nB-field hockey\nI-field hockey\n", "names")
+    assert load_corpus(path, "en", tag_names=names).passages[0].types == ["field hockey"], "a name with a blank"
     for content, message in (("7", "it must name the tag"), ("{}", "it must name the tag"), (b"\xff", "can't be read")):
         with pytest.raises(UserError, match=message):
             load_corpus(path, "en", tag_names=write(content, "names"))

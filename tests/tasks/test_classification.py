@@ -71,6 +71,12 @@ def test_numbers_are_named_by_tag_names(write):
         read(write(rows))
 
 
+def test_a_table_that_ends_within_quotes_is_one_line(write):
+    rows = "text,label\nCan I renew?,loans\n" + '"Where' + " is it?,rooms\n" * 12_000
+    with pytest.raises(UserError, match=r"rows.csv: can't be read \(field larger than field limit"):
+        read(write(rows, "rows.csv"))
+
+
 def test_a_test_part_is_asked_for_the_labels_of_all_parts(write, tmp_path):
     write(ROWS, "train.jsonl")
     write(ROWS[:1], "test.jsonl")
