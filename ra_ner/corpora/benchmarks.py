@@ -13,7 +13,7 @@ from .annotations import Context
 from .benchmark_table import BENCHMARKS, CATCH_ALL, BenchmarkSpec
 from .folders import find_part, no_part, only_part
 from .formats import NER_READING, Reading
-from .label_words import LABELS_FILE, apply_words, label_key, read_words
+from .label_words import LABELS_FILE, apply_words, label_key, labels_file, read_words
 from .sources import LoadedCorpus, UnlabelledError, load_corpus, load_files
 
 logger = logging.getLogger(__name__)
@@ -235,7 +235,7 @@ def _label_words(
         if words not in spec.label_sets():
             raise UserError(f"benchmark {name} has no label set {words}; choose from {', '.join(spec.label_sets())}")
         return words, spec.words_of(words)
-    if path and (file := (path if path.is_dir() else path.parent) / LABELS_FILE).is_file():
+    if path and (file := labels_file(path)):
         return LABELS_FILE, read_words(file)
     if words == "file" or has_own_types:
         return "file", {}

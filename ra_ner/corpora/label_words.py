@@ -13,6 +13,12 @@ from ..prompting.answers import HALF_CHARACTER
 LABELS_FILE = "labels.json"  # in the folder of a corpus or a benchmark
 
 
+def labels_file(path: Path) -> Path | None:
+    """labels.json in a folder, or beside a file; None if there is none."""
+    file = (path if path.is_dir() else path.parent) / LABELS_FILE
+    return file if path.exists() and file.is_file() else None
+
+
 def label_key(label: str) -> str:
     """Spellings of one label share a key: case, blanks, underscores and hyphens do not count."""
     return re.sub(r"[\s_-]+", "", label).casefold()

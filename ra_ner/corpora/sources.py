@@ -21,7 +21,7 @@ from .files import Table, numbered, read_files
 from .folders import find_part, no_part, only_part
 from .formats import NER_READING, OURS, TAGGED, TOKENS, Form, Reading, recognise, unknown_form
 from .hub_datasets import dataset_rows, load_from_hub
-from .label_words import LABELS_FILE, apply_words, label_key, read_words
+from .label_words import LABELS_FILE, apply_words, label_key, labels_file, read_words
 from .span_forms import is_unlabelled
 from .tags import read_tag_names
 
@@ -48,7 +48,7 @@ class LoadedCorpus:
         license: as the Hub names it, None if it is unknown.
         form: what the source was read as: the form, and the columns of tagged text.
         asked: of questions about texts, id of a passage -> the types that are asked, in their order.
-        words: label -> other words that took its place, see `with_label_words`.
+        words: label -> other words that took its place, see `load_in_words`.
     """
 
     passages: list[Passage]
@@ -159,45 +159,41 @@ def _from_rows(
 
 
 def load_recipe_corpus(config: DatasetConfig, language: str, reading: Reading = NER_READING) -> LoadedCorpus:
-    """Read the corpus that section `dataset` of a recipe names, with the words of its labels, as its task reads it.
-
-    Raises:
-        UserError: as `load_corpus` and `with_label_words`.
-    """
-    corpus = load_corpus(
+    """Read the corpus that section `dataset` of a recipe names, as `load_in_words`."""
+    return load_in_words(
         config.corpus,
         language,
+        reading,
         revision=config.revision,
         config=config.corpus_config,
         columns=config.columns,
         tag_names=config.tag_names,
         check=config.check_corpus,
-        reading=reading,
     )
-    if config.tag_names is None or Path(str(config.tag_names)).name != LABELS_FILE:  # else it names tags, not words
-        corpus = with_label_words(corpus, config.corpus)
-    return replace(corpus, passages=reading.finished(corpus.passages, corpus.passages))
 
 
-def with_label_words(corpus: LoadedCorpus, source: str) -> LoadedCorpus:
-    """The corpus with words in place of labels, if there is a labels.json in the folder of its file.
+def load_in_words(source: str, language: str, reading: Reading = NER_READING, **options: object) -> LoadedCorpus:
+    """Read a corpus that is not asked by the label set of a benchmark: with the words of a labels.json in its folder.
 
-    Labels that labels.json does not have stay as they are written.
+    Labels that labels.json does not have stay as they are written. A labels.json that `tag_names` names has no words.
+
+    Args:
+        options: of `load_corpus`.
 
     Raises:
-        UserError: labels.json does not map labels to words.
+        UserError: as `load_corpus`, or labels.json does not map labels to words.
     """
-    path = Path(source)
-    file = (path if path.is_dir() else path.parent) / LABELS_FILE
-    if not path.exists() or not file.is_file():
-        return corpus
-    words = read_words(file)
-    labels = dict.fromkeys(type_ for passage in corpus.passages for type_ in passage.types)
-    without = [label for label in labels if label_key(label) not in words]
-    stay = f"; without words, and asked as written: {', '.join(without[:LABELS_SHOWN])}" if without else ""
-    logger.info(f"{source}: labels are asked by the words of {file}{stay}")
-    worded = {label: word for label in labels if (word := words.get(label_key(label), label)) != label}
-    return replace(corpus, passages=apply_words(corpus.passages, words), words=worded)
+    corpus = load_corpus(source, language, reading=reading, **options)
+    file = labels_file(Path(source))
+    if file and Path(str(options.get("tag_names"))).name != LABELS_FILE:
+        words = read_words(file)
+        labels = dict.fromkeys(type_ for passage in corpus.passages for type_ in passage.types)
+        without = [label for label in labels if label_key(label) not in words]
+        stay = f"; without words, and asked as written: {', '.join(without[:LABELS_SHOWN])}" if without else ""
+        logger.info(f"{source}: labels are asked by the words of {file}{stay}")
+        worded = {label: word for label in labels if (word := words.get(label_key(label), label)) != label}
+        corpus = replace(corpus, passages=apply_words(corpus.passages, words), words=worded)
+    return replace(corpus, passages=reading.finished(corpus.passages, corpus.passages))
 
 
 def _read_rows(

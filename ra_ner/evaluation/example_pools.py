@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import get_args
 
 from ..corpora.benchmarks import Benchmark, load_benchmark
-from ..corpora.sources import BUILT_IN, LoadedCorpus, load_corpus, load_recipe_corpus, with_label_words
+from ..corpora.sources import BUILT_IN, LoadedCorpus, load_in_words, load_recipe_corpus
 from ..dataset.build import recipe_tokenizer, training_passages
 from ..errors import UserError
 from ..hub import repos
@@ -90,9 +90,7 @@ class ExamplePools:
         """The passages of `pool`, by default those of the recipe's train rows."""
         language, keys = self.recipe.language, self.recipe.dataset
         if self.config.pool:
-            pool = load_corpus(self.config.pool, language, check=keys.check_corpus, reading=self.reading)
-            passages = with_label_words(pool, self.config.pool).passages
-            return self.reading.finished(passages, passages)
+            return load_in_words(self.config.pool, language, self.reading, check=keys.check_corpus).passages
         return training_passages(self.corpus, language, keys, recipe_tokenizer(self.recipe, keys))
 
     def in_domain(self, benchmark: Benchmark) -> list[Passage]:
