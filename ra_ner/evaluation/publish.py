@@ -20,8 +20,8 @@ logger = logging.getLogger(__name__)
 def push_to_hub(output_dir: Path, recipe: Recipe, repo_id: str, predictions_id: str | None = None) -> None:
     """Push scores and report to a model repo, and predictions to the same repo, or to a dataset repo if one is named.
 
-    The report goes into the model's card. Scores of the model itself also go into `model-index` and, for benchmarks on
-    the Hub, into `.eval_results`, which the Hub's leaderboards read.
+    The report goes into the model's card. Scores of the model itself also go into `model-index` and, for benchmarks
+    that were read from the Hub, into `.eval_results`, which the Hub's leaderboards read.
 
     Raises:
         UserError: a push failed.
@@ -33,17 +33,17 @@ def push_to_hub(output_dir: Path, recipe: Recipe, repo_id: str, predictions_id: 
     own = [row for row in scores["results"] if row["model"].partition("@")[0] in (repo_id, recipe.name)]
     names = ["scores.json", "report.md", "report.html", *([] if predictions_id else ["predictions.jsonl"])]
     files = {f"{folder}/{name}": output_dir / name for name in names}
-    on_hub = [(BENCHMARKS[row["benchmark"]], row) for row in own if row["benchmark"] in BENCHMARKS]
     if entries := [
         EvalResultEntry(
-            dataset_id=entry.hub_id,
-            task_id=f"{entry.hub_config}_{row['setting']}",
+            dataset_id=spec.hub_id,
+            task_id=f"{spec.hub_config}_{row['setting']}",
             value=round(100 * row[task.main.name]["f1"], 2),
             notes=f"{task.main.label}, {row['setting']}, {passages_asked(scores)}, "
             f"labels {scores['labels'][row['benchmark']]}",
         )
-        for entry, row in on_hub
-        if entry.hub_id
+        for row in own
+        if (spec := BENCHMARKS.get(row["benchmark"])) and spec.hub_id
+        if row["benchmark"] in scores["config"]["benchmarks"]  # not NAME=PATH: files of the user
     ]:
         files[f".eval_results/{recipe.name}.yaml"] = output_dir / "eval_results.yaml"
         content = yaml.safe_dump(eval_result_entries_to_yaml(entries), sort_keys=False, allow_unicode=True)

@@ -7,14 +7,17 @@ import subprocess
 import sys
 
 import pytest
+import yaml
 from conftest import HUB, REAL_HUB, put_folder, run_command
 from datasets import load_dataset
 from huggingface_hub import HfApi, ModelCard
 
 from ra_ner.errors import UserError
+from ra_ner.evaluation.publish import push_to_hub
 from ra_ner.hub import card as cards
 from ra_ner.hub import repos as ra_hub
 from ra_ner.inference.models import find_model
+from ra_ner.recipe import load_recipe
 
 RECIPE, VANILLA = "recipes/quickstart.yaml", "recipes/quickstart_vanilla.yaml"
 
@@ -108,6 +111,35 @@ def test_dataset_adapter_and_scores_go_round(hub, here, models, tmp_path, capfd)
     out, err = capfd.readouterr()
     assert hub.token.encode() not in everything + out.encode() + err.encode()
     assert out.count("pushed to tester/") == 5
+
+
+def test_leaderboards_get_the_scores_of_benchmarks_that_were_read_from_the_hub(hub, here, tmp_path):
+    """Files of the user's own are not the Hub's dataset, although they go by its name."""
+    names = ("crossner_ai", "crossner_music")
+    scores = {
+        "config": {"limit": None, "benchmarks": ["crossner_ai", "crossner_music=data/own"]},
+        "labels": dict.fromkeys(names, "ra_ner"),
+        "results": [
+            {
+                "model": "quickstart",
+                "benchmark": name,
+                "setting": "zero_shot",
+                "span": {"f1": 0.5},
+                "uniner": {"f1": 0.6},
+            }
+            for name in names
+        ],
+    }
+    for name, content in (("scores.json", json.dumps(scores)), ("report.md", "# quickstart\n")):
+        (tmp_path / name).write_text(content)
+    for name in ("report.html", "predictions.jsonl"):
+        (tmp_path / name).touch()
+    ra_hub.prepare_push("model", "tester/adapter", True, "--hub_model_id")
+    push_to_hub(tmp_path, load_recipe(RECIPE), "tester/adapter")
+    (entry,) = yaml.safe_load(hub.files("model", "tester/adapter")[".eval_results/quickstart.yaml"])
+    assert entry["dataset"] == {"id": "DFKI-SLT/cross_ner", "task_id": "ai_zero_shot"} and entry["value"] == 50
+    results = ModelCard.load("tester/adapter").data.to_dict()["model-index"][0]["results"]
+    assert [result["dataset"]["type"] for result in results] == list(names), "the card has all"
 
 
 def test_public_if_told_so(hub, here):
