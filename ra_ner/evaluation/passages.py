@@ -41,11 +41,12 @@ def judge_passages(
 
 def _rank(verdicts: Sequence[Verdict]) -> tuple[float, int]:
     """By F1; among equals, more errors are worse and more found entities are better."""
+    found = sum(verdict.counts.tp for verdict in verdicts)
+    return passage_f1(verdicts), found or -len(verdicts)
+
+
+def passage_f1(verdicts: Sequence[Verdict]) -> float:
     counts = sum((verdict.counts for verdict in verdicts), Counts())
-    return passage_f1(counts), counts.tp or -(counts.fp + counts.fn)
-
-
-def passage_f1(counts: Counts) -> float:
     return 2 * counts.tp / (2 * counts.tp + counts.fp + counts.fn)
 
 
@@ -85,7 +86,6 @@ def write_passages(name: str, judged: Iterable[tuple[Run, list[Judged]]], file: 
 
 def _row(run: Run, id_: str, text: str, verdicts: Sequence[Verdict], kept: Sequence[Verdict]) -> dict:
     """A passage as a result of extraction, with the outcomes of those of its mentions that are kept as types."""
-    f1 = passage_f1(sum((verdict.counts for verdict in verdicts), Counts()))
     entities, unaligned, unparsed = [], [], []
     for verdict in kept:
         if verdict.outcome == "unparsed" and not verdict.is_gold:
@@ -96,7 +96,7 @@ def _row(run: Run, id_: str, text: str, verdicts: Sequence[Verdict], kept: Seque
         if not verdict.spans:
             unaligned.append({"text": verdict.mention, "type": mention["label"]})
     return {
-        "id": f"{' '.join(run)} {id_}, F1 {100 * f1:.1f}",
+        "id": f"{' '.join(run)} {id_}, F1 {100 * passage_f1(verdicts):.1f}",
         "text": text,
         "entities": entities,
         "examples_used": [],

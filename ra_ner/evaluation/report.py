@@ -15,7 +15,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from ..markdown import cell, table
 from ..tasks import NER, TASKS, Task
-from ..tasks.scoring import Counts, Verdict
+from ..tasks.scoring import Verdict
 from .passages import LONGEST, Judged, Run, outcome, passage_f1, shown
 
 SHOWN = 3  # worst passages, and best ones
@@ -104,7 +104,7 @@ def lead(scores: dict) -> str:
     about = f"{passages:,} passage{'s' * (passages != 1)} of {', '.join(benchmarks)}"
     return (
         f"{asked} {verb} asked {questions} about {about}: {conditions}. The highest {main.label} is "
-        f"{_f1(best[main.name])}: {best['model']}, {best['setting']}, {where}."
+        f"{f1_rate(best[main.name])}: {best['model']}, {best['setting']}, {where}."
     )
 
 
@@ -179,8 +179,13 @@ def _name(result: dict) -> list[str]:
     return [result["model"], result["benchmark"], result["setting"]]
 
 
-def _f1(figures: dict) -> Rate:
+def f1_rate(figures: dict) -> Rate:
     return Rate(figures["f1"], figures["f1_interval"])
+
+
+def bin_name(first: float, last: float) -> str:
+    """The bin of a table of slices, by its first and its last value."""
+    return " to ".join(f"{end:.4g}" for end in dict.fromkeys((first, last)))
 
 
 def _main_tables(scores: dict, every_difference: bool = False) -> list[Table]:
@@ -207,7 +212,7 @@ def _results(scores: dict) -> Table:
     config, rows, task = scores["config"], [], task_of_scores(scores)
     for result in scores["results"]:
         rates = [
-            _f1(result[score.name]) if rate == "f1" else Rate(result[score.name][rate])
+            f1_rate(result[score.name]) if rate == "f1" else Rate(result[score.name][rate])
             for score in task.metric.shown
             for rate in score.columns
         ]
@@ -261,14 +266,14 @@ def _chart(scores: dict) -> Chart:
     for entry in [*scores["means"], *scores["results"]]:
         benchmark = entry["benchmark"] if "benchmark" in entry else f"Mean of {entry['benchmarks']} benchmarks"
         conditions = f"{benchmark}, {setting_in_words(entry['setting'], k)}"
-        groups[conditions].append((entry["model"], _f1(entry[main.name])))
+        groups[conditions].append((entry["model"], f1_rate(entry[main.name])))
     return Chart(main.title, groups)
 
 
 def _means(scores: dict) -> Table:
     task = task_of_scores(scores)
     rows = [
-        [m["model"], m["setting"], *(_f1(m[score.name]) for score in task.metric.shown), m["benchmarks"]]
+        [m["model"], m["setting"], *(f1_rate(m[score.name]) for score in task.metric.shown), m["benchmarks"]]
         for m in scores["means"]
     ]
     header = ["model", "setting", *(score.label for score in task.metric.shown), "benchmarks"]
@@ -309,7 +314,7 @@ def _errors(scores: dict) -> Table:
 def _detail_tables(scores: dict) -> list[Table]:
     results, header, task = scores["results"], ["model", "benchmark", "setting"], task_of_scores(scores)
     names = [score.name for score in task.metric.scores if not score.over_types]
-    macro = [[*_name(result), *(_f1(result[name]["macro"]) for name in names)] for result in results]
+    macro = [[*_name(result), *(f1_rate(result[name]["macro"]) for name in names)] for result in results]
     tables = [Table("Means over types", [*header, *(f"{name} F1" for name in names)], macro)]
     groups = defaultdict(list)
     for result in results:
@@ -322,7 +327,7 @@ def _detail_tables(scores: dict) -> list[Table]:
         rows = [
             [
                 *_name(result),
-                " to ".join(f"{end:.4g}" for end in dict.fromkeys((part["from"], part["to"]))),
+                bin_name(part["from"], part["to"]),
                 part["passages"],
                 part["fp"],
                 Rate(part["f1"]) if part["tp"] + part["fn"] else "–",
@@ -342,7 +347,7 @@ def _types(title: str, results: Sequence[dict], score: str) -> Table:
     found = [result[score]["types"] for result in results]
     gold = {type_: figures["tp"] + figures["fn"] for types in found for type_, figures in types.items()}
     rows = [
-        [type_, gold[type_], *(_f1(types[type_]) if type_ in types else "–" for types in found)]
+        [type_, gold[type_], *(f1_rate(types[type_]) if type_ in types else "–" for types in found)]
         for type_ in sorted(gold, key=lambda type_: (-gold[type_], type_))
     ]
     return Table(title, ["type", "gold", *(result["model"] for result in results)], rows)
@@ -366,8 +371,7 @@ def _passage(id_: str, text: str, verdicts: Sequence[Verdict], errors: Sequence[
         outcomes[outcome(verdict)].append(f"{verdict.mention[:LONGEST]} [{verdict.type}]")
     if left_out:
         outcomes["not shown"].append(f"{left_out:,} more mentions; predictions.jsonl holds all")
-    counts = sum((verdict.counts for verdict in verdicts), Counts())
-    return PassageView(id_, Rate(passage_f1(counts)), _segments(text, kept), dict(outcomes))
+    return PassageView(id_, Rate(passage_f1(verdicts)), _segments(text, kept), dict(outcomes))
 
 
 def _segments(text: str, verdicts: Sequence[Verdict]) -> list[tuple[str, str, str]]:

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from tqdm import tqdm
 
 from ..atomic_files import write_text
-from ..evaluation.report import Rate, Table, html_page, markdown_parts, sample_note
+from ..evaluation.report import Rate, Table, bin_name, f1_rate, html_page, markdown_parts, sample_note
 from ..markdown import cell as escape
 from ..output_folder import new_folder
 from ..tasks.scoring import Score
@@ -64,7 +64,7 @@ def write(
 
     Args:
         folder: the study's output folder.
-        costs: `train_tokens`, `build_seconds`, `train_seconds` and `evaluate_seconds` by cell name, where known.
+        costs: those of COSTS by cell name, where known.
         axes: the grid's axes, `evaluate.settings` included.
     """
     evaluations = {}
@@ -223,7 +223,7 @@ def _benchmarks(groups: Sequence[Group]) -> list[str]:
 def _f1(groups: Sequence[Group], score: Score) -> Table:
     def value(group: Group, benchmark: str | None, setting: str) -> Rate | None:
         run = combined(group.evaluations, benchmark, setting)
-        return Rate(run.figures[score.name]["f1"], run.figures[score.name]["f1_interval"]) if run else None
+        return f1_rate(run.figures[score.name]) if run else None
 
     return _by_benchmark(groups, score.title, score.note, value)
 
@@ -279,9 +279,6 @@ def _errors(groups: Sequence[Group]) -> list[Table]:
     lengths = quarters({(p.benchmark, p.id): p.length for p in passages}.values())
     best = {setting: best_example_quarters(groups, setting) for setting in settings}
 
-    def name(quarter: tuple[float, float]) -> str:
-        return " to ".join(f"{end:.4g}" for end in dict.fromkeys(quarter))
-
     return [
         _errors_by(
             groups, "Errors", "benchmark", lambda _s, p, _t: benchmarks.index(p.benchmark), lambda _, i: benchmarks[i]
@@ -291,14 +288,14 @@ def _errors(groups: Sequence[Group]) -> list[Table]:
             "Errors by the length of the text",
             "characters",
             lambda _s, p, _t: quarter_of(p.length, lengths),
-            lambda _, i: name(lengths[i]),
+            lambda _, i: bin_name(*lengths[i]),
         ),
         _errors_by(
             groups,
             "Errors by the score of the best example",
             "best example",
             lambda s, p, _t: quarter_of(p.best_example, best[s]),
-            lambda s, i: name(best[s][i]),
+            lambda s, i: bin_name(*best[s][i]),
         ),
     ]
 

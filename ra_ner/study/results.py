@@ -24,7 +24,13 @@ Kind = tuple[str, bool]  # outcome of a verdict, and whether the verdict is on a
 # setting, passage, entity type -> the label that an outcome is counted under; None leaves it out
 Label = Callable[[str, "JudgedPassage", str], Any]
 
-COSTS = ("train_tokens", "build_seconds", "train_seconds", "evaluate_seconds")  # of a cell
+# Costs of a cell: the stage and the key under which cells.json has each.
+COSTS = {
+    "train_tokens": ("train", "tokens"),
+    "build_seconds": ("dataset", "seconds"),
+    "train_seconds": ("train", "seconds"),
+    "evaluate_seconds": ("evaluate", "seconds"),
+}
 SEED = 0  # for resampling seeds; it is the same for all groups, so that differences are paired seed by seed
 
 

@@ -180,14 +180,17 @@ class Study:
     def _save(self) -> None:
         write_text(self.path, json.dumps(self.state, indent=1, ensure_ascii=False) + "\n")
 
+    def _recorded(self, cell: Cell, stage: str) -> Entry:
+        return self.state.get(cell.name, {}).get(stage, {})
+
     def _is_finished(self, cell: Cell, stage: str) -> bool:
-        entry = self.state.get(cell.name, {}).get(stage, {})
+        entry = self._recorded(cell, stage)
         exists = (cell.output_dir / OUTPUTS[stage]).exists()
         return exists and entry.get("status") == "done" and entry["digest"] == self.digest(cell, stage)
 
     def _resumes(self, cell: Cell, stage: str) -> bool:
         """Whether an unfinished stage goes on from an interrupted or failed attempt, whose outputs are still valid."""
-        entry = self.state.get(cell.name, {}).get(stage, {})
+        entry = self._recorded(cell, stage)
         return entry.get("digest") == self.digest(cell, stage) and entry["status"] != "done"
 
     def _run_stage(self, cell: Cell, stage: str, entry: Entry) -> Iterator[bool]:
@@ -321,19 +324,16 @@ class Study:
 
     def _write_report(self) -> None:
         from .report import write  # slow to import; a wrong grid should be refused at once
+        from .results import COSTS
 
-        sources = {
-            "train_tokens": ("train", "tokens"),
-            "build_seconds": ("dataset", "seconds"),
-            "train_seconds": ("train", "seconds"),
-            "evaluate_seconds": ("evaluate", "seconds"),
-        }
-        costs = {}
-        for cell in self.grid.cells:
-            entries = self.state.get(cell.name, {})
-            costs[cell.name] = {
-                name: entries[stage][key] for name, (stage, key) in sources.items() if key in entries.get(stage, {})
+        costs = {
+            cell.name: {
+                name: entry[key]
+                for name, (stage, key) in COSTS.items()
+                if key in (entry := self._recorded(cell, stage))
             }
+            for cell in self.grid.cells
+        }
         write(self.grid.output_dir, self.grid.cells, costs, self.grid.axes)
 
     def _say_where_everything_is(self) -> None:
