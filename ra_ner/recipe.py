@@ -189,9 +189,11 @@ def _resolve_paths(content: dict[str, Any], folder: Path) -> None:
             return [resolve(item) for item in value]
         if not isinstance(value, str):
             return value
-        name, equals, path = value.rpartition("=")
-        is_beside = path and not Path(path).is_absolute() and (folder / path).exists()
-        return f"{name}{equals}{folder / path}" if is_beside else value
+        name, equals, rest = value.partition("=")
+        for prefix, path in (("", value), (name + equals, rest)):
+            if path and not Path(path).is_absolute() and (folder / path).exists():
+                return f"{prefix}{folder / path}"
+        return value
 
     for section, keys in PATH_KEYS.items():
         for key in keys:

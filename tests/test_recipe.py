@@ -109,6 +109,15 @@ def test_yaml_values(tmp_path, yaml, key, value):
     assert getattr(config, key) == value
 
 
+def test_paths_are_relative_to_the_recipe_if_they_are_there(tmp_path):
+    (tmp_path / "lang=en").mkdir()
+    (tmp_path / "lang=en" / "test.txt").touch()
+    paths = ["lang=en/test.txt", "mine=lang=en/test.txt", "lang=en/gone.txt", "sample_en"]
+    (tmp_path / "r.yaml").write_text(f"language: en\nevaluate: {{benchmarks: [{', '.join(paths)}]}}")
+    resolved = [f"{tmp_path}/lang=en/test.txt", f"mine={tmp_path}/lang=en/test.txt", *paths[2:]]
+    assert load_recipe(tmp_path / "r.yaml").evaluate.benchmarks == resolved
+
+
 def test_lists_and_empty_lists(tmp_path):
     path = recipe(tmp_path, "evaluate: {models: [base, adapter], benchmarks: []}")
     _, config, _ = evaluate_parser().parse_recipe([path])

@@ -121,13 +121,13 @@ def load_benchmark(
 
 def _parse(argument: str) -> tuple[str, Path | None]:
     """The name and the path of an argument; a path alone is its own name."""
-    name, _, path = argument.partition("=")
-    if path:
-        return name, Path(path)
     if argument in BENCHMARKS:
         return argument, None
     if Path(argument).exists():
         return argument, Path(argument)
+    name, _, path = argument.partition("=")
+    if path:
+        return name, Path(path)
     raise _unknown(argument)
 
 

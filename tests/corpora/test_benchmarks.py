@@ -92,6 +92,12 @@ def test_two_spellings_of_a_label_with_other_words(tmp_path):
         load_benchmark(str(tmp_path), "en")
 
 
+def test_a_path_may_hold_an_equals_sign(tmp_path):
+    file = write_tagged(tmp_path / "lang=en" / "test.txt", "PER")
+    assert load_benchmark(str(file), "en").name == str(file)
+    assert load_benchmark(f"mine={file}", "en").name == "mine"
+
+
 def test_what_is_no_benchmark(tmp_path):
     with pytest.raises(UserError, match="unknown benchmark crossner_musik; did you mean crossner_music"):
         load_benchmark("crossner_musik", "en")
