@@ -1,12 +1,11 @@
 """The command `ra-ner`: a table of commands, whose code is imported when they run."""
 
-import difflib
 import importlib
 import signal
 import sys
 
 from . import __version__, distributed, terminal
-from .errors import UserError, clear_errors
+from .errors import UserError, clear_errors, nearest
 from .paths import resource
 
 # Each is a module of ra_ner/commands with a function `main(args)`.
@@ -67,9 +66,7 @@ def run(command: str, arguments: list[str] | None = None) -> int:
     terminal.set_up(verbose="--verbose" in arguments)
     with clear_errors():
         if command not in COMMANDS:
-            near = difflib.get_close_matches(command, COMMANDS, n=1)
-            hint = f"did you mean `{near[0]}`?" if near else f"choose from {', '.join(COMMANDS)}"
-            raise UserError(f"unknown command `{command}`; {hint}")
+            raise UserError(f"unknown command `{command}`; {nearest(command, COMMANDS)}")
         try:
             module = importlib.import_module(f".commands.{command}", __package__)
             status = module.main(arguments) or 0

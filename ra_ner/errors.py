@@ -1,11 +1,12 @@
 """Errors that a user can correct: one line and a non-zero exit status instead of a traceback."""
 
+import difflib
 import errno
 import os
 import signal
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 
 from .redaction import find_secret, redact
@@ -23,6 +24,12 @@ class UserError(Exception):
 
 class RequestError(UserError):
     """One request to a model failed because of its content; others may succeed."""
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """The end of an error message about an unknown name: the nearest known one, or else all."""
+    near = difflib.get_close_matches(name, known := list(known), n=1)
+    return f"did you mean {near[0]}?" if near else f"choose from {', '.join(known)}"
 
 
 def refuse_secrets(values: dict[str, object], where: str) -> None:

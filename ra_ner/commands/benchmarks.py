@@ -1,9 +1,7 @@
 """List the benchmarks: where to get each, its license, its files, what was checked, and the words it is asked by."""
 
-import difflib
-
 from ..corpora.benchmark_table import BENCHMARKS, CATCH_ALL, BenchmarkSpec
-from ..errors import UserError
+from ..errors import UserError, nearest
 from . import CommandParser
 
 
@@ -17,9 +15,7 @@ def make_parser() -> CommandParser:
 def main(arguments: list[str]) -> None:
     names = make_parser().parse_args(arguments).names or list(BENCHMARKS)
     if unknown := [name for name in names if name not in BENCHMARKS]:
-        near = difflib.get_close_matches(unknown[0], BENCHMARKS, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"choose from {', '.join(BENCHMARKS)}"
-        raise UserError(f"unknown benchmark {unknown[0]}; {hint}")
+        raise UserError(f"unknown benchmark {unknown[0]}; {nearest(unknown[0], BENCHMARKS)}")
     print("\n\n".join(describe(name, BENCHMARKS[name]) for name in names))
     print("\nWrite `benchmarks: [NAME=PATH]` for files that you have, and choose the words with `words:`.")
 

@@ -1,13 +1,12 @@
 """Loading benchmarks: a name of the table or files that the user has become passages and the types they are asked."""
 
-import difflib
 import logging
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from ..errors import UserError
+from ..errors import UserError, nearest
 from ..passage import Passage
 from .annotations import Context
 from .benchmark_table import BENCHMARKS, CATCH_ALL, BenchmarkSpec
@@ -132,11 +131,9 @@ def _parse(argument: str) -> tuple[str, Path | None]:
 
 
 def _unknown(name: str) -> UserError:
-    near = difflib.get_close_matches(Path(name).name, BENCHMARKS, n=1)
-    hint = f"; did you mean {near[0]}?" if near else "."
     return UserError(
-        f"unknown benchmark {name}{hint} Known are {', '.join(BENCHMARKS)}; files and folders with a file test or dev "
-        f"(looked in {Path.cwd()} and beside the recipe)"
+        f"unknown benchmark {name}; {nearest(Path(name).name, BENCHMARKS)} "
+        f"(there is no such file or folder in {Path.cwd()} or beside the recipe)"
     )
 
 

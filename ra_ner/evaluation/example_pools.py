@@ -1,6 +1,5 @@
 """Settings of an evaluation: which examples a model is shown with the passages of a benchmark."""
 
-import difflib
 import logging
 from collections import Counter
 from collections.abc import Sequence, Set
@@ -12,7 +11,7 @@ from typing import get_args
 from ..corpora.benchmarks import Benchmark, load_benchmark
 from ..corpora.sources import BUILT_IN, LoadedCorpus, load_in_words, load_recipe_corpus
 from ..dataset.build import recipe_tokenizer, training_passages
-from ..errors import UserError
+from ..errors import UserError, nearest
 from ..hub import repos
 from ..passage import Passage, sample
 from ..recipe import Recipe
@@ -41,9 +40,7 @@ def check_settings(settings: Sequence[str]) -> None:
         if list(settings).count(setting) > 1:
             raise UserError(f"setting {setting} is given twice")
         if setting not in SETTINGS:
-            near = difflib.get_close_matches(setting, SETTINGS, n=1)
-            hint = f"did you mean {near[0]}?" if near else f"choose from {', '.join(SETTINGS)}"
-            raise UserError(f"unknown setting {setting!r}; {hint}")
+            raise UserError(f"unknown setting {setting!r}; {nearest(setting, SETTINGS)}")
 
 
 class ExamplePools:
