@@ -245,7 +245,9 @@ class EvaluateConfig:
     )
     pool: str | None = field(
         default=None,
-        metadata={"help": "Out-of-domain pool: a file or a Hub id. Default: the passages that the recipe trains on."},
+        metadata={
+            "help": "Out-of-domain pool: a file, a folder or a Hub id. Default: the passages that the recipe trains on."
+        },
     )
     allow_overlap: bool = field(
         default=False, metadata={"help": "Keep texts of the test part in a pool. By default they are dropped from it."}

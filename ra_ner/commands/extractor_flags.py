@@ -35,7 +35,7 @@ def add_model_flags(parser: CommandParser) -> None:
     parser.add_argument("--model", required=True, help="adapter, merged model or instruct model: a folder or a Hub id")
     parser.add_argument("--language", choices=["en", "zh"], default="en", help="of models that do not know their own")
     examples = parser.add_argument_group("in-context examples")
-    examples.add_argument("--examples", help="corpus that they are taken from: a file or a Hub dataset")
+    examples.add_argument("--examples", help="corpus that they are taken from: a file, a folder or a Hub dataset")
     examples.add_argument("--strategy", default="on_demand", help="how they are chosen (default: on_demand)")
     examples.add_argument("--k", type=int, default=2, help="examples for each text (default: 2)")
     examples.add_argument("--encoder", help="sentence-transformers model that finds them; default: the adapter's")

@@ -20,7 +20,7 @@ class Form:
         name: as in the documentation and in messages.
         recognises: whether a row has this form; None if the kind of file decides it.
         read: makes a draft of a row.
-        prepare: looks at all rows before they are read, and says what it found.
+        prepare: looks at all rows before they are read, completes the context, and says what it found.
     """
 
     name: str

@@ -119,19 +119,20 @@ def load_files(files: Sequence[Path], source: str, context: Context, check: bool
         files: one file, the pieces of one, or brat files.
         source: what the user named: the file, or the folder that they were found in.
     """
-    names = files[0].with_name(TAG_NAMES)
-    if not context.tag_names and names.is_file():
-        context = replace(context, tag_names=read_tag_names(str(names)))
     read = str(files[0] if len(files) == 1 else files[0].parent)
     which = read if len(files) == 1 else f"{len(files)} files of {read}"
     chosen = f", of {which}" if str(files[0]) != source else ""
+    names = files[0].with_name(TAG_NAMES)
+    if not context.tag_names and names.is_file():
+        context = replace(context, tag_names=read_tag_names(str(names)))
+        chosen += f", with the names of tags in {names}"
     return _from_rows(read_files(files, context), read, context, check, reading, chosen)
 
 
 def _from_rows(
     table: Table, source: str, context: Context, check: bool, reading: Reading, chosen: str = ""
 ) -> LoadedCorpus:
-    """The corpus in the rows of a source. `chosen` says which files of a folder they are in."""
+    """The corpus in the rows of a source. `chosen` says which files were chosen, for the description of the form."""
     if not table.rows:
         raise UserError(f"{source} is empty; a corpus needs at least one passage")
     if is_unlabelled(table.rows):

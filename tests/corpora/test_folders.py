@@ -100,6 +100,9 @@ def test_label_json_names_the_numbers_of_both(tmp_path):
     benchmark = load_benchmark(str(tmp_path), "en")
     assert people(load_corpus(str(tmp_path), "en").passages) == people(benchmark.train) == ["Ada"]
     assert benchmark.test[0].types == ["person"]
+    assert load_corpus(str(tmp_path), "en").form.endswith(f"with the names of tags in {tmp_path / 'label.json'}")
+    own = load_corpus(str(tmp_path), "en", tag_names={"0": "O", "1": "B-city"})
+    assert own.passages[0].types == ["city"], "the user's own names come first"
 
 
 def test_the_name_of_the_tested_file_is_its_place_in_the_folder(tmp_path):
