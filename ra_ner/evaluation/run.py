@@ -93,7 +93,7 @@ def evaluate(recipe: Recipe, config: EvaluateConfig, output_dir: Path) -> dict |
         claim(output_dir, "evaluation")
     benchmarks, pools = _benchmarks(recipe, config)
     models = _models(recipe, config)
-    queries, items = _all_queries(models, benchmarks, pools, config)
+    queries = _all_queries(models, benchmarks, pools, config)
     journal = Journal(output_dir, state.process_index)
     for model in models:
         _ask([query for query in queries if query.model is model], config, journal)
@@ -103,9 +103,9 @@ def evaluate(recipe: Recipe, config: EvaluateConfig, output_dir: Path) -> dict |
     journal.read()
     rows = [_row(task, query, "" if query.error else journal.answers[query.key]) for query in queries]
     rows += _baseline_rows(task, queries)
-    texts: dict[str, dict[str, str]] = {item.benchmark: {} for item in items}
-    for item in items:
-        texts[item.benchmark][item.passage.id] = item.passage.text
+    texts: dict[str, dict[str, str]] = {}
+    for query in queries:
+        texts.setdefault(query.item.benchmark, {})[query.item.passage.id] = query.text
     scores = {
         "recipe": recipe.name,
         "ra_ner": __version__,
@@ -135,7 +135,7 @@ def plan(recipe: Recipe, config: EvaluateConfig) -> str:
         UserError: as `evaluate`.
     """
     benchmarks, pools = _benchmarks(recipe, config)
-    queries, _ = _all_queries(_models(recipe, config), benchmarks, pools, config)
+    queries = _all_queries(_models(recipe, config), benchmarks, pools, config)
     counts = Counter((query.model.name, query.item.benchmark, query.item.setting) for query in queries)
     lines = [f"{model} {benchmark} {setting}: {count} queries" for (model, benchmark, setting), count in counts.items()]
     lines += [f"{key}: {count}" for key, count in _counts(queries).items()]
@@ -213,8 +213,8 @@ def untrained_words(benchmark: Benchmark, trained: Callable[[], Set[str]]) -> st
 
 def _all_queries(
     models: Sequence[Model], benchmarks: Sequence[Benchmark], pools: ExamplePools, config: EvaluateConfig
-) -> tuple[list[Query], list[Item]]:
-    """All queries to all models, and the items of the first. Models differ in when `on_demand` shows them examples."""
+) -> list[Query]:
+    """All queries to all models. Models differ in when `on_demand` shows them examples."""
     queries: list[Query] = []
     items: dict[float | None, list[Item]] = {}  # by threshold of on_demand
     for model in models:
@@ -225,7 +225,7 @@ def _all_queries(
         if threshold not in items:
             items[threshold] = _items(benchmarks, pools, config, threshold)
         queries += _queries(model, items[threshold], config)
-    return queries, next(iter(items.values()))
+    return queries
 
 
 def _chosen_threshold(model: Model, config: EvaluateConfig) -> OnDemand | None:
