@@ -56,8 +56,8 @@ def only_part(folder: Path) -> list[Path]:
 def no_part(folder: Path, part: str) -> UserError:
     shown = ", ".join(file.name for file in _data_files(folder)) or "no data file"
     return UserError(
-        f"{folder} is a folder with {shown}: name the file, or a folder with one file of part {part!r}, with one file "
-        "at all, or with brat files (.ann and .txt)"
+        f"{folder} is a folder with {shown}, and none is named as its {part} part: name the file, or rename it; "
+        "docs/corpora.md says what a folder may hold"
     )
 
 

@@ -205,7 +205,9 @@ def test_parts_that_differ_are_refused(folder):
 def test_a_folder_without_a_clear_file_is_refused(folder):
     with pytest.raises(UserError, match="is a folder with no data file"):
         load_corpus(folder(README_md="x"), "en")
-    with pytest.raises(UserError, match="is a folder with first.txt, second.txt: name the file"):
+    with pytest.raises(
+        UserError, match="is a folder with first.txt, second.txt, and none is named as its train part: name the file"
+    ):
         load_corpus(folder(first_txt=tagged("Ada"), second_txt=tagged("Bo")), "en")
 
 

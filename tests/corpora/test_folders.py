@@ -72,10 +72,10 @@ def test_the_parts_in_pieces_are_the_same(tmp_path):
         (
             "test.txt",
             load_corpus,
-            "is a folder with test.txt: name the file, or .* one file of part 'train'",
+            "is a folder with test.txt, and none is named as its train part: name the file",
         ),
-        ("train.txt", load_benchmark, "is a folder with train.txt: name the file, or .* of part 'test'"),
-        ("a.txt b.txt", load_benchmark, "is a folder with a.txt, b.txt: name the file"),
+        ("train.txt", load_benchmark, "is a folder with train.txt, and none is named as its test part: name the file"),
+        ("a.txt b.txt", load_benchmark, "is a folder with a.txt, b.txt, and none is named as its test part"),
         ("train_a.txt train_b.txt", load_corpus, "each of train_a.txt, train_b.txt could be the train part: name one"),
     ],
 )
