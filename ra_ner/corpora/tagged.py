@@ -6,7 +6,7 @@ Which columns hold the tokens and the tags is found by what stands in them. A re
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
@@ -51,7 +51,7 @@ class Layout:
     name: str
     known: frozenset[str]
     tag_names: Mapping[str, str]
-    place_digits: bool = False
+    place_digits: bool
 
     def __str__(self) -> str:
         tags = " and ".join(map(_ordinal, self.tags))
@@ -120,21 +120,17 @@ def _cells(line: str) -> Cells:
 
 
 def find_layout(
-    lines: Sequence[str],
-    path: Path,
-    columns: Mapping[str, int] | None = None,
-    tag_names: Mapping[str, str] | None = None,
+    lines: Sequence[str], path: Path, columns: Mapping[str, int], tag_names: Mapping[str, str]
 ) -> Layout | None:
     """Find the columns of tokens and tags; None if the lines are not tagged text.
 
     Args:
-        columns: `token` and `tag`, from 1, or from -1 at the end of a line; found if None.
+        columns: `token` and `tag`, from 1, or from -1 at the end of a line; empty if they are to be found.
         tag_names: what the values of the tag column stand for.
 
     Raises:
         UserError: a column is one of tags, but the tags can't be read.
     """
-    tag_names = tag_names or {}
     sentences = _sentences(lines[:LOOKED_AT])
     rows = [cells for sentence in sentences for cells in sentence]
     if not rows:
@@ -162,9 +158,8 @@ def find_layout(
             f"{path}: tags stand in {_ordinal(tag_columns[0])}, but no other column holds words: say which one does, "
             "such as `columns: {token: 1, tag: 3}` in section dataset"
         )
-    name = scheme_name(known, scheme)
-    layout = Layout(token, tuple(tag_columns), index, width, scheme, name, known, tag_names)
-    return replace(layout, place_digits=_has_place_digits(sentences, token))
+    name, place_digits = scheme_name(known, scheme), _has_place_digits(sentences, token)
+    return Layout(token, tuple(tag_columns), index, width, scheme, name, known, tag_names, place_digits)
 
 
 def _sentences(lines: Sequence[str]) -> list[list[Cells]]:
