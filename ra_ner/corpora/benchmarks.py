@@ -2,8 +2,9 @@
 
 import logging
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 
 from ..errors import UserError, nearest
@@ -42,20 +43,10 @@ class Benchmark:
     types: list[str] | None
     label_set: str
     asked: Asked | None = None
-    labels_of: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    labels_of: Mapping[str, Set[str]] = field(default_factory=dict)
     not_asked: tuple[str, ...] = ()
     tested: str = ""
     counts: Mapping[str, int] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class _Part:
-    """A part of a benchmark as its files have it."""
-
-    passages: list[Passage]
-    asked: Asked
-    name: str
-    counts: Mapping[str, int]
 
 
 def load_benchmark(
@@ -86,14 +77,14 @@ def load_benchmark(
     spec = BENCHMARKS.get(name, BenchmarkSpec(language))
     if spec.language != language:
         raise UserError(f"benchmark {name} is in {spec.language}, the recipe's language is {language}")
-    parts = _read(name, spec, path, check, reading)
+    parts, tested_name = _read(name, spec, path, check, reading)
     test, train = parts["test"], parts.get("train")
     has_own_types = bool(test.asked or reading.finish)
     label_set, words_of = _label_words(name, spec, path, words, has_own_types)
     labels_of = _labels_of(parts.values(), words_of)
     if words_of:
         _check_words(name, label_set, labels_of, words_of)
-    types, not_asked = _types(spec, label_set, words_of, labels_of, is_whole=len(set(map(id, parts.values()))) > 1)
+    types, not_asked = _types(spec, label_set, words_of, labels_of, is_whole=len(parts) > 1)
     if has_own_types:
         types, not_asked = None, []
     if not_asked:
@@ -113,7 +104,7 @@ def load_benchmark(
         asked or None,
         labels_of,
         tuple(not_asked),
-        test.name,
+        tested_name,
         test.counts,
     )
 
@@ -140,38 +131,49 @@ def _unknown(name: str) -> UserError:
 # Reading the parts
 
 
-def _read(name: str, spec: BenchmarkSpec, path: Path | None, check: bool, reading: Reading) -> dict[str, _Part]:
-    """The parts test, dev and train, as far as they are there. Without a labelled test part, dev takes its place."""
-    if path is None and spec.test:
-        files = {"test": [spec.test], "train": [spec.train]}
-    elif path is None:
+def _read(
+    name: str, spec: BenchmarkSpec, path: Path | None, check: bool, reading: Reading
+) -> tuple[dict[str, LoadedCorpus], str]:
+    """The parts test, dev and train, as far as they are there, and the name of the one that is tested.
+
+    Without a labelled test part, dev takes its place.
+    """
+    if not path and not spec.test:
         if not spec.hub_id:
             raise UserError(
                 f"benchmark {name} is not on the Hub: get its files and write {name}=PATH (`ra-ner benchmarks {name}` "
                 "says where)"
             )
-        return {split: _from_hub(spec, split, check, reading) for split in ("test", "train")}
-    elif path.is_dir():
-        found = {part: find_part(path, part, spec.names) for part in ("test", "dev", "train")}
-        files = {part: its_files for part, its_files in found.items() if its_files} or {"test": only_part(path)}
-        if not (files.get("test") or files.get("dev")):
-            raise no_part(path, "test")
-    elif path.is_file():
-        files = {"test": [path]}
-    else:
-        raise _unknown(str(path))
-    parts, context = {}, Context(spec.language, has_tables=reading.has_tables)
+        keys = {"config": spec.hub_config, "check": check, "reading": reading}
+        return {s: _merged(load_corpus(spec.hub_id, spec.language, s, **keys)) for s in ("test", "train")}, "test"
+    files, parts = _files(spec, path), {}
     for part, its_files in files.items():
+        context = Context(spec.language, has_tables=reading.has_tables)
         try:
-            corpus = load_files(its_files, str(path or its_files[0]), context, check, reading)
-            parts[part] = _part(corpus, _name_of(its_files, path))
+            parts[part] = _merged(load_files(its_files, str(path or its_files[0]), context, check, reading))
         except UnlabelledError as error:
             if (part == "test" and "dev" not in files) or (part == "dev" and "test" not in parts):
                 raise _without_labels(error, its_files[0], spec) from None
             instead = f"{_name_of(files['dev'], path)} is asked instead" if part == "test" else "it is left out"
             logger.info(f"benchmark {name}: {error}; {instead}")
-    parts["test"] = parts.get("test") or parts["dev"]
-    return parts
+    tested = "test" if "test" in parts else "dev"
+    return {"test": parts.pop(tested), **parts}, _name_of(files[tested], path)
+
+
+def _files(spec: BenchmarkSpec, path: Path | None) -> dict[str, list[Path]]:
+    """The files of each part."""
+    if path is None:
+        return {"test": [spec.test], "train": [spec.train]}
+    if path.is_dir():
+        parts = {part: files for part in ("test", "dev", "train") if (files := find_part(path, part, spec.names))}
+        if not parts and (files := only_part(path)):
+            parts["test"] = files
+        if not parts.keys() & {"test", "dev"}:
+            raise no_part(path, "test")
+        return parts
+    if path.is_file():
+        return {"test": [path]}
+    raise _unknown(str(path))
 
 
 def _name_of(files: Sequence[Path], folder: Path | None) -> str:
@@ -185,17 +187,12 @@ def _without_labels(error: UserError, file: Path, spec: BenchmarkSpec) -> UserEr
     return UserError(f"{error}: " + (f"name {dev}" if dev != file else "name a file that has them"))
 
 
-def _from_hub(spec: BenchmarkSpec, split: str, check: bool, reading: Reading) -> _Part:
-    keys = {"split": split, "config": spec.hub_config, "check": check, "reading": reading}
-    return _part(load_corpus(spec.hub_id, spec.language, **keys), split)
-
-
-def _part(corpus: LoadedCorpus, name: str) -> _Part:
-    """A part, of whose rows those that ask about the same text become one passage."""
-    passages, asked = corpus.passages, corpus.asked
-    if asked:
-        passages, asked = merge_questions(passages, asked)
-    return _Part(passages, asked, name, corpus.counts)
+def _merged(corpus: LoadedCorpus) -> LoadedCorpus:
+    """A part, of whose rows those that ask about the same text are one passage."""
+    if not corpus.asked:
+        return corpus
+    passages, asked = merge_questions(corpus.passages, corpus.asked)
+    return replace(corpus, passages=passages, asked=asked)
 
 
 def merge_questions(passages: Iterable[Passage], asked: Asked) -> tuple[list[Passage], Asked]:
@@ -239,19 +236,17 @@ def _label_words(
     return ("ra_ner", spec.words_of("ra_ner")) if spec.words else ("open", {})
 
 
-def _labels_of(parts: Iterable[_Part], words_of: Mapping[str, str]) -> dict[str, frozenset[str]]:
+def _labels_of(parts: Iterable[LoadedCorpus], words_of: Mapping[str, str]) -> dict[str, set[str]]:
     """Words -> the labels that have an entity or a question."""
     found: dict[str, set[str]] = {}
     for part in parts:
         types = [entity.type for passage in part.passages for entity in passage.entities]
-        for label in dict.fromkeys([*types, *(label for labels in part.asked.values() for label in labels)]):
+        for label in dict.fromkeys([*types, *chain.from_iterable(part.asked.values())]):
             found.setdefault(words_of.get(label_key(label), label), set()).add(label)
-    return {word: frozenset(labels) for word, labels in found.items()}
+    return found
 
 
-def _check_words(
-    name: str, label_set: str, labels_of: Mapping[str, frozenset[str]], words_of: Mapping[str, str]
-) -> None:
+def _check_words(name: str, label_set: str, labels_of: Mapping[str, Set[str]], words_of: Mapping[str, str]) -> None:
     labels = sorted(label for labels in labels_of.values() for label in labels)
     if missing := [label for label in labels if label_key(label) not in words_of]:
         other = "" if label_set == LABELS_FILE else f", or write `words: file` (the label set is {label_set})"
@@ -264,7 +259,7 @@ def _types(
     spec: BenchmarkSpec,
     label_set: str,
     words_of: Mapping[str, str],
-    labels_of: Mapping[str, frozenset[str]],
+    labels_of: Mapping[str, Set[str]],
     is_whole: bool,
 ) -> tuple[list[str] | None, list[str]]:
     """The types that each passage is asked for, None for open types; and the words left out, as no passage has them.
