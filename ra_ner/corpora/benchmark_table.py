@@ -169,8 +169,7 @@ BENCHMARKS = {
         "restaurantcorpus",
         "restaurant",
         "restauranttest.bio: 1,521 passages, 3,151 entities, all as seqeval reads them; UniversalNER's "
-        "12,160 questions, "
-        "one by one",
+        "12,160 questions, one by one",
         **{label: label.title() for label in ("amenity", "cuisine", "dish", "hours", "location", "price", "rating")},
         restaurant_name="Restaurant Name",
     ),
@@ -193,8 +192,7 @@ BENCHMARKS = {
         files="msra_test_bio.txt, msra_train_bio.txt: a character and its BIO or BMES tag on each line; or "
         "testright1.txt, train1.txt: words/ns",
         checked="msra_test_bio.txt: 3,442 passages, 6,190 entities, all as seqeval reads them; testright1.txt: "
-        "4,365 and "
-        "6,181, with the texts of test1.txt",
+        "4,365 and 6,181, with the texts of test1.txt",
     ),
     "weibo": BenchmarkSpec(
         "zh",
@@ -236,8 +234,7 @@ BENCHMARKS = {
         files="test.jsonl, dev.jsonl, train.jsonl: {id, sentence, label: {mention: type}}; test.json: questions; "
         "origindata.txt: {{type:mention}} in the text",
         checked="test.jsonl: 179 passages, 2,305 entities; the 1,074 released prompts of each of seven "
-        "settings, but for one "
-        "passage in two of them; origindata.txt: 2,000 and 23,173",
+        "settings, but for one passage in two of them; origindata.txt: 2,000 and 23,173",
     ),
     "cluener": BenchmarkSpec(
         "zh",

@@ -71,7 +71,7 @@ def _data_files(folder: Path) -> list[Path]:
         file
         for file in sorted(folder.iterdir())
         if file.is_file()
-        and file.suffix not in _NO_DATA
+        and file.suffix.lower() not in _NO_DATA
         and file.stem.lower() not in _ABOUT_DATA
         and not _BACKUP.fullmatch(file.name)
     ]

@@ -316,5 +316,5 @@ def _check_sanity(passages: list[Passage], source: str) -> None:
 
 
 def _is_mostly_digits(text: str) -> bool:
-    characters = [character for character in text if not character.isspace()]
-    return sum(map(str.isdigit, characters)) > len(characters) / 2
+    text = "".join(text.split())
+    return sum(map(str.isdigit, text)) > len(text) / 2
