@@ -51,6 +51,8 @@ def main(arguments: list[str]) -> None:
         )
     if options.on_demand and not options.examples:
         raise UserError("--on_demand needs --examples: the corpus that the examples are taken from")
+    if options.on_demand and options.strategy not in ("on_demand", "nn"):
+        raise UserError(f"--on_demand is for the nearest examples; leave out --strategy {options.strategy}")
     from ..corpora.benchmarks import load_benchmark
     from ..evaluation.run import types_asked
     from ..extraction import calibration
