@@ -146,7 +146,7 @@ def _read(
             )
         keys = {"config": spec.hub_config, "check": check, "reading": reading}
         return {s: _merged(load_corpus(spec.hub_id, spec.language, s, **keys)) for s in ("test", "train")}, "test"
-    files, parts = _files(spec, path), {}
+    files, parts = _files(name, spec, path), {}
     for part, its_files in files.items():
         context = Context(spec.language, has_tables=reading.has_tables)
         try:
@@ -160,7 +160,7 @@ def _read(
     return {"test": parts.pop(tested), **parts}, _name_of(files[tested], path)
 
 
-def _files(spec: BenchmarkSpec, path: Path | None) -> dict[str, list[Path]]:
+def _files(name: str, spec: BenchmarkSpec, path: Path | None) -> dict[str, list[Path]]:
     """The files of each part."""
     if path is None:
         return {"test": [spec.test], "train": [spec.train]}
@@ -173,7 +173,7 @@ def _files(spec: BenchmarkSpec, path: Path | None) -> dict[str, list[Path]]:
         return parts
     if path.is_file():
         return {"test": [path]}
-    raise _unknown(str(path))
+    raise UserError(f"benchmark {name}: {path} does not exist (looked in {Path.cwd()} and beside the recipe)")
 
 
 def _name_of(files: Sequence[Path], folder: Path | None) -> str:
