@@ -3,8 +3,9 @@
 import difflib
 import logging
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 from ..errors import UserError
@@ -87,7 +88,7 @@ def load_benchmark(
     spec = BENCHMARKS.get(name, BenchmarkSpec(language))
     if spec.language != language:
         raise UserError(f"benchmark {name} is in {spec.language}, the recipe's language is {language}")
-    parts = _read(name, spec, path, check, reading)
+    parts = _read(name, spec, path, partial(load_corpus, language=language, check=check, reading=reading))
     test, train = parts["test"], parts.get("train")
     has_own_types = bool(test.asked or reading.finish)
     label_set, words_of = _label_words(name, spec, path, words, has_own_types)
@@ -145,7 +146,7 @@ def _unknown(name: str) -> UserError:
 # Reading the parts
 
 
-def _read(name: str, spec: BenchmarkSpec, path: Path | None, check: bool, reading: Reading) -> dict[str, _Part]:
+def _read(name: str, spec: BenchmarkSpec, path: Path | None, load: Callable[..., LoadedCorpus]) -> dict[str, _Part]:
     """The parts test, dev and train, as far as they are there. Without a labelled test part, dev takes its place."""
     if path is None and spec.test:
         files = {"test": [spec.test], "train": [spec.train]}
@@ -155,7 +156,8 @@ def _read(name: str, spec: BenchmarkSpec, path: Path | None, check: bool, readin
                 f"benchmark {name} is not on the Hub: get its files and write {name}=PATH (`ra-ner benchmarks {name}` "
                 "says where)"
             )
-        return {split: _from_hub(spec, split, check, reading) for split in ("test", "train")}
+        splits = ("test", "train")
+        return {split: _part([load(spec.hub_id, split=split, config=spec.hub_config)], split) for split in splits}
     elif path.is_file():
         files = {"test": [path]}
     else:
@@ -165,7 +167,7 @@ def _read(name: str, spec: BenchmarkSpec, path: Path | None, check: bool, readin
     parts = {}
     for part, its_files in files.items():
         try:
-            parts[part] = _from_files(its_files, spec.language, check, reading)
+            parts[part] = _from_files(its_files, load)
         except UnlabelledError as error:
             if (part == "test" and "dev" not in files) or (part == "dev" and "test" not in parts):
                 raise _without_labels(error, its_files[0], spec) from None
@@ -180,15 +182,10 @@ def _without_labels(error: UserError, file: Path, spec: BenchmarkSpec) -> UserEr
     return UserError(f"{error}: " + (f"name {dev}" if dev != file else "name a file that has them"))
 
 
-def _from_hub(spec: BenchmarkSpec, split: str, check: bool, reading: Reading) -> _Part:
-    keys = {"split": split, "config": spec.hub_config, "check": check, "reading": reading}
-    return _part([load_corpus(spec.hub_id, spec.language, **keys)], split)
-
-
-def _from_files(files: list[Path], language: str, check: bool, reading: Reading) -> _Part:
+def _from_files(files: list[Path], load: Callable[..., LoadedCorpus]) -> _Part:
     tags = files[0].with_name(TAG_NAMES)
     labels = str(tags) if tags.is_file() else None
-    corpora = [load_corpus(str(file), language, labels=labels, check=check, reading=reading) for file in files]
+    corpora = [load(str(file), labels=labels) for file in files]
     return _part(corpora, " and ".join(file.name for file in files))
 
 
