@@ -227,6 +227,8 @@ def _results(scores: dict) -> Table:
     if task.measured != "F1":
         unit = "Scores in percent."
     counted = task.note or " ".join(f"{score.title}: {score.note}" for score in task.metric.studied)
+    if task.baseline:
+        counted += f" {task.baseline[0]} is no model: it answers from the examples alone."
     note = f"""{unit} Each benchmark: {asked}. Brackets hold 95% intervals over passages. {counted} In-context
 settings show {config["k"]} examples. {_conditions(scores)}"""
     return Table("", [*header, "passages", "queries", "unparsed"], rows, note)

@@ -91,8 +91,7 @@ def check(recipes: Iterable[Recipe]) -> None:
         distinct.setdefault(key, ExamplePools(recipe, config))
     for pools in distinct.values():
         for name in pools.config.benchmarks:
-            words, reading = pools.config.words, pools.reading
-            pools.check(load_benchmark(name, pools.recipe.language, words, reading=reading))
+            pools.check(load_benchmark(name, pools.recipe.language, pools.config.words, reading=pools.reading))
 
 
 class Study:

@@ -10,22 +10,21 @@ from dataclasses import replace
 
 from ..corpora.annotations import Context, Draft
 from ..corpora.formats import Form, Reading
+from ..corpora.span_forms import first
 from ..passage import Entity, Passage
 from ..prompting.answers import Answer, Span, occurrences, outside_thoughts
 from ..prompting.conversation import WORDINGS
-from .scoring import Metric, Row, Score, Verdict
+from .scoring import UNPARSED, Metric, Row, Score, Verdict
 from .task import Task
 
 TEXTS = ("text", "sentence", "input", "question", "content")  # what datasets call a text, and a label
 LABELS = ("label", "output", "category", "class", "intent")
-UNPARSED = "(unparsed)"
 
 
 def _find(row: object) -> tuple[str | None, str | int | None]:
     """The text and the label of a row, None where there is none."""
     keys = row if isinstance(row, dict) else {}
-    text = next((keys[key] for key in TEXTS if isinstance(keys.get(key), str)), None)
-    return text, next((keys[key] for key in LABELS if isinstance(keys.get(key), str | int)), None)
+    return first(keys, TEXTS, str), first(keys, LABELS, (str, int))
 
 
 def _read_row(row: dict, context: Context) -> Draft:
@@ -67,8 +66,7 @@ def judge(rows: Sequence[Row], text: str) -> list[Verdict]:
         outcome = "found" if answer == gold else "wrong_label" if row["parsed"] else "unparsed"
         verdicts.append(Verdict(gold, gold, outcome, True))
         if answer != gold:
-            label, shown = (answer, answer) if row["parsed"] else ("", row["raw_answer"])
-            verdicts.append(Verdict(label, shown, outcome, False))
+            verdicts.append(Verdict(answer, answer if row["parsed"] else row["raw_answer"], outcome, False))
     return verdicts
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from itertools import accumulate
 
 from ..corpora.annotations import Context, Draft
-from ..corpora.formats import Form, Reading
+from ..corpora.formats import Form, Reading, has_keys
 from ..passage import Entity
 from ..prompting.answers import Answer, Span, find_mention, outside_thoughts
 from ..prompting.conversation import WORDINGS, Pairs
@@ -21,10 +21,9 @@ from .task import Task
 
 @dataclass(frozen=True)
 class Relation(Entity):
-    """A relation of a type; `text` is `["head", "tail"]`. Both places are None if they are unknown."""
+    """A relation of a type; `text` is `["head", "tail"]`, and `places` are theirs, or none if one is unknown."""
 
-    head: Span | None = None
-    tail: Span | None = None
+    places: tuple[Span, ...] = ()
 
 
 def pair(head: str, tail: str) -> str:
@@ -47,9 +46,9 @@ def _read_ours(row: dict, context: Context) -> Draft:
     for relation in row["relations"]:
         if not all(relation[side] in range(len(ends)) for side in ("head", "tail")):
             raise ValueError(f"{relation}: head and tail must be positions of entities, from 0")
-        (head, place), (tail, other) = ends[relation["head"]], ends[relation["tail"]]
-        places = {"head": place, "tail": other} if place and other else {}
-        relations.append(Relation(pair(head, tail), context.type_of(relation["type"]), **places))
+        mentions, places = zip(ends[relation["head"]], ends[relation["tail"]], strict=True)
+        known = places if None not in places else ()
+        relations.append(Relation(pair(*mentions), context.type_of(relation["type"]), places=known))
     return Draft(row["text"], relations)
 
 
@@ -63,12 +62,6 @@ def _read_crossre(row: dict, context: Context) -> Draft:
             entities.append({"text": mention, "start": starts[first], "end": starts[last + 1] - len(space)})
         relations.append({"head": len(entities) - 2, "type": type_, "tail": len(entities) - 1})
     return _read_ours({"text": space.join(tokens), "entities": entities, "relations": relations}, context)
-
-
-def _has_relations(text_key: str, kind: type) -> Callable[[object], bool]:
-    return lambda row: (
-        isinstance(row, dict) and isinstance(row.get(text_key), kind) and isinstance(row.get("relations"), list)
-    )
 
 
 # Reading answers
@@ -131,10 +124,8 @@ def _count(rows: Sequence[Row], text: str, verdicts: Sequence[Verdict]) -> Itera
     """The counts of the score `offset`."""
     for row in rows:
         # Gold without places is placed as an answer is.
-        gold = {
-            (tuple(one["head"]), tuple(one["tail"])) if one["head"] else _nearest(one["text"], text) or one["text"]
-            for one in row["gold"]
-        }
+        known = [(tuple(map(tuple, one["places"])), one["text"]) for one in row["gold"]]
+        gold = {places or _nearest(item, text) or item for places, item in known}
         answered = {_nearest(item, text) or item for item in row["predicted"]}
         found = len(gold & answered)
         wrong = len(answered) - found + (not row["parsed"])
@@ -174,15 +165,15 @@ RELATIONS = Task(
     wordings={("relations", "en"): _ENGLISH, ("relations", "zh"): _CHINESE},
     reading=Reading(
         [
-            Form("CrossRE", _has_relations("sentence", list), _read_crossre),
-            Form("{id, text, entities, relations}", _has_relations("text", str), _read_ours),
+            Form("CrossRE", has_keys("sentence", "relations"), _read_crossre),
+            Form("{id, text, entities, relations}", has_keys("text", "entities", "relations"), _read_ours),
         ]
     ),
     read_answer=read_answer,
     metric=Metric(
         (
             Score("string", "string F1", "F1 on (head, type, tail) as strings; an answer that can't be read is wrong."),
-            Score("offset", "offset F1", "F1 on the places of head and tail."),
+            Score("offset", "offset F1", "F1 on places; an answer is placed where its head and tail stand nearest."),
             Score("string_macro", "string macro-F1", mean_of="string"),
             Score("offset_macro", "offset macro-F1", mean_of="offset"),
         ),

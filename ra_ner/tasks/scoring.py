@@ -35,6 +35,7 @@ ERRORS = {  # and what they count
     "hallucinated": "fp",
     "unparsed": "fp fn",
 }
+UNPARSED = "(unparsed)"  # the type of a wrong answer that can't be read, where types are answers; it has no F1
 RATES = ("precision", "recall", "f1")
 BLOCK = 32  # resamples computed at a time, which bounds memory
 
@@ -93,7 +94,6 @@ class Verdict:
     """The verdict of the span score on a gold entity, or on a wrong mention.
 
     Attributes:
-        type: empty, if a wrong answer is of none.
         outcome: "found", or one of ERRORS.
         spans: where it stands in the text.
     """
@@ -353,9 +353,10 @@ def score(
 
 def _summary(cells: Cells, passages: int, samples: int, seed: int, over_types: bool) -> tuple[dict, np.ndarray]:
     """Figures over all queries (or `over_types`), as means over types, and for each type; and F1 of each resample."""
-    entries = sorted((*cell, *counts) for cell, counts in cells.items() if any(counts))
+    entries = [(*cell, *counts) for cell, counts in cells.items() if any(counts)]
+    entries.sort(key=lambda entry: (entry[0] != UNPARSED, entry))
     sizes = Counter(entry[0] for entry in entries)
-    untyped = "" in sizes  # the first one then, which is in no mean over types
+    first = int(UNPARSED in sizes)  # of the types; what stands before it counts for none
     starts = np.cumsum([0, *sizes.values()])[:-1]  # where each type's entries begin
     table = np.array([entry[1:] for entry in entries], dtype=np.int64).reshape(-1, 4)
     positions, counts = table[:, 0], table[:, 1:]
@@ -368,15 +369,16 @@ def _summary(cells: Cells, passages: int, samples: int, seed: int, over_types: b
         weights = np.bincount(drawn.ravel(), minlength=drawn.size).reshape(drawn.shape)[:, positions]
         for kind in range(3):
             block[..., kind] = np.add.reduceat(weights * counts[:, kind], starts, axis=1)
-        macro[:, start : start + BLOCK] = _macro(block[:, untyped:])
+        macro[:, start : start + BLOCK] = _macro(block[:, first:])
     micro = resampled.sum(axis=1)
     figures = _figures(totals.sum(axis=0), micro, RATES)
-    figures["macro"] = {"types": len(sizes) - untyped, **_named(_macro(totals[untyped:]), macro)}
+    means = _named(_macro(totals[first:]), macro)
+    figures["macro"] = {"types": len(sizes) - first, **means}
     # A resample without any passage of a type says nothing about the type.
     there = resampled.any(axis=2)
-    figures["types"] = {t: _figures(totals[i], resampled[there[:, i], i]) for i, t in enumerate(sizes) if t}
+    figures["types"] = {t: _figures(totals[i], resampled[there[:, i], i]) for i, t in enumerate(sizes) if t != UNPARSED}
     if over_types:
-        return figures | _named(_macro(totals[untyped:]), macro), macro[2]
+        return figures | means, macro[2]
     return figures, _rates(micro)[2]
 
 

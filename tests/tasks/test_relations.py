@@ -18,8 +18,8 @@ from ra_ner.tasks.relations import RELATIONS, Relation, _nearest, read_answer
 from ra_ner.tasks.scoring import score
 
 TEXT = "Ada met Bob in Basel . Bob is from Basel ."
-BORN = Relation('["Bob", "Basel"]', "born in", None, None, (23, 26), (35, 40))
-MET = Relation('["Ada", "Bob"]', "met", None, None, (0, 3), (8, 11))
+BORN = Relation('["Bob", "Basel"]', "born in", places=((23, 26), (35, 40)))
+MET = Relation('["Ada", "Bob"]', "met", places=((0, 3), (8, 11)))
 
 
 def read(source: str) -> list[Passage]:
@@ -43,7 +43,7 @@ def test_crossre_counts_tokens_with_an_inclusive_end(write):
     [passage] = read(write([row]))
     assert (passage.text, passage.entities) == (TEXT, (MET, BORN))
     for relation in passage.entities:
-        assert [TEXT[slice(*place)] for place in (relation.head, relation.tail)] == json.loads(relation.text)
+        assert [TEXT[slice(*place)] for place in relation.places] == json.loads(relation.text)
 
 
 @pytest.mark.parametrize(
@@ -69,7 +69,7 @@ def test_crossre_is_read_whole(shared):
         assert [len(p.entities) for p in passages] == [len(relations) for relations in distinct]
         for passage in passages:
             for one in passage.entities:
-                assert [passage.text[slice(*place)] for place in (one.head, one.tail)] == json.loads(one.text)
+                assert [passage.text[slice(*place)] for place in one.places] == json.loads(one.text)
 
 
 def test_a_conversation_shows_triples_and_answers_with_pairs():
@@ -135,7 +135,7 @@ def test_a_pair_is_placed_where_head_and_tail_are_nearest(text):
 
 
 def test_a_pair_that_is_gold_at_two_places_counts_once():
-    again = replace(BORN, head=(8, 11), tail=(15, 20))
+    again = replace(BORN, places=((8, 11), (15, 20)))
     assert counts(scored(("born in", [BORN, again], '[["Bob", "Basel"]]'))["string"]) == (1, 0, 0)
 
 
@@ -164,4 +164,4 @@ def test_each_error_has_one_kind(answer, kind, sides):
 def test_the_sample_has_places_for_all_heads_and_tails():
     for part, size in (("train", 24), ("test", 8)):
         passages = read(str(REPO / "data" / "sample" / "relations" / f"{part}.jsonl"))
-        assert len(passages) == size and all(one.head and one.tail for p in passages for one in p.entities)
+        assert len(passages) == size and all(len(one.places) == 2 for p in passages for one in p.entities)
