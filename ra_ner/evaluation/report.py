@@ -15,7 +15,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from ..markdown import cell, table
 from ..tasks import NER, TASKS, Task
-from ..tasks.scoring import Counts, Verdict
+from ..tasks.scoring import ONE_SIDED, Counts, Verdict
 from .passages import LONGEST, Judged, Run, outcome, passage_f1, shown
 
 SHOWN = 3  # worst passages, and best ones
@@ -223,13 +223,12 @@ def _results(scores: dict) -> Table:
     header = ["model", "benchmark", "setting"]
     header += [column for score in task.metric.shown for column in score.columns.values()]
     asked = f"a sample of {config['limit']} passages (seed {config['seed']})" if config["limit"] else "all passages"
-    unit = "P, R and F1 in percent, micro-averaged over queries: one query for each passage and type."
-    if task.measured != "F1":
-        unit = "Scores in percent."
+    rates = "P, R and F1" if task.measured == "F1" else "Scores"
     counted = task.note or " ".join(f"{score.title}: {score.note}" for score in task.metric.studied)
     if task.baseline:
         counted += f" {task.baseline[0]} is no model: it answers from the examples alone."
-    note = f"""{unit} Each benchmark: {asked}. Brackets hold 95% intervals over passages. {counted} In-context
+    note = f"""{rates} in percent, micro-averaged over queries: one query for each passage and type. Each benchmark:
+{asked}. Brackets hold 95% intervals over passages. {counted} In-context
 settings show {config["k"]} examples. {_conditions(scores)}"""
     return Table("", [*header, "passages", "queries", "unparsed"], rows, note)
 
@@ -302,8 +301,7 @@ def _errors(scores: dict) -> Table:
     task = task_of_scores(scores)
 
     def count(kind: str, sides: dict[str, int]) -> str:
-        is_one_sided = " " not in task.metric.errors[kind]
-        return str(sum(sides.values())) if is_one_sided else f"{sides['fp']} / {sides['fn']}"
+        return str(sum(sides.values())) if kind in ONE_SIDED else f"{sides['fp']} / {sides['fn']}"
 
     errors = task.metric.errors
     rows = [[*_name(r), *(count(kind, r["errors"][kind]) for kind in errors)] for r in scores["results"]]

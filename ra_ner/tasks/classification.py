@@ -114,16 +114,11 @@ CLASSIFICATION = Task(
             Score("accuracy", "accuracy", "The share of right labels; an answer that can't be read is wrong."),
             Score("macro_f1", "macro-F1", "The mean of F1 over labels.", mean_of="accuracy"),
         ),
-        {"wrong_label": "fp fn", "unparsed": "fp fn"},
+        ("wrong_label", "unparsed"),
         judge,
         confusion=_gold_and_answer,
     ),
-    samples={
-        "en": [
-            ("Where is the lake of Sils?", '["place", "thing"]', "place"),
-            ("What is fondue made of?", '["place", "thing"]', "thing"),
-        ]
-    },
+    samples={"en": [("Where is Sils?", '["food", "place"]', "place"), ("What is rye?", '["food", "place"]', "food")]},
     find=lambda label, text: [Span(0, len(text))],  # a label says something of the whole text
     counted=("labels", "text"),
     baseline=("k-NN vote", vote),

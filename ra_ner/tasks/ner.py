@@ -11,7 +11,6 @@ NER = Task(
     title="open named entity recognition",
     asks="Each question names one entity\ntype; the answer is a JSON list of mentions.",
     tags=("named-entity-recognition", "open-ner"),
-    category="token-classification",
     wordings=WORDINGS,
     reading=NER_READING,
     read_answer=lambda raw, type_: parse_answer(raw),

@@ -120,7 +120,7 @@ def _nearest(item: str, text: str) -> Spans:
     return min(places, key=lambda two: abs(two[0].start - two[1].start), default=())
 
 
-def _count(rows: Sequence[Row], text: str, verdicts: Sequence[Verdict]) -> Iterator[tuple[str, str, Counts]]:
+def _count(rows: Sequence[Row], text: str) -> Iterator[tuple[str, str, Counts]]:
     """The counts of the score `offset`."""
     for row in rows:
         # Gold without places is placed as an answer is.
@@ -161,7 +161,6 @@ RELATIONS = Task(
     title="relation extraction",
     asks="Each question names one relation type; the answer is a JSON list of pairs, head and tail.",
     tags=("relation-extraction",),
-    category="token-classification",
     wordings={("relations", "en"): _ENGLISH, ("relations", "zh"): _CHINESE},
     reading=Reading(
         [
@@ -177,15 +176,12 @@ RELATIONS = Task(
             Score("string_macro", "string macro-F1", mean_of="string"),
             Score("offset_macro", "offset macro-F1", mean_of="offset"),
         ),
-        {**ERRORS, "reversed": "fp fn"},
+        (*ERRORS, "reversed"),
         judge,
         _count,
     ),
     samples={
-        "en": [
-            ("Ada Lovelace lived in London.", "lives in", pair("Ada Lovelace", "London")),
-            ("Euler worked in Basel.", "works in", pair("Euler", "Basel")),
-        ]
+        "en": [("Ada is from London.", "born in", pair("Ada", "London")), ("Leo met Eva.", "knows", pair("Leo", "Eva"))]
     },
     find=_nearest,
 )

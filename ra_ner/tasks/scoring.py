@@ -21,20 +21,14 @@ import zlib
 from bisect import bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import combinations
 from typing import NamedTuple
 
 import numpy as np
 
-ERRORS = {  # and what they count
-    "spurious": "fp",
-    "missed": "fn",
-    "boundary": "fp fn",
-    "wrong_type": "fp fn",
-    "hallucinated": "fp",
-    "unparsed": "fp fn",
-}
+ERRORS = ("spurious", "missed", "boundary", "wrong_type", "hallucinated", "unparsed")
+ONE_SIDED = {"spurious": "fp", "hallucinated": "fp", "missed": "fn"}  # what they count; other errors count both
 UNPARSED = "(unparsed)"  # the type of a wrong answer that can't be read, where types are answers; it has no F1
 RATES = ("precision", "recall", "f1")
 BLOCK = 32  # resamples computed at a time, which bounds memory
@@ -242,16 +236,16 @@ class Metric:
 
     Attributes:
         scores: the main one first, which counts the verdicts; errors and slices are of it.
-        errors: the kinds of errors; each counts wrong answers (`fp`), gold that was not found (`fn`), or both.
+        errors: the kinds of errors.
         judge: the verdicts on all queries about one passage, given its text.
-        count: score, type and counts of the further scores, from the same and these verdicts.
+        count: score, type and counts of the further scores, from the same.
         confusion: of a query, the right and the answered label; reports have a table of how often each pair occurs.
     """
 
     scores: tuple[Score, ...]
-    errors: Mapping[str, str] = field(default_factory=lambda: ERRORS)
+    errors: Sequence[str] = ERRORS
     judge: Callable[[Sequence[Row], str], list[Verdict]] = judge
-    count: Callable[[Sequence[Row], str, Sequence[Verdict]], Iterable[tuple[str, str, Counts]]] = lambda *_: ()
+    count: Callable[[Sequence[Row], str], Iterable[tuple[str, str, Counts]]] = lambda rows, text: ()
     confusion: Callable[[Row], tuple[str, str]] | None = None
 
     @property
@@ -263,7 +257,7 @@ class Metric:
         return [score for score in self.scores if score.note]
 
 
-def _count(rows: Sequence[Row], text: str, verdicts: Sequence[Verdict]) -> Iterator[tuple[str, str, Counts]]:
+def _count(rows: Sequence[Row], text: str) -> Iterator[tuple[str, str, Counts]]:
     """The counts of the scores of NER other than `span`."""
     for verdict in judge([_grounded(row, text) for row in rows], text):
         yield "grounded", verdict.type, verdict.counts
@@ -321,11 +315,10 @@ def score(
     cells: dict[str, Cells] = {score.name: defaultdict(Counts) for score in metric.scores}
     main, errors = cells[metric.scores[0].name], Counter()
     for position, id_ in enumerate(ids):
-        verdicts = metric.judge(passages[id_], texts[id_])
-        for verdict in verdicts:
+        for verdict in metric.judge(passages[id_], texts[id_]):
             main[verdict.type, position] += verdict.counts
             errors[verdict.outcome, verdict.is_gold] += 1
-        for name, type_, counts in metric.count(passages[id_], texts[id_], verdicts):
+        for name, type_, counts in metric.count(passages[id_], texts[id_]):
             cells[name][type_, position] += counts
 
     queries = [row for id_ in ids for row in passages[id_]]

@@ -19,7 +19,7 @@ class Task:
 
     Attributes:
         name: the value of `task` in a recipe.
-        title, asks, tags, category: for cards: what it is, what is asked and answered, and what the Hub calls it.
+        title, asks: what it is, and what is asked and answered, for cards; `tags` and `category` are the Hub's.
         wordings: by name and language, the default first, which has the task's name. A wording belongs to one task.
         reading: how rows become passages.
         read_answer: reads a raw answer, given the question's type.
@@ -38,12 +38,12 @@ class Task:
     title: str
     asks: str
     tags: Sequence[str]
-    category: str
     wordings: Mapping[tuple[str, str], Wording]
     reading: Reading
     read_answer: Callable[[str, str], Answer]
     metric: Metric
     samples: Mapping[str, Sequence[tuple[str, str, str]]]
+    category: str = "token-classification"
     find: Callable[[str, str], Sequence[Span]] = occurrences
     note: str = ""
     errors_note: str = "Two numbers are wrong answers / gold answers that were not found."
