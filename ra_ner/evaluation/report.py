@@ -227,8 +227,8 @@ def _results(scores: dict) -> Table:
     counted = task.note or " ".join(f"{score.title}: {score.note}" for score in task.metric.studied)
     if task.baseline:
         counted += f" {task.baseline[0]} is no model: it answers from the examples alone."
-    note = f"""{rates} in percent, micro-averaged over queries: one query for each passage and type. Each benchmark:
-{asked}. Brackets hold 95% intervals over passages. {counted} In-context
+    unit = f"{rates} in percent, micro-averaged over queries: one query for each passage and type."
+    note = f"""{unit} Each benchmark: {asked}. Brackets hold 95% intervals over passages. {counted} In-context
 settings show {config["k"]} examples. {_conditions(scores)}"""
     return Table("", [*header, "passages", "queries", "unparsed"], rows, note)
 

@@ -32,6 +32,7 @@ class Task:
         splits_texts: a text that is too long may be split; otherwise it is dropped.
         baseline: a name, and how it answers from the examples shown alone; reports show it beside the models.
         extracts: `Extractor` can use its models.
+        script: of a task that is not built in: a file with the commands that knows it, by which studies run their cells.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Task:
     splits_texts: bool = False
     baseline: tuple[str, Callable[[Sequence[Passage]], str]] | None = None
     extracts: bool = False
+    script: str | None = None
 
     @property
     def main(self) -> Score:

@@ -10,6 +10,8 @@ from datasets import load_dataset
 
 from ra_ner.errors import UserError
 from ra_ner.extractor import Extractor
+from ra_ner.study.grid import load_grid
+from ra_ner.study.run import STAGES, Study
 from ra_ner.tasks import TASKS
 
 TINY = {
@@ -104,11 +106,17 @@ def test_the_task_of_the_docs(folder):
         lines = [json.dumps(row | {"utterance": row["utterance"] + end}) for row in content]
         Path("slots", f"{part}.jsonl").write_text("\n".join(lines))
     Path("slots.yaml").write_text(recipe)
-    exec(compile(code, "slots.py", "exec"), {"__name__": "slots"})
+    Path("slots.py").write_text(code)
+    exec(compile(code, "slots.py", "exec"), {"__name__": "slots", "__file__": "slots.py"})
     try:
         scores, predictions = run_whole(Path("slots.yaml").resolve())
+        write_recipe(Path("grid.yaml"), recipes=["slots.yaml"], axes={"dataset.strategy": ["nn"]}, seeds=[1])
+        study = Study(load_grid("grid.yaml"))
+        commands = [study._command(study.grid.cells[0], stage, resumes=False) for stage in STAGES]
     finally:
         TASKS.pop("slots")
     assert scores["task"] == "slots" and {row["type"] for row in predictions} == {"city", "guests", "time"}
     assert "| slot P | slot R | slot F1 |" in Path("outputs/small/evaluation/report.md").read_text(encoding="utf-8")
     assert "slot filling" in Path("outputs/small/adapter/README.md").read_text(encoding="utf-8")
+    words = [command[command.index("slots.py") :][:2] for command in commands]
+    assert words == [["slots.py", "build"], ["slots.py", "train"], ["slots.py", "evaluate"]], "ra-ner knows no slots"
