@@ -32,7 +32,7 @@ class Task:
         splits_texts: a text that is too long may be split; otherwise it is dropped.
         baseline: a name, and how it answers from the examples shown alone; reports show it beside the models.
         extracts: `Extractor` can use its models.
-        script: of a task that is not built in: a file with the commands that knows it, by which studies run their cells.
+        script: of a task that is not built in: its file, which has all commands; a study runs its cells by it.
     """
 
     name: str
