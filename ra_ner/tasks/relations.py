@@ -5,7 +5,7 @@ The gold of a passage is a `Relation` for each (head, type, tail): its text is t
 
 import json
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
 
@@ -15,7 +15,7 @@ from ..passage import Entity
 from ..prompting.answers import Answer, Span, find_mention, outside_thoughts
 from ..prompting.conversation import WORDINGS, Pairs
 from . import scoring
-from .scoring import ERRORS, Counts, Metric, Row, Score, Spans, Verdict
+from .scoring import ERRORS, Counts, Likeness, Metric, Row, Score, Spans, Verdict
 from .task import Task
 
 
@@ -96,7 +96,7 @@ def judge(rows: Sequence[Row], text: str) -> list[Verdict]:
     return scoring.judge(distinct, text, _nearest, _likeness)
 
 
-def _likeness(others: Sequence[tuple[str, Spans]]) -> Callable[[str, Spans], str | None]:
+def _likeness(others: Sequence[tuple[str, Spans]]) -> Likeness:
     """The kind of error of a pair that is like one of others: exchanged, or heads and tails hold one another."""
     ends = [json.loads(other) for other, _ in others]
 

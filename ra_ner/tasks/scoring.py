@@ -34,8 +34,10 @@ RATES = ("precision", "recall", "f1")
 BLOCK = 32  # resamples computed at a time, which bounds memory
 
 Row = Mapping
+Texts = Mapping[str, str]  # by id of the passage
 Span = tuple[int, int]
 Spans = Sequence[Span]
+Likeness = Callable[[str, Spans], str | None]  # the kind of error of a mention in its places that is like others
 Model = tuple[str, str]  # name and revision: two models of one name are two
 Cells = dict[tuple[str, int], "Counts"]  # by type and position of the passage
 
@@ -151,7 +153,7 @@ def _overlap(spans: Sequence[Span], places: Sequence[Span]) -> bool:
     return any(last >= 0 and start < places[last][1] for start, last in before)
 
 
-def _boundary(others: Sequence[tuple[str, Spans]]) -> Callable[[str, Spans], str | None]:
+def _boundary(others: Sequence[tuple[str, Spans]]) -> Likeness:
     """The kind of error of mentions that overlap one of others."""
     places = _places(span for _, spans in others for span in spans)
     return lambda mention, spans: "boundary" if _overlap(spans, places) else None
@@ -161,7 +163,7 @@ def judge(
     rows: Sequence[Row],
     text: str,
     find: Callable[[str, str], Spans] = _occurrences,
-    likeness: Callable[[Sequence[tuple[str, Spans]]], Callable[[str, Spans], str | None]] = _boundary,
+    likeness: Callable[[Sequence[tuple[str, Spans]]], Likeness] = _boundary,
 ) -> list[Verdict]:
     """Compare the answers to all queries about one passage with its gold entities.
 
@@ -170,7 +172,7 @@ def judge(
 
     Args:
         find: where a mention stands in the text.
-        likeness: given mentions of a type with their places, says which kind of error another one is that is like them.
+        likeness: to mentions of a type with their places.
     """
     gold_types, wrong_types = defaultdict(set), defaultdict(set)
     for row in rows:
@@ -294,13 +296,10 @@ class Run:
     passages: tuple[str, ...]
 
 
-def score(
-    rows: Iterable[Row], texts: Mapping[str, str], seed: int = 42, samples: int = 1000, metric: Metric = NER
-) -> Run:
+def score(rows: Iterable[Row], texts: Texts, seed: int = 42, samples: int = 1000, metric: Metric = NER) -> Run:
     """Score the queries of one model on one benchmark in one setting.
 
     Args:
-        texts: passage id -> text.
         samples: number of resamples for the 95% intervals (percentile bootstrap over passages), at least 1.
 
     Raises:
@@ -482,11 +481,7 @@ def compare(run: Run, baseline: Run) -> dict[str, dict]:
 
 
 def score_all(
-    rows: Iterable[Row],
-    texts: Mapping[str, Mapping[str, str]],
-    seed: int = 42,
-    samples: int = 1000,
-    metric: Metric = NER,
+    rows: Iterable[Row], texts: Mapping[str, Texts], seed: int = 42, samples: int = 1000, metric: Metric = NER
 ) -> dict[str, list[dict]]:
     """Score all rows of predictions.jsonl: each model on each benchmark in each setting, in the order of the rows.
 
