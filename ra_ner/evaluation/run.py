@@ -419,11 +419,11 @@ def _baseline_rows(task: Task, queries: Sequence[Query]) -> Iterator[dict]:
     if not task.baseline:
         return
     name, answer = task.baseline
-    model = Model(name, LocalModel(Path(), None), None, "", "")
     for query in queries:
         if query.model is queries[0].model and query.item.setting != "zero_shot":
-            query = replace(query, model=model, examples=query.item.examples, error=None)
-            yield _row(task, query, answer([example.passage for example in query.examples]))
+            asked = replace(query, examples=query.item.examples, error=None)
+            raw = answer([example.passage for example in asked.examples])
+            yield _row(task, asked, raw) | {"model": name, "revision": None}
 
 
 def _facts(benchmark: Benchmark, pools: ExamplePools) -> dict:

@@ -161,6 +161,11 @@ def test_each_error_has_one_kind(answer, kind, sides):
     assert sum(errors[other]["fp"] for other in errors) == 1 and sum(errors[other]["fn"] for other in errors) == 1
 
 
+def test_a_relation_answered_for_another_type_is_of_the_wrong_type_on_both_sides():
+    errors = scored(("met", [MET], "[]"), ("born in", [BORN], '[["Bob", "Basel"], ["Ada", "Bob"]]'))["errors"]
+    assert errors["wrong_type"] == {"fp": 1, "fn": 1} and sum(errors[kind]["fn"] for kind in errors) == 1
+
+
 def test_the_sample_has_places_for_all_heads_and_tails():
     for part, size in (("train", 24), ("test", 8)):
         passages = read(str(REPO / "data" / "sample" / "relations" / f"{part}.jsonl"))
