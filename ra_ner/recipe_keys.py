@@ -80,7 +80,10 @@ class DatasetConfig:
     )
     negative_probability: float = field(
         default=0.5,
-        metadata={"help": "Probability that a type of the passage adds a type that it does not have."},
+        metadata={
+            "help": "For each type of a passage: the probability of a question about a type that the passage does not "
+            "have."
+        },
     )
     encoder: str | None = field(
         default=None,
@@ -140,7 +143,8 @@ class CommandConfig:
     """Flags of every command, which are no recipe keys."""
 
     dry_run: bool = field(
-        default=False, metadata={"help": "Check everything, show what would be done, and write, train and ask nothing."}
+        default=False,
+        metadata={"help": "Check the recipe and its inputs and show what would be done; write, train and ask nothing."},
     )
     verbose: bool = field(default=False, metadata={"help": "Show the messages of the libraries too."})
 
@@ -201,7 +205,7 @@ class EvaluateConfig:
 
     models: list[str] = field(
         default_factory=lambda: ["adapter"],
-        metadata={"help": "adapter, base (of this recipe), a folder, a Hub id, or a Hub id@revision."},
+        metadata={"help": "adapter or base of this recipe, a folder, a Hub id, or a Hub id@revision."},
     )
     benchmarks: list[str] = field(
         default_factory=list,
@@ -224,8 +228,8 @@ class EvaluateConfig:
     calibrated: bool = field(
         default=True,
         metadata={
-            "help": "In on_demand let the threshold decide that `ra-ner calibrate` left beside a model, if there is "
-            "one, instead of `bm25_threshold`."
+            "help": "In setting on_demand use the threshold that `ra-ner calibrate --on_demand` saved beside a model, "
+            "if there is one, instead of `bm25_threshold`."
         },
     )
     mode: Literal["query", "conversation"] = field(
@@ -243,7 +247,11 @@ class EvaluateConfig:
         metadata={"help": "Out-of-domain pool: a file or a Hub id. Default: the passages that the recipe trains on."},
     )
     allow_overlap: bool = field(
-        default=False, metadata={"help": "Keep texts of the test part in a pool. By default they are dropped from it."}
+        default=False,
+        metadata={
+            "help": "Use example pools with texts of the test part as they are. By default such texts are dropped from "
+            "the train part, and an out-of-domain pool with some is refused."
+        },
     )
     limit: int | None = field(default=None, metadata={"help": "Passages of each benchmark, drawn by seed. null: all."})
     seed: int = field(default=42, metadata={"help": "Seed of the sample, of negative types and of the in-domain pool."})

@@ -47,6 +47,9 @@ def test_help_lists_every_key_with_its_default():
 
     text = build_ra_dataset.make_parser().format_help()
     assert "--negative_probability" in text and "(default: 0.5)" in text and "--output_dir" in text
+    assert text.startswith("usage: ra-ner build RECIPE [--KEY VALUE ...]\n")
+    assert "--negative-probability" not in text and "--no_check_corpus" not in text, "each key is listed once"
+    assert "(default: None)" not in text and "--dry_run [true|false]" in text
 
 
 def test_a_command_leaves_its_process_group(capsys):

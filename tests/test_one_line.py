@@ -246,5 +246,5 @@ def test_redirects_without_end_are_one_line(hub, here, monkeypatch):
     hub.create("model", "tester/round")
     hub.put("model", "tester/round", {"config.json": b"{}"})
     hub.fail("/resolve/", 302, times=999, headers={"Location": "/tester/round/resolve/main/config.json"})
-    with pytest.raises(UserError, match=r"model 'tester/round' can't be fetched: "):
+    with pytest.raises(UserError, match=r"model 'tester/round' is no folder in .*, and can't be fetched: "):
         find_model("tester/round")

@@ -140,9 +140,3 @@ def test_make_runs_the_same_commands_on_models_that_it_unpacks(tmp_path, readme)
         for line in (REPO / name).read_text(encoding="utf-8").splitlines()
     }
     assert {package for model in unpacked for package in PACKAGES[model]} <= installed
-
-
-@every_readme
-def test_links_lead_somewhere(readme):
-    for target in re.findall(r"\]\(([^)#]+)", readme.text):
-        assert target.startswith("https://") or (REPO / target).exists(), target

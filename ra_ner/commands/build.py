@@ -17,7 +17,7 @@ def make_parser() -> RecipeParser:
 
     forms = f"Forms of a corpus, see docs/corpora.md: {form_names()}."
     configs = (DatasetConfig, PushDatasetConfig, OutputConfig, CommandConfig)
-    return RecipeParser("dataset", *configs, description=__doc__, epilog=forms)
+    return RecipeParser("dataset", *configs, prog="ra-ner build", description=__doc__, epilog=forms)
 
 
 def main(arguments: list[str]) -> None:

@@ -1,4 +1,4 @@
-"""Calibrate on annotated passages: how often a score of extraction is right, or when in-context examples help."""
+"""Calibrate extraction on annotated passages: its scores, or with --on_demand when it shows in-context examples."""
 
 import logging
 from collections.abc import Iterator
@@ -25,13 +25,17 @@ logger = logging.getLogger(__name__)
 def make_parser() -> CommandParser:
     parser = CommandParser("calibrate", __doc__)
     parser.add_argument("--benchmark", required=True, help="annotated passages: a name, NAME=PATH, or a path")
-    parser.add_argument("--on_demand", action="store_true", help="choose the threshold of on_demand instead")
-    parser.add_argument("--limit", type=int, default=200, help="passages, drawn by the seed (default: 200)")
-    parser.add_argument("--seed", type=int, default=42)
+    parser.add_argument(
+        "--on_demand",
+        action="store_true",
+        help="choose the threshold of strategy on_demand instead of calibrating scores",
+    )
+    parser.add_argument("--limit", type=int, default=200, help="most passages, drawn by the seed (default: 200)")
+    parser.add_argument("--seed", type=int, default=42, help="(default: 42)")
     parser.add_argument(
         "--output",
         type=Path,
-        help="file to write (default: calibration.json beside a local model, with --on_demand on_demand.json)",
+        help="file to write (default: calibration.json in the folder of the model; with --on_demand on_demand.json)",
     )
     add_flags(parser)
     parser.add_argument("--dry_run", action="store_true", help="check the benchmark; load and write nothing")
@@ -42,9 +46,13 @@ def main(arguments: list[str]) -> None:
     options = make_parser().parse_args(arguments)
     folder = Path(options.model)
     if not options.output and not folder.is_dir():
-        raise UserError(f"{options.model} is no folder that a calibration could stand in; name a file with --output")
+        raise UserError(
+            f"{options.model} is not a folder on this machine; say with --output where to write the calibration"
+        )
     if options.on_demand and not options.examples:
         raise UserError("--on_demand needs --examples: the corpus that the examples are taken from")
+    if options.on_demand and options.strategy not in ("on_demand", "nn"):
+        raise UserError(f"--on_demand is for the nearest examples; leave out --strategy {options.strategy}")
     from ..corpora.benchmarks import load_benchmark
     from ..evaluation.run import types_asked
     from ..extraction import calibration

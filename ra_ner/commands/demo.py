@@ -12,7 +12,7 @@ logger = logging.getLogger(__name__)
 def make_parser() -> CommandParser:
     parser = CommandParser("demo", __doc__)
     add_flags(parser)
-    parser.add_argument("--port", type=int, default=7860, help="of http://127.0.0.1 (default: 7860)")
+    parser.add_argument("--port", type=int, default=7860, help="port of http://127.0.0.1 (default: 7860)")
     return parser
 
 

@@ -12,7 +12,8 @@ logger = logging.getLogger(__name__)
 
 
 def make_parser() -> RecipeParser:
-    return RecipeParser("evaluate", EvaluateConfig, PushScoresConfig, OutputConfig, CommandConfig, description=__doc__)
+    configs = (EvaluateConfig, PushScoresConfig, OutputConfig, CommandConfig)
+    return RecipeParser("evaluate", *configs, prog="ra-ner evaluate", description=__doc__)
 
 
 def main(arguments: list[str]) -> None:

@@ -32,10 +32,24 @@ def make_parser() -> CommandParser:
     texts.add_argument("--split", default="train", help="split of a Hub dataset (default: train)")
     texts.add_argument("--config", help="config of a Hub dataset")
     output = parser.add_argument_group("output")
-    output.add_argument("--format", choices=["jsonl", "table", "conll", "brat", "spacy", "html"], default="jsonl")
-    output.add_argument("--output", type=Path, help="file, or folder for brat; a second run continues it")
+    output.add_argument(
+        "--format",
+        choices=["jsonl", "table", "conll", "brat", "spacy", "html"],
+        default="jsonl",
+        help="(default: jsonl)",
+    )
+    output.add_argument(
+        "--output",
+        type=Path,
+        help="file, or folder for brat; run the same command again to continue a run that was stopped",
+    )
     output.add_argument("--threshold", type=float, default=0.0, help="leave out entities with a lower score")
-    output.add_argument("--occurrences", choices=["all", "first"], default="all", help="places of a repeated mention")
+    output.add_argument(
+        "--occurrences",
+        choices=["all", "first"],
+        default="all",
+        help="all places of a repeated mention, or the first (default: all)",
+    )
     output.add_argument("--flat", action="store_true", help="leave out entities that overlap one with a higher score")
     parser.add_argument("--dry_run", action="store_true", help="check the input and the types; load and write nothing")
     return parser

@@ -9,7 +9,7 @@ from . import train
 
 
 def make_parser() -> RecipeParser:
-    return train.make_parser(description=__doc__)
+    return train.make_parser("merge", __doc__)
 
 
 def main(arguments: list[str]) -> None:

@@ -14,9 +14,11 @@ SETTINGS = ("language", "encoder", "strategy", "k")
 
 def make_parser() -> CommandParser:
     parser = CommandParser("push_demo", __doc__)
-    parser.add_argument("space", help="id of the Space: me/space")
+    parser.add_argument("space", help="id of the Space, such as me/my-demo")
     add_model_flags(parser)
-    parser.add_argument("--revision", help="of the model; default: its newest commit when the Space starts")
+    parser.add_argument(
+        "--revision", help="commit, tag or branch of the model (default: its newest commit when the Space starts)"
+    )
     parser.add_argument("--public", action="store_true", help="let everyone see it")
     parser.add_argument("--dry_run", action="store_true", help="say what would be pushed, and push nothing")
     return parser

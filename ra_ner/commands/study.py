@@ -10,11 +10,13 @@ from . import CommandParser
 def make_parser() -> CommandParser:
     parser = CommandParser("study", __doc__)
     parser.add_argument("grid", help="grid file, or the name of a built-in one, such as strategies")
-    parser.add_argument("--set", nargs="+", default=[], metavar="SECTION.KEY=VALUE", help="set a key of all cells")
+    parser.add_argument("--set", nargs="+", default=[], metavar="SECTION.KEY=VALUE", help="set keys of all cells")
     parser.add_argument(
         "--dry_run", action="store_true", help="show the cells and what they would cost on an H100; run nothing"
     )
-    parser.add_argument("--jobs", type=_count, default=1, metavar="N", help="cells that run at the same time")
+    parser.add_argument(
+        "--jobs", type=_count, default=1, metavar="N", help="cells that run at the same time (default: 1)"
+    )
     parser.add_argument(
         "--launch",
         nargs=REMAINDER,

@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-def make_parser(description: str = __doc__) -> RecipeParser:
+def make_parser(command: str = "train", description: str = __doc__) -> RecipeParser:
     from ..training.defaults import train_parser
 
-    return train_parser(description)
+    return train_parser(prog=f"ra-ner {command}", description=description)
 
 
 def main(arguments: list[str]) -> None:

@@ -163,7 +163,8 @@ def _read(name: str, spec: BenchmarkSpec, path: Path | None, load: Callable[...,
     else:
         files = find_parts(path, spec.names) if path.is_dir() else {}
     if not files.keys() & {"test", "dev"}:
-        raise _unknown(str(path))
+        fault = "has no file with test or dev in its name" if path.is_dir() else "does not exist"
+        raise UserError(f"benchmark {name}: {path} {fault} (looked in {Path.cwd()} and beside the recipe)")
     parts = {}
     for part, its_files in files.items():
         try:

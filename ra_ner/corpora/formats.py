@@ -140,7 +140,10 @@ def form_names() -> str:
 
 def unknown_form(source: str, reading: Reading = NER_READING) -> UserError:
     if reading.has_tables:
-        return UserError(f"{source}: unknown form. Known are: {'; '.join(form.name for form in reading.forms)}")
+        names = "; ".join(form.name for form in reading.forms)
+        return UserError(
+            f"{source}: unknown form. Known are: {names}. Rename its fields; docs/beyond_ner.md shows a row"
+        )
     return UserError(
         f"{source}: unknown form. Known are: {form_names()}. docs/corpora.md shows a row of each; for tagged text "
         "that is not recognised, write `columns: {token: 1, tag: 2}` in section dataset"

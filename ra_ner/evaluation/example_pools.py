@@ -77,7 +77,10 @@ class ExamplePools:
             UserError: there are none.
         """
         if not benchmark.train:
-            raise UserError(f"benchmark {benchmark.name} has no train part to take in-domain examples from")
+            raise UserError(
+                f"benchmark {benchmark.name} has no train part to take in-domain examples from: name a folder with a "
+                "train file and a test file, or use an out_domain setting, with examples from the training passages"
+            )
         left = benchmark.train if self.config.allow_overlap else without_tested(benchmark.train, benchmark)
         if not left:
             raise UserError(

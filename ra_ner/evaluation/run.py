@@ -291,7 +291,7 @@ def _queries(model: Model, items: Sequence[Item], config: EvaluateConfig) -> Ite
         opening = model.opening(text, [example.passage for example in examples])
         for number, (entity_type, question) in enumerate(zip(item.types, questions, strict=True)):
             earlier = [asked["content"] for asked in questions[:number] if config.mode == "conversation"]
-            key = _key(model, item, config, opening, earlier, question["content"])
+            key = _key(model, config, opening, earlier, question["content"])
             yield Query(text, [*opening, question], model, item, entity_type, key, examples, error)
 
 
@@ -299,15 +299,11 @@ def _prompt(model: Model, text: str, question: Message, examples: Sequence[Passa
     return [*model.opening(text, examples), question]
 
 
-def _key(
-    model: Model,
-    item: Item,
-    config: EvaluateConfig,
-    opening: list[dict],
-    earlier: list[str],
-    question: str,
-) -> str:
-    """Tells the answer to a question from all others, so that a changed prompt or model never reuses an old one."""
+def _key(model: Model, config: EvaluateConfig, opening: list[Message], earlier: list[str], question: str) -> str:
+    """Tells the answer to a question from all others, so that a changed prompt or model never reuses an old one.
+
+    A prompt that two settings have in common, as `on_demand` and `zero_shot` do, is asked once.
+    """
     weights = [model.local.revision, model.base and model.base.revision, model.template]
     if config.engine == "server":
         generation = [config.server_url, model.server_name, config.server_api, config.server_json]
@@ -315,14 +311,14 @@ def _key(
     else:
         generation = [config.dtype, config.load_in_4bit]
     generation += [config.mode, config.max_new_tokens, *(["copy_only"] if config.copy_only else [])]
-    identity = [*weights, *generation, item.benchmark, item.setting, item.passage.id, opening]
-    return _digest(*identity, earlier, question)
+    return _digest(*weights, *generation, opening, earlier, question)
 
 
 def _ask(queries: Sequence[Query], config: EvaluateConfig, journal: Journal) -> None:
     """Ask a model what the journal does not hold. Each process asks its share."""
     state = distributed_state()
-    missing = by_text([query for query in queries if query.key not in journal.answers and not query.error])
+    distinct = {query.key: query for query in queries if not query.error}
+    missing = by_text([query for key, query in distinct.items() if key not in journal.answers])
     if config.mode == "conversation":  # each question depends on the answers before it
         begun = {id(query.item) for group in missing for query in group}
         missing = by_text([query for query in queries if id(query.item) in begun])

@@ -37,7 +37,7 @@ class Extraction(list[Entity]):
         examples_used: id and score of each in-context example, and the window that it was shown for, as a place in
             `windows`.
         unaligned: mentions that the model named but the text does not contain, with their types.
-        copied: such mentions that are in a shown example.
+        copied: the same, of mentions that are in a shown example; `unaligned` does not have these.
         unparsed: types whose answer could not be parsed; `*` stands for an answer about all types.
         calibrated: whether scores are calibrated.
         error: why the text could not be asked about; None if it could.

@@ -144,7 +144,7 @@ def fetch_model(name: str, revision: str | None = None, files: list[str] = MODEL
     if os.path.isdir(name):  # of a Path it would raise for some names
         local = LocalModel(Path(name), _digest(Path(name)))
     else:
-        with hub_errors(f"model {name!r} can't be fetched"):
+        with hub_errors(f"model {name!r} is no folder in {Path.cwd()}, and can't be fetched"):
             path = Path(snapshot_download(name, revision=revision, allow_patterns=files, ignore_patterns=SAME_WEIGHTS))
         local = LocalModel(path, path.name)  # the folder of a snapshot is named after its commit
     if files == MODEL_FILES:

@@ -10,7 +10,7 @@ import base64
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from itertools import groupby
+from itertools import combinations, groupby
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -170,6 +170,7 @@ def _main_tables(groups: Sequence[Group]) -> list[Table]:
         *(_f1(groups, score) for score in scores),
         *(_difference_to_vanilla(groups, score) for score in scores),
         *(_difference_to_zero_shot(groups, score) for score in scores),
+        _differences_between_cells(groups, scores),
         _answers(groups),
         *_errors(groups),
     ]
@@ -243,6 +244,21 @@ def _difference_to_zero_shot(groups: Sequence[Group], score: Score) -> Table:
 
     note = f"{score.title} minus zero-shot {score.label} of the same cell, in percentage points."
     return _by_benchmark(groups, f"Difference to zero-shot, {score.label}", note, value)
+
+
+def _differences_between_cells(groups: Sequence[Group], scores: Sequence[Score]) -> Table:
+    """Differences of the means over benchmarks, between any two cells that are not vanilla."""
+    rows = []
+    for other, group in combinations([group for group in groups if not group.is_vanilla], 2):
+        pairs = [(e, o) for e in group.evaluations for o in other.evaluations if e.cell.seed == o.cell.seed]
+        cells = [", ".join(map(show, its.values.values())) for its in (group, other)]
+        for setting in group.settings:
+            differences = [_difference(pairs, None, setting, setting, score.name) for score in scores]
+            if all(differences):
+                rows.append([*cells, setting, *differences, len(pairs)])
+    header = ["cell", "minus", "setting", *(score.label for score in scores), "seeds"]
+    note = "Differences of the means over benchmarks, in percentage points. Vanilla cells have tables of their own."
+    return Table("Differences between cells", header, rows, note)
 
 
 def _difference(

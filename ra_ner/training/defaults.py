@@ -41,12 +41,38 @@ DEFAULTS = {
 }
 
 
-def train_parser(description: str | None = None) -> RecipeParser:
-    """The parser of section `train`, with the defaults above."""
+# Help on keys of TRL and transformers that mean something else, or more, here.
+HELP = {
+    "attn_implementation": "Attention back end: sdpa, eager, flash_attention_2 or a kernel of the Hub; see "
+    "docs/training.md. Default: sdpa, or eager for bases without it.",
+    "chat_template_path": "Jinja file of the chat template; the files of TRL and of docs/chat_templates.md are found "
+    "by name. Default: the training version of the tokenizer's own template.",
+    "deepspeed": "Refused: choose a file of accelerate_configs/.",
+    "dtype": "Number format of the base; of a 4-bit base, that of the computation.",
+    "eos_token": "Token that ends a turn. Default: the tokenizer's own.",
+    "fsdp": "Refused: choose a file of accelerate_configs/.",
+    "max_length": "Most tokens of a row. Rows are never truncated: see on_overflow.",
+    "model_name_or_path": "Base model: a folder or a Hub id.",
+    "output_dir": "Where to write. Default: outputs/<recipe>.",
+    "packing": "Refused; see docs/training.md.",
+    "padding_free": "Put the rows of a batch one after another instead of padding them; see docs/training.md.",
+    "report_to": "Where to log: tensorboard, wandb, trackio or none.",
+    "resume_from_checkpoint": "last or true: the newest complete checkpoint, if there is one. Or a checkpoint's "
+    "folder, or a Hub id; see docs/training.md.",
+    "truncation_mode": "Has no effect: rows are never truncated.",
+}
+
+
+def train_parser(**kwargs: str) -> RecipeParser:
+    """The parser of section `train`, with the defaults above.
+
+    Args:
+        kwargs: of `RecipeParser`, such as `prog` and `description`.
+    """
     import torch
     from trl import ModelConfig, SFTConfig
 
-    parser = RecipeParser("train", TrainConfig, ModelConfig, SFTConfig, CommandConfig, description=description)
+    parser = RecipeParser("train", TrainConfig, ModelConfig, SFTConfig, CommandConfig, help_texts=HELP, **kwargs)
     # transformers refuses bfloat16 without a GPU unless `use_cpu` is set, so the default follows the machine.
     parser.set_defaults(use_cpu=not torch.accelerator.is_available(), **DEFAULTS)
     return parser

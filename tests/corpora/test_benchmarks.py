@@ -94,6 +94,10 @@ def test_what_is_no_benchmark(tmp_path):
         load_benchmark("crossner_musik", "en")
     with pytest.raises(UserError, match="benchmark msra is in zh, the recipe's language is en"):
         load_benchmark("msra", "en")
+    with pytest.raises(UserError, match=r"benchmark mine: my_tst.conll does not exist \(looked in"):
+        load_benchmark("mine=my_tst.conll", "en")
+    with pytest.raises(UserError, match="benchmark mine: .* has no file with test or dev in its name"):
+        load_benchmark(f"mine={tmp_path}", "en")
 
 
 def test_the_real_benchmarks_have_words_for_every_label(golden):

@@ -242,6 +242,22 @@ def test_changed_weights_or_prompts_never_reuse_old_answers(here, tmp_path):
     assert entries(tmp_path) == before + 2 * each
 
 
+@pytest.mark.parametrize("mode", ["query", "conversation"])
+def test_a_prompt_that_two_settings_have_in_common_is_asked_once(here, tmp_path, mode):
+    """`on_demand` shows each passage the examples of in_domain-nn, or none as zero_shot does."""
+    args = [RECIPE, "--models", "base", "--mode", mode, "--output_dir", tmp_path]
+    run_command("evaluate", *args, "--settings", "zero_shot", "in_domain-nn")
+    asked = entries(tmp_path)
+    run_command("evaluate", *args, "--settings", "zero_shot", "in_domain-nn", "on_demand")
+    rows = predictions(tmp_path)
+    assert entries(tmp_path) == asked == len({(row["setting"], row["passage_id"], row["type"]) for row in rows}) * 2 / 3
+    answers = {row["prompt_hash"]: row["raw_answer"] for row in rows if row["setting"] != "on_demand"}
+    assert all(row["raw_answer"] == answers[row["prompt_hash"]] for row in rows if row["setting"] == "on_demand")
+    shutil.rmtree(tmp_path)
+    run_command("evaluate", *args, "--settings", "zero_shot", "in_domain-nn", "on_demand")
+    assert entries(tmp_path) == asked and predictions(tmp_path) == rows, "all at once"
+
+
 def test_two_adapters_of_one_recipe_are_told_apart(here, tmp_path):
     copy = shutil.copytree(here / "outputs" / "quickstart" / "adapter", tmp_path / "copy")
     args = ["--models", "adapter", copy, "--settings", "zero_shot", "--output_dir", tmp_path / "o"]

@@ -336,6 +336,8 @@ def test_calibrate_chooses_when_on_demand_shows_examples(here, tmp_path, monkeyp
     args = ["--model", str(adapter), "--benchmark", "sample_en", "--limit", "30", "--on_demand"]
     with pytest.raises(UserError, match="--on_demand needs --examples"):
         calibrate.main(args)
+    with pytest.raises(UserError, match="for the nearest examples; leave out --strategy random"):
+        calibrate.main([*args, "--examples", "sample_en", "--strategy", "random"])
 
     def answer(engine, requests):
         for request in requests:

@@ -105,7 +105,7 @@ def test_parameters_are_counted_without_weights(tmp_path):
 def test_dry_run_names_what_cannot_be_read(grid, workplace, capsys):
     study = grid({"k": [1]}, evaluate={"benchmarks": ["sample_en", "mit_movie=data/gone"]})
     text = cost.estimate(study)
-    assert "Not counted: mit_movie=data/gone: unknown benchmark data/gone" in text
+    assert "Not counted: mit_movie=data/gone: benchmark mit_movie: data/gone does not exist" in text
     assert main(["recipes/cost.yaml", "--dry_run"]) == 0
     assert capsys.readouterr().out.strip().endswith(text)
     assert not (workplace / study.output_dir / "cells.json").exists(), "nothing is run"

@@ -10,7 +10,7 @@ from ra_ner.recipe import load_recipe
 from ra_ner.study.grid import find_vanilla, load_grid
 
 EXPERIMENTS = REPO / "recipes" / "experiments"
-GRIDS = ["strategies", "sizes", "inference", "k", "smollm2", "smollm2_mixed", "smollm2_gpu", "gemma3_zh"]
+GRIDS = ["strategies", "sizes", "inference", "k", "smollm2", "smollm2_mixed", "smollm2_gpu", "gemma3_en", "gemma3_zh"]
 GRIDS += ["beyond_ner", "beyond_ner_relations"]
 
 
@@ -176,7 +176,7 @@ def test_a_missing_grid_names_where_it_was_looked_for(tmp_path, monkeypatch):
         load_grid("smolm2")
     with pytest.raises(
         UserError,
-        match="no such .* grids are beyond_ner, beyond_ner_relations, gemma3_zh, inference, k, sizes",
+        match="no such .* grids are beyond_ner, beyond_ner_relations, gemma3_en, gemma3_zh, inference, k, sizes",
     ):
         load_grid("gone/x.yaml")
     with pytest.raises(UserError, match="quickstart.yaml: this is a recipe, not a grid"):
@@ -234,6 +234,7 @@ def test_the_built_in_grids_cover_the_experiments_of_the_paper_in_both_languages
         "smollm2": 6,
         "smollm2_mixed": 15,
         "smollm2_gpu": 8,
+        "gemma3_en": 12,
         "gemma3_zh": 12,
         "beyond_ner": 24,
         "beyond_ner_relations": 24,

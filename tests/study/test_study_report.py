@@ -72,6 +72,30 @@ def test_differences_are_shown_to_vanilla_and_to_zero_shot(written):
     assert [row[:2] for row in table] == [["none", "in_domain-nn"], ["nn", "in_domain-nn"]]
 
 
+def test_cells_with_examples_are_compared_with_one_another(tmp_path, monkeypatch):
+    """As `nn` with examples in half of the rows, and in all of them."""
+    monkeypatch.chdir(tmp_path)
+    skills = {"none": 0.4, "nn": 0.8, "random": 0.3}
+    cells = [make_cell(strategy, seed) for seed in (42, 43) for strategy in skills]
+    for cell in cells:
+        write_evaluation(cell.output_dir / "evaluation", cell.seed, skills[cell.values["dataset.strategy"]])
+    report.write(Path("outputs/mine"), cells, {}, {**AXES, "dataset.strategy": list(skills)})
+    page, _, rows = read(Path("outputs/mine"))
+    table = section(page, "Differences between cells")
+    assert [row[:3] for row in table] == [["random", "nn", "zero_shot"], ["random", "nn", "in_domain-nn"]]
+    assert all(row[-1] == "2" for row in table), "seeds"
+    f1 = {
+        strategy: [
+            float(row["span_f1"])
+            for row in rows
+            if (row["dataset.strategy"], row["setting"]) == (strategy, "zero_shot")
+        ]
+        for strategy in skills
+    }
+    expected = 100 * (sum(f1["random"]) - sum(f1["nn"])) / 4
+    assert float(table[0][3].split()[0]) == pytest.approx(expected, abs=0.06) and expected < -20
+
+
 def test_missing_cells_and_the_limits_of_the_study_are_stated(written):
     for page in read(written)[:2]:
         text = Page(page).content
@@ -169,8 +193,9 @@ def test_a_numeric_axis_two_bases_and_no_vanilla_cell(tmp_path, monkeypatch):
     page = read(Path("outputs/mine"))[0]
     assert "as no matching vanilla cell is evaluated: en 5000; en 50000; zh 5000; zh 50000." in page
     assert [row[0] for row in section(page, "Span F1, zh (sample)")] == ["5000", "50000"]
-    assert "differences are tested" not in page and "may not hold for other models" in page
-    assert "Difference" not in page.split("## ", 1)[1] and "| mean |" not in page
+    # 50,000 minus 5,000 passages: two scores, two bases
+    assert "4 differences are tested" in page and "may not hold for other models" in page
+    assert "Difference to" not in page and "| mean |" not in page
     assert Path("outputs/mine/figures/span_f1_by_dataset.size_zh.png").is_file()
 
 

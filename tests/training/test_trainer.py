@@ -271,7 +271,9 @@ def test_a_recipe_of_six_lines_trains_as_the_paper_does(tmp_path):
     assert args.max_length == load_recipe(recipe).dataset.max_length == 2048 and args.activation_checkpointing
     assert (args.eval_strategy, args.eval_steps, args.load_best_model_at_end) == ("steps", 100, True)
     assert load_recipe(recipe).dataset.encoder_for("en") == "thenlper/gte-large"
-    assert "(default: 5e-05)" in train_parser().format_help()
+    text = " ".join(train_parser().format_help().split())
+    assert "(default: 5e-05)" in text
+    assert "Rows are never truncated: see on_overflow. (default: 2048)" in text, "TRL's help says otherwise"
 
 
 def test_a_mixed_dataset_is_validated_in_both_forms_and_the_best_checkpoint_is_that_of_their_mean(here, tmp_path):
