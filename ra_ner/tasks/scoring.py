@@ -172,7 +172,7 @@ def judge(
 
     Args:
         find: where a mention stands in the text.
-        likeness: to mentions of a type with their places.
+        likeness: given mentions of a type with their places, tells how another one is like them.
     """
     gold_types, wrong_types = defaultdict(set), defaultdict(set)
     for row in rows:
@@ -198,8 +198,10 @@ def judge(
                 outcome = "wrong_type" if gold_types[mention] else like_gold(mention, spans) or "spurious"
             verdicts.append(Verdict(type_, mention, outcome, False, spans))
         for mention, spans in gold:
-            if mention in mentions or not row["parsed"]:
-                outcome = "found" if row["parsed"] else "unparsed"
+            if mention in mentions:
+                outcome = "found"
+            elif not row["parsed"]:
+                outcome = "unparsed"
             else:
                 outcome = "wrong_type" if wrong_types[mention] else like_wrong(mention, spans) or "missed"
             verdicts.append(Verdict(type_, mention, outcome, True, spans))
