@@ -76,13 +76,23 @@ def vote(examples: Sequence[Passage]) -> str:
     return max(labels, key=labels.__getitem__, default="")
 
 
-WORDING = replace(
+_WORDS = {
+    "format_entities": lambda pairs: pairs[0][0] if pairs else "",
+    "format_answer": lambda labels: labels[0] if labels else "",
+}
+_ENGLISH = replace(
     WORDINGS["ra_it", "en"],
     examples="Here are some examples of text classification:\n{examples}",
     example="Text: {text}\nLabel: {entities}",
     question="Which of these labels fits the text? {type}",
-    format_entities=lambda pairs: pairs[0][0] if pairs else "",
-    format_answer=lambda labels: labels[0] if labels else "",
+    **_WORDS,
+)
+_CHINESE = replace(
+    WORDINGS["ra_it", "zh"],
+    examples="以下是一些文本分类的例子：\n{examples}",
+    example="文本：{text}\n标签：{entities}",
+    question="以下标签中哪一个适合这段文本？{type}",
+    **_WORDS,
 )
 
 CLASSIFICATION = Task(
@@ -92,8 +102,10 @@ CLASSIFICATION = Task(
     tags=("text-classification",),
     category="text-classification",
     wordings={
-        ("classification", "en"): WORDING,
-        ("classification_without_labels", "en"): replace(WORDING, question="What is the label of the text?"),
+        ("classification", "en"): _ENGLISH,
+        ("classification", "zh"): _CHINESE,
+        ("classification_without_labels", "en"): replace(_ENGLISH, question="What is the label of the text?"),
+        ("classification_without_labels", "zh"): replace(_CHINESE, question="这段文本的标签是什么？"),
     },
     reading=Reading([Form("{id, text, label}", lambda row: None not in _find(row), _read_row)], finish=_with_label_set),
     read_answer=read_answer,

@@ -132,7 +132,7 @@ def _count(rows: Sequence[Row], text: str) -> Iterator[tuple[str, str, Counts]]:
         yield "offset", row["type"], Counts(found, wrong, len(gold) - found)
 
 
-# Wording
+# Wordings
 
 
 def _triples(pairs: Pairs) -> str:
@@ -140,13 +140,20 @@ def _triples(pairs: Pairs) -> str:
     return json.dumps(triples, ensure_ascii=False)
 
 
-WORDING = replace(
+_WORDS = {"format_entities": _triples, "format_answer": lambda items: f"[{', '.join(items)}]"}
+_ENGLISH = replace(
     WORDINGS["ra_it", "en"],
     examples="Here are some examples of relation extraction:\n{examples}",
     example="Text: {text}\nRelations: {entities}",
     question='Which pairs of entities have the relation "{type}" in the text?',
-    format_entities=_triples,
-    format_answer=lambda items: f"[{', '.join(items)}]",
+    **_WORDS,
+)
+_CHINESE = replace(
+    WORDINGS["ra_it", "zh"],
+    examples="以下是一些关系抽取的例子：\n{examples}",
+    example="文本：{text}\n关系：{entities}",
+    question='文本中哪些实体对具有"{type}"关系？',
+    **_WORDS,
 )
 
 RELATIONS = Task(
@@ -154,7 +161,7 @@ RELATIONS = Task(
     title="relation extraction",
     asks="Each question names one relation type; the answer is a JSON list of pairs, head and tail.",
     tags=("relation-extraction",),
-    wordings={("relations", "en"): WORDING},
+    wordings={("relations", "en"): _ENGLISH, ("relations", "zh"): _CHINESE},
     reading=Reading(
         [
             Form("CrossRE", has_keys("sentence", "relations"), _read_crossre),

@@ -105,15 +105,6 @@ def test_the_labels_are_in_the_question_or_left_out():
 
 
 @pytest.mark.parametrize(
-    "name, language, advice",
-    [("released_zh", "en", "ra_it, released_en"), ("classification", "zh", "a wording of your own")],
-)
-def test_a_wording_is_of_one_language(name, language, advice):
-    with pytest.raises(UserError, match=f"wording {name} is not for language {language}; use {advice}"):
-        find_wording(name, language)
-
-
-@pytest.mark.parametrize(
     "raw, predicted",
     [
         ("place", ["place"]),
