@@ -52,4 +52,5 @@ def find_wording(name: str, language: str) -> Wording:
     if wording := wordings.get((name, language)):
         return wording
     fitting = ", ".join(known for known, its_language in wordings if its_language == language)
-    raise UserError(f"wording {name} is not for language {language}; use {fitting}")
+    advice = fitting or "a wording of your own (docs/task_of_your_own.md)"
+    raise UserError(f"wording {name} is not for language {language}; use {advice}")
