@@ -18,7 +18,7 @@ import torch
 from huggingface_hub.constants import HF_HOME
 
 from .corpora.label_words import apply_words, label_key
-from .corpora.sources import load_in_words
+from .corpora.sources import load_recipe_corpus
 from .distributed import distributed_state
 from .errors import RequestError, UserError
 from .extraction import calibration
@@ -188,7 +188,7 @@ class Extractor:
             dtype = "bfloat16" if torch.accelerator.is_available() else "float32"
         batch_size = BATCH["server" if server else "transformers"] if batch_size is None else batch_size
         if isinstance(examples, str):
-            examples = load_in_words(examples, model.language).passages
+            examples = load_recipe_corpus(DatasetConfig(corpus=examples), model.language).passages
         passages = list(examples)
         found = None
         if passages and strategy not in WITHOUT_ENCODER:

@@ -30,7 +30,6 @@ from .recipe_keys import DatasetConfig, EvaluateConfig, PushDatasetConfig, PushS
 
 # Each section, and the folder below outputs/<recipe> that its command writes. `train` writes several.
 SECTIONS = {"dataset": "dataset", "train": ".", "evaluate": "evaluation"}
-
 TOP_LEVEL = ("extends", "language", "task", *SECTIONS)
 
 # Keys that transformers and TRL have removed but many published recipes still use, and what to write instead.

@@ -78,10 +78,7 @@ class DatasetConfig:
     seed: int = field(default=42, metadata={"help": "Seed of sampling, splitting, negative types and turn order."})
     wording: str = field(
         default="ra_it",
-        metadata={
-            "help": "Wording of the prompts: ra_it, released_zh, released_en (ra_ner/prompting/conversation.py), or "
-            "that of another task (docs/beyond_ner.md), by default the one with the task's name."
-        },
+        metadata={"help": "Wording of the prompts: ra_it, released_zh, released_en, or another task's."},
     )
     negative_probability: float = field(
         default=0.5,

@@ -17,7 +17,7 @@ from ra_ner.inference.cpu import prepare_for_cpu
 from ra_ner.inference.engine import Request
 from ra_ner.inference.transformers import TransformersEngine
 from ra_ner.prompting.chat_template import prompt_ids
-from ra_ner.prompting.conversation import find_wording, query
+from ra_ner.prompting.conversation import WORDINGS, query
 from ra_ner.tasks.scoring import score_all
 
 pytestmark = pytest.mark.slow
@@ -55,7 +55,7 @@ def test_the_evaluation_prompt_is_a_token_prefix_of_the_training_row():
 
 
 def test_shared_prefill_gives_the_answers_of_plain_generation():
-    wording = find_wording("ra_it", "en")
+    wording = WORDINGS["ra_it", "en"]
     engine = TransformersEngine(BASE, RUN / "adapter", dtype="float32", max_new_tokens=32)
     prepare_for_cpu(engine.model)
     plain = AutoModelForCausalLM.from_pretrained(RUN / "adapter", dtype=torch.float32)

@@ -18,11 +18,11 @@ from ra_ner.study.run import Study
 
 def conversations(language: str) -> bytes:
     """The sample corpus as ShareGPT conversations, the form of Pile-NER-type and Sky-NER."""
-    from ra_ner.prompting.conversation import find_wording, training_conversation
+    from ra_ner.prompting.conversation import WORDINGS, training_conversation
 
     rows = []
     for passage in load_corpus(str(REPO / "data" / "sample" / f"{language}.jsonl"), "en").passages[:12]:
-        prompt, completion = training_conversation(passage, passage.types, [], find_wording("ra_it", language))
+        prompt, completion = training_conversation(passage, passage.types, [], WORDINGS["ra_it", language])
         turns = [{"from": m["role"], "value": m["content"]} for m in prompt + completion]
         rows.append({"id": passage.id, "conversations": turns})
     return json.dumps(rows, ensure_ascii=False).encode()

@@ -42,8 +42,7 @@ def run(
     if push.push_to_hub and is_main and not command.dry_run:
         repos.prepare_push("dataset", push.hub_dataset_id, push.hub_private_repo, "hub_dataset_id")
     with locked(beside(folder)) if is_main and not command.dry_run else nullcontext():
-        task = task_of_recipe(recipe, config.wording)
-        corpus = load_recipe_corpus(config, recipe.language, task.reading)
+        corpus = load_recipe_corpus(config, recipe.language, task_of_recipe(recipe, config.wording).reading)
         dataset = build(corpus, recipe.language, recipe.name, config, recipe_tokenizer(recipe, config))
         if not is_main:
             return None

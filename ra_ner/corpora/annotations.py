@@ -1,7 +1,7 @@
 """What a reader makes of a row: a text and annotations. Their offsets are checked here, for all forms alike."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import starmap
 
@@ -51,18 +51,17 @@ class Draft:
     """A text and its annotations.
 
     Attributes:
+        annotations: entities are taken as they are; they are the gold of a task that is not mentions.
         is_ours: in our own form a wrong offset makes a row malformed, and an unknown one stays so. In other forms
             such a mention gets no offsets, and mentions without any are looked for in the text.
         asked: of questions about the text, the types that they ask.
-        entities: of a task whose gold is no mentions; they are taken as they are.
     """
 
     text: str
-    annotations: list[Annotation]
+    annotations: list[Annotation | Entity]
     id: str | None = None
     is_ours: bool = False
     asked: list[str] = field(default_factory=list)
-    entities: Sequence[Entity] | None = None
 
 
 @dataclass
@@ -126,7 +125,7 @@ def find_unit(drafts: Iterable[Draft], check: bool) -> bool:
     return is_utf16
 
 
-def resolve(draft: Draft, is_utf16: bool, counts: Counter[str]) -> Sequence[Entity]:
+def resolve(draft: Draft, is_utf16: bool, counts: Counter[str]) -> list[Entity]:
     """The entities of a draft, without outer white space.
 
     Args:
@@ -135,8 +134,6 @@ def resolve(draft: Draft, is_utf16: bool, counts: Counter[str]) -> Sequence[Enti
     Raises:
         ValueError: an offset is outside of the text, or, in our own form, not that of its mention.
     """
-    if draft.entities is not None:
-        return draft.entities
     entities = []
     for annotation in draft.annotations:
         if not isinstance(annotation.type, str) or not annotation.type.strip():
@@ -147,8 +144,10 @@ def resolve(draft: Draft, is_utf16: bool, counts: Counter[str]) -> Sequence[Enti
     return list(dict.fromkeys(entities)) if not draft.is_ours else entities
 
 
-def _locate(annotation: Annotation, draft: Draft, is_utf16: bool, counts: Counter[str]) -> list[Entity]:
+def _locate(annotation: Annotation | Entity, draft: Draft, is_utf16: bool, counts: Counter[str]) -> list[Entity]:
     """An entity for each place of an annotation."""
+    if isinstance(annotation, Entity):
+        return [annotation]
     text, mention, type_ = draft.text, annotation.text, annotation.type
     span = _span(annotation)
     if mention is not None and (not isinstance(mention, str) or not mention):

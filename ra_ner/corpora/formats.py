@@ -35,6 +35,11 @@ def _as_read(row: Draft, context: Context) -> Draft:
     return row
 
 
+def has_keys(*keys: str) -> Callable[[object], bool]:
+    """Rows with all of these keys."""
+    return lambda row: isinstance(row, dict) and row.keys() >= {*keys}
+
+
 def _has(*keys: str) -> Callable[[object], bool]:
     """Rows with a text and entities, and with one of these keys in a row or in one of its entities."""
 

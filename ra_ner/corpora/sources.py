@@ -48,7 +48,7 @@ class LoadedCorpus:
         license: as the Hub names it, None if it is unknown.
         form: what the source was read as: the form, and the columns of tagged text.
         asked: of questions about texts, id of a passage -> the types that are asked, in their order.
-        words: label -> other words that took its place, see `load_in_words`.
+        words: label -> other words that took its place, see `load_recipe_corpus`.
     """
 
     passages: list[Passage]
@@ -160,33 +160,26 @@ def _from_rows(
 
 
 def load_recipe_corpus(config: DatasetConfig, language: str, reading: Reading = NER_READING) -> LoadedCorpus:
-    """Read the corpus that section `dataset` of a recipe names, as `load_in_words`."""
-    return load_in_words(
-        config.corpus,
+    """Read the corpus that section `dataset` of a recipe names, in the words of a labels.json in its folder.
+
+    Labels that labels.json does not have stay as they are written. A labels.json that `tag_names` names has no words.
+
+    Raises:
+        UserError: as `load_corpus`, or labels.json does not map labels to words.
+    """
+    source = config.corpus
+    corpus = load_corpus(
+        source,
         language,
-        reading,
         revision=config.revision,
         config=config.corpus_config,
         columns=config.columns,
         tag_names=config.tag_names,
         check=config.check_corpus,
+        reading=reading,
     )
-
-
-def load_in_words(source: str, language: str, reading: Reading = NER_READING, **options: object) -> LoadedCorpus:
-    """Read a corpus that is not asked by the label set of a benchmark: with the words of a labels.json in its folder.
-
-    Labels that labels.json does not have stay as they are written. A labels.json that `tag_names` names has no words.
-
-    Args:
-        options: of `load_corpus`.
-
-    Raises:
-        UserError: as `load_corpus`, or labels.json does not map labels to words.
-    """
-    corpus = load_corpus(source, language, reading=reading, **options)
     file = labels_file(Path(source))
-    if file and Path(str(options.get("tag_names"))).name != LABELS_FILE:
+    if file and Path(str(config.tag_names)).name != LABELS_FILE:
         words = read_words(file)
         labels = dict.fromkeys(type_ for passage in corpus.passages for type_ in passage.types)
         without = [label for label in labels if label_key(label) not in words]

@@ -16,7 +16,7 @@ _END = ("end", "end_idx", "end_offset", "end_pos")
 _PAIR = ("pos", "span", "offset", "offsets", "position", "entity_index")
 
 
-def _first(row: Row, keys: tuple[str, ...], kind: type | tuple[type, ...] = object) -> object:
+def first(row: Row, keys: tuple[str, ...], kind: type | tuple[type, ...] = object) -> object:
     """What stands under the first key that a row has; None if it has none. Arrow fills missing keys with None."""
     return next((row[key] for key in keys if row.get(key) is not None and isinstance(row[key], kind)), None)
 
@@ -37,7 +37,7 @@ def read_ours(row: Row, context: Context) -> Draft:
 
 
 def has_spans(row: object) -> bool:
-    return isinstance(row, dict) and _first(row, _TEXT, str) is not None and _first(row, _LIST, list) is not None
+    return isinstance(row, dict) and first(row, _TEXT, str) is not None and first(row, _LIST, list) is not None
 
 
 def is_unlabelled(rows: Sequence[object]) -> bool:
@@ -47,12 +47,12 @@ def is_unlabelled(rows: Sequence[object]) -> bool:
 
 def has_entities(row: object) -> bool:
     """Whether there is an entity: without one, a row could be of any form."""
-    return has_spans(row) and bool(_first(row, _LIST, list))
+    return has_spans(row) and bool(first(row, _LIST, list))
 
 
 def read_spans(row: Row, context: Context) -> Draft:
     """A text, and a list of `[start, end, type]` or of objects with a mention, a type and offsets."""
-    text, entities = _first(row, _TEXT, str), _first(row, _LIST, list)
+    text, entities = first(row, _TEXT, str), first(row, _LIST, list)
     if row.get("answer") in ("reject", "ignore"):  # Prodigy
         raise NotAnnotatedError
     if text is None:
@@ -68,16 +68,16 @@ def _annotations(entity: object, context: Context) -> list[Annotation]:
         return [Annotation(context.type_of(label), None, start, end)]
     if not isinstance(entity, dict):
         raise ValueError("an entity is [start, end, type] or {text, type, start, end}")
-    label = _first(entity, _TYPE)
-    start, end = _first(entity, _START), _first(entity, _END)
-    pair = _first(entity, _PAIR, (list, dict))
+    label = first(entity, _TYPE)
+    start, end = first(entity, _START), first(entity, _END)
+    pair = first(entity, _PAIR, (list, dict))
     if start is None and end is None and pair:
         pair = list(pair.values()) if isinstance(pair, dict) else pair
         start, end = pair[0] if isinstance(pair[0], list) else pair
         if start == -1:  # InstructUIE, of mentions that were not found
             start = end = None
     labels = label if isinstance(label, list) else [label]
-    return [Annotation(context.type_of(one), _first(entity, _MENTION), start, end) for one in labels]
+    return [Annotation(context.type_of(one), first(entity, _MENTION), start, end) for one in labels]
 
 
 def is_spacy(row: object) -> bool:
@@ -107,22 +107,22 @@ def is_label_studio(row: object) -> bool:
     return (
         isinstance(row, dict)
         and isinstance(row.get("data"), dict)
-        and isinstance(_first(row, ("annotations", "completions")), list)
+        and isinstance(first(row, ("annotations", "completions")), list)
     )
 
 
 def _entities(row: Row) -> list:
-    return _first(row, _LIST, list)
+    return first(row, _LIST, list)
 
 
 def read_label_studio(row: Row, context: Context) -> Draft:
     """A task of Label Studio, by its first annotation that was not canceled."""
     if not isinstance(row.get("data"), dict):
         return read_spans(row, context)
-    done = [one for one in _first(row, ("annotations", "completions")) if not one.get("was_cancelled")]
+    done = [one for one in first(row, ("annotations", "completions")) if not one.get("was_cancelled")]
     if not done:
         raise NotAnnotatedError
-    values = [result["value"] for result in done[0]["result"] if _first(result.get("value") or {}, _TYPE)]
+    values = [result["value"] for result in done[0]["result"] if first(result.get("value") or {}, _TYPE)]
     texts = [text for text in row["data"].values() if isinstance(text, str)]
     text = row["data"].get("text") or next(
         (text for text in texts if all((value.get("text") or text) in text for value in values)), None

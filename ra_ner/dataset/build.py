@@ -111,10 +111,8 @@ def build(
         rows["validation"] = _to_dataset(splits.row(p, next(examples) if shown else []) for p in splits.validation)
     if splits.validation and splits.is_mixed:
         rows[ZERO_SHOT] = _to_dataset(splits.row(passage, []) for passage in splits.validation)
-    _, value = splits.task.counted
-    passages_of_type = Counter(
-        v for p in splits.train + splits.validation for v in dict.fromkeys(map(value, p.entities))
-    )
+    passages, (_, counted) = splits.train + splits.validation, splits.task.counted
+    passages_of_type = Counter(t for p in passages for t in dict.fromkeys(getattr(e, counted) for e in p.entities))
     facts = {
         "ra_ner": __version__,
         "recipe": name,

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import get_args
 
 from ..corpora.benchmarks import Benchmark, load_benchmark
-from ..corpora.sources import BUILT_IN, LoadedCorpus, load_in_words, load_recipe_corpus
+from ..corpora.sources import BUILT_IN, LoadedCorpus, load_recipe_corpus
 from ..dataset.build import recipe_tokenizer, training_passages
 from ..errors import UserError, nearest
 from ..hub import repos
 from ..passage import Passage, sample
 from ..recipe import Recipe
-from ..recipe_keys import ENCODERS, WITHOUT_ENCODER, EvaluateConfig, Strategy
+from ..recipe_keys import ENCODERS, WITHOUT_ENCODER, DatasetConfig, EvaluateConfig, Strategy
 from ..retrieval.encode import Encoder
 from ..retrieval.retriever import Example, Retriever
 from ..tasks import task_of_recipe
@@ -87,7 +87,8 @@ class ExamplePools:
         """The passages of `pool`, by default those of the recipe's train rows."""
         language, keys = self.recipe.language, self.recipe.dataset
         if self.config.pool:
-            return load_in_words(self.config.pool, language, self.reading, check=keys.check_corpus).passages
+            pool = DatasetConfig(corpus=self.config.pool, check_corpus=keys.check_corpus)
+            return load_recipe_corpus(pool, language, self.reading).passages
         return training_passages(self.corpus, language, keys, recipe_tokenizer(self.recipe, keys))
 
     def in_domain(self, benchmark: Benchmark) -> list[Passage]:

@@ -15,7 +15,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from ..markdown import cell, table
 from ..tasks import NER, TASKS, Task
-from ..tasks.scoring import Verdict
+from ..tasks.scoring import ONE_SIDED, Verdict
 from .passages import LONGEST, Judged, Run, outcome, passage_f1, shown
 
 SHOWN = 3  # worst passages, and best ones
@@ -228,7 +228,12 @@ def _results(scores: dict) -> Table:
     header = ["model", "benchmark", "setting"]
     header += [column for score in task.metric.shown for column in score.columns.values()]
     asked = f"a sample of {config['limit']} passages (seed {config['seed']})" if config["limit"] else "all passages"
-    note = f"""{task.unit} Each benchmark: {asked}. Brackets hold 95% intervals over passages. {task.note} In-context
+    unit = "P, R and F1" if task.measured == "F1" else "Scores"
+    unit += " in percent, micro-averaged over queries: one query for each passage and type."
+    counted = task.note or " ".join(f"{score.title}: {score.note}" for score in task.metric.studied)
+    if task.baseline:
+        counted += f" {task.baseline[0]} is no model: it answers from the examples alone."
+    note = f"""{unit} Each benchmark: {asked}. Brackets hold 95% intervals over passages. {counted} In-context
 settings show {config["k"]} examples. {_conditions(scores)}"""
     return Table("", [*header, "passages", "queries", "unparsed"], rows, note)
 
@@ -301,8 +306,7 @@ def _errors(scores: dict) -> Table:
     task = task_of_scores(scores)
 
     def count(kind: str, sides: dict[str, int]) -> str:
-        is_one_sided = " " not in task.metric.errors[kind]
-        return str(sum(sides.values())) if is_one_sided else f"{sides['fp']} / {sides['fn']}"
+        return str(sum(sides.values())) if kind in ONE_SIDED else f"{sides['fp']} / {sides['fn']}"
 
     errors = task.metric.errors
     rows = [[*_name(r), *(count(kind, r["errors"][kind]) for kind in errors)] for r in scores["results"]]
@@ -313,7 +317,7 @@ def _errors(scores: dict) -> Table:
 
 def _detail_tables(scores: dict) -> list[Table]:
     results, header, task = scores["results"], ["model", "benchmark", "setting"], task_of_scores(scores)
-    names = [score.name for score in task.metric.scores if not score.over_types]
+    names = [score.name for score in task.metric.scores if not score.mean_of]
     macro = [[*_name(result), *(f1_rate(result[name]["macro"]) for name in names)] for result in results]
     tables = [Table("Means over types", [*header, *(f"{name} F1" for name in names)], macro)]
     groups = defaultdict(list)
@@ -337,8 +341,11 @@ def _detail_tables(scores: dict) -> list[Table]:
         ]
         tables.append(Table(title, [*header, value, "passages", "wrong mentions", task.main.label], rows))
     for result in results:
-        for title, columns, rows in task.tables(result):
-            tables.append(Table(f"{title}: {' '.join(_name(result))}", columns, rows))
+        if confusion := result.get("confusion"):
+            answers = sorted({*confusion, *(label for counts in confusion.values() for label in counts)})
+            rows = [[gold, *(counts.get(label, 0) for label in answers)] for gold, counts in confusion.items()]
+            title = f"Confusion, gold labels in rows and answers in columns: {' '.join(_name(result))}"
+            tables.append(Table(title, ["gold", *answers], rows))
     return _with_labels(tables, scores)
 
 

@@ -32,6 +32,7 @@ from ..inference.engine import Request, ServerOptions, by_text
 from ..inference.models import Model, check_copy_only, find_model, load_engine, longest_question
 from ..output_folder import claim
 from ..passage import Passage, sample
+from ..prompting.alignment import AlignedText
 from ..prompting.conversation import Message, NegativeTypes, transcript
 from ..recipe import Recipe
 from ..recipe_keys import EvaluateConfig
@@ -366,8 +367,8 @@ def _first_interrupt_stops(engine: "ServerEngine") -> Iterator[None]:
 
 def _row(task: Task, query: Query, raw: str) -> dict:
     """The row of predictions of a query and its answer."""
-    item, shown = query.item, [example.passage for example in query.examples]
-    row = {
+    item, answer = query.item, task.read_answer(raw, query.type)
+    return {
         "model": query.model.name,
         "revision": query.model.local.revision,
         "prompt_hash": _digest(query.messages)[:16],
@@ -377,11 +378,26 @@ def _row(task: Task, query: Query, raw: str) -> dict:
         "type": query.type,
         "gold": [asdict(entity) for entity in item.passage.entities if entity.type == query.type],
         "raw_answer": raw,
-        **task.read_answer(raw, query.type, query.text, shown),
+        "parsed": answer.error is None,
+        "predicted": list(answer.mentions),
+        **({"grounded": _grounded(answer.mentions, query.text)} if task.extracts else {}),
+        "parse_error": query.error or answer.error,
+        "copied": copied(task, answer.mentions, query.text, [example.passage for example in query.examples]),
         "example_ids": [example.passage.id for example in query.examples],
         "example_scores": [example.score for example in query.examples],
     }
-    return row | {"parse_error": query.error or row["parse_error"]}
+
+
+def _grounded(mentions: Sequence[str], text: str) -> list[str]:
+    """The mentions that extraction can place in the text, as they stand there."""
+    aligned = AlignedText(text)
+    places = [aligned.find(mention)[0] for mention in mentions]
+    return list(dict.fromkeys(text[start:end] for spans in places for start, end in spans))
+
+
+def copied(task: Task, items: Sequence[str], text: str, shown: Sequence[Passage]) -> list[str]:
+    """The items of an answer that stand in a shown example, but not in the text."""
+    return [item for item in items if not task.find(item, text) and any(passage.holds(item) for passage in shown)]
 
 
 def _baseline_rows(task: Task, queries: Sequence[Query]) -> Iterator[dict]:
@@ -389,11 +405,11 @@ def _baseline_rows(task: Task, queries: Sequence[Query]) -> Iterator[dict]:
     if not task.baseline:
         return
     name, answer = task.baseline
-    model = Model(name, LocalModel(Path(), None), None, "", "")
     for query in queries:
         if query.model is queries[0].model and query.item.setting != "zero_shot":
-            query = replace(query, model=model, examples=query.item.examples, error=None)
-            yield _row(task, query, answer([example.passage for example in query.examples]))
+            asked = replace(query, examples=query.item.examples, error=None)
+            raw = answer([example.passage for example in asked.examples])
+            yield _row(task, asked, raw) | {"model": name, "revision": None}
 
 
 def _facts(benchmark: Benchmark, pools: ExamplePools) -> dict:

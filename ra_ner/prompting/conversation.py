@@ -8,11 +8,10 @@ import json
 import random
 from bisect import bisect
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
-from ..errors import UserError
 from ..passage import Passage
 
 Message = dict[str, str]
@@ -85,18 +84,6 @@ WORDINGS: dict[tuple[str, str], Wording] = {
 }
 
 
-def find_wording(name: str, language: str, wordings: Mapping[tuple[str, str], Wording] = WORDINGS) -> Wording:
-    """Find a wording.
-
-    Raises:
-        UserError: there is none of that name in that language.
-    """
-    if wording := wordings.get((name, language)):
-        return wording
-    fitting = ", ".join(known for known, its_language in wordings if its_language == language)
-    raise UserError(f"wording {name} is not for language {language}; use {fitting}")
-
-
 def opening(text: str, examples: Sequence[Passage], wording: Wording) -> list[Message]:
     """The turns before the first question: examples if there are any, then the text."""
     turns = []
@@ -118,7 +105,7 @@ def query(text: str, entity_type: str, examples: Sequence[Passage], wording: Wor
     """The messages that ask for the mentions of one type.
 
     Example:
-        >>> query("Ada lived in London.", "city", [], find_wording("ra_it", "en"))[-1]
+        >>> query("Ada lived in London.", "city", [], WORDINGS["ra_it", "en"])[-1]
         {'role': 'user', 'content': 'What describes city in the text?'}
     """
     return [*opening(text, examples, wording), *_messages([wording.question.format(type=entity_type)])]

@@ -20,7 +20,7 @@ from ..atomic_files import write_text
 from ..evaluation.report import Rate, Table, bin_name, f1_rate, html_page, markdown_parts, sample_note
 from ..markdown import cell as escape
 from ..output_folder import new_folder
-from ..tasks.scoring import Score
+from ..tasks.scoring import ONE_SIDED, Score
 from . import figures
 from .grid import SETTINGS_AXIS, Cell, show
 from .results import (
@@ -346,20 +346,20 @@ def _errors_by(
     return Table(title, _header(groups, column, "F1", *kinds.values()), rows, note)
 
 
-def _kinds(errors: Mapping[str, str]) -> dict[Kind, str]:
+def _kinds(errors: Sequence[str]) -> dict[Kind, str]:
     """Columns of the tables of errors, those with one side first."""
     kinds: dict[Kind, str] = {("found", True): "found"}
     for sides in ("fn", "fp", "fp fn"):
-        for kind in (kind for kind, its_sides in errors.items() if its_sides == sides):
+        for kind in (kind for kind in errors if ONE_SIDED.get(kind, "fp fn") == sides):
             for side in sides.split():
                 name = kind.replace("_", " ")
                 kinds[kind, side == "fn"] = name if side == sides else f"{name} {side}"
     return kinds
 
 
-def _columns(errors: Mapping[str, str], side: str) -> str:
+def _columns(errors: Sequence[str], side: str) -> str:
     """The columns of errors on one side, in words."""
-    names = [kind.replace("_", " ") for kind, sides in errors.items() if sides == side]
+    names = [kind.replace("_", " ") for kind in errors if ONE_SIDED.get(kind) == side]
     return (f"{', '.join(names)} and " if names else "") + f"all columns with {side}"
 
 

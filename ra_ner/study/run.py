@@ -34,6 +34,7 @@ from ..hub.repos import LocalModel
 from ..output_folder import LOCK, claim, is_ours, lock_file, locked
 from ..recipe import Recipe
 from ..recipe_keys import TOKENIZER_KEYS
+from ..tasks import TASKS
 from .grid import Cell, Grid
 
 if TYPE_CHECKING:
@@ -246,14 +247,13 @@ class Study:
         return facts["counts"]["train_tokens"] if is_same else None
 
     def _command(self, cell: Cell, stage: str, resumes: bool) -> list[str]:
-        recipe = str(self.grid.recipe_path(cell))
-        if stage == "dataset":
-            return [sys.executable, "-m", "ra_ner", "build", recipe]
-        if stage == "evaluate":
-            return [sys.executable, "-m", "ra_ner", "evaluate", recipe]
+        recipe, script = str(self.grid.recipe_path(cell)), TASKS[self.grid.recipe(cell).task].script
+        program = [script] if script else ["-m", "ra_ner"]
+        if stage != "train":
+            return [sys.executable, *program, "build" if stage == "dataset" else stage, recipe]
         # Without `--quiet` accelerate would print its own traceback after the error message of the training.
         launcher = [sys.executable, "-m", "accelerate.commands.launch", "--quiet", *self.launch]
-        return [*launcher, "-m", "ra_ner", "train", recipe, *(["--resume_from_checkpoint", "last"] if resumes else [])]
+        return [*launcher, *program, "train", recipe, *(["--resume_from_checkpoint", "last"] if resumes else [])]
 
     def _run_process(self, command: Sequence[str], log: Path, entry: Entry) -> Generator[bool, None, int]:
         """Run a command that appends to `log`, add up its seconds in `entry`, and return its exit status."""

@@ -1,19 +1,15 @@
 """Tasks: what a model is trained and asked for. `task` in a recipe names one."""
 
 from ..errors import UserError
-from ..prompting import conversation
+from ..prompting.conversation import Wording
 from ..recipe import Recipe, nearest_key
 from .classification import CLASSIFICATION
 from .ner import NER
 from .relations import RELATIONS
 from .task import Task
 
+# A script may put its own task here, see docs/task_of_your_own.md.
 TASKS: dict[str, Task] = {task.name: task for task in (NER, CLASSIFICATION, RELATIONS)}
-
-
-def register(task: Task) -> None:
-    """Make a task of your own known to recipes."""
-    TASKS[task.name] = task
 
 
 def task_of(wording: str) -> Task:
@@ -46,10 +42,15 @@ def task_of_recipe(recipe: Recipe, wording: str | None = None) -> Task:
     return task
 
 
-def find_wording(name: str, language: str) -> conversation.Wording:
+def find_wording(name: str, language: str) -> Wording:
     """Find a wording of any task.
 
     Raises:
         UserError: there is none of that name in that language.
     """
-    return conversation.find_wording(name, language, task_of(name).wordings)
+    wordings = task_of(name).wordings
+    if wording := wordings.get((name, language)):
+        return wording
+    fitting = ", ".join(known for known, its_language in wordings if its_language == language)
+    advice = fitting or "a wording of your own (docs/task_of_your_own.md)"
+    raise UserError(f"wording {name} is not for language {language}; use {advice}")

@@ -4,28 +4,27 @@ The gold of a passage is one entity: its text is the label, its type the list of
 """
 
 import json
-from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 
 from ..corpora.annotations import Context, Draft
 from ..corpora.formats import Form, Reading
+from ..corpora.span_forms import first
 from ..passage import Entity, Passage
-from ..prompting.answers import occurrences, outside_thoughts
+from ..prompting.answers import Answer, Span, occurrences, outside_thoughts
 from ..prompting.conversation import WORDINGS
-from .scoring import Counts, Metric, Row, Score, Verdict
+from .scoring import UNPARSED, Metric, Row, Score, Verdict
 from .task import Task
 
 TEXTS = ("text", "sentence", "input", "question", "content")  # what datasets call a text, and a label
 LABELS = ("label", "output", "category", "class", "intent")
-UNPARSED = "(unparsed)"
 
 
 def _find(row: object) -> tuple[str | None, str | int | None]:
     """The text and the label of a row, None where there is none."""
     keys = row if isinstance(row, dict) else {}
-    text = next((keys[key] for key in TEXTS if isinstance(keys.get(key), str)), None)
-    return text, next((keys[key] for key in LABELS if isinstance(keys.get(key), str | int)), None)
+    return first(keys, TEXTS, str), first(keys, LABELS, (str, int))
 
 
 def _read_row(row: dict, context: Context) -> Draft:
@@ -33,7 +32,7 @@ def _read_row(row: dict, context: Context) -> Draft:
     if text is None or label is None:
         raise ValueError(f"a text under {', '.join(TEXTS)} and a label under {', '.join(LABELS)} are needed")
     name = context.type_of(label).strip()
-    return Draft(text, [], entities=[Entity(name, name)])
+    return Draft(text, [Entity(name, name)])
 
 
 def _with_label_set(passages: list[Passage], alike: list[Passage]) -> list[Passage]:
@@ -42,7 +41,7 @@ def _with_label_set(passages: list[Passage], alike: list[Passage]) -> list[Passa
     return [replace(p, entities=tuple(Entity(entity.type, labels) for entity in p.entities[:1])) for p in passages]
 
 
-def read_answer(raw: str, type_: str, text: str, shown: Sequence[Passage]) -> dict:
+def read_answer(raw: str, type_: str) -> Answer:
     """The label that an answer is, up to case and outer marks, or else the only one that it names."""
     labels, place = json.loads(type_), outside_thoughts(raw)
     answer = raw[slice(*place)].strip().strip("\"'`“”.。 ").casefold()
@@ -50,8 +49,9 @@ def read_answer(raw: str, type_: str, text: str, shown: Sequence[Passage]) -> di
     named = named or [label for label in labels if occurrences(label.casefold(), answer, whole_words=True)]
     # A label may be a part of another one, such as `number` of `phone number`.
     named = [label for label in named if not any(label != other and label in other for other in named)]
-    error = None if len(named) == 1 else "names several labels" if named else "names no label"
-    return {"parsed": not error, "predicted": [] if error else named, "parse_error": error, "copied": []}
+    if len(named) == 1:
+        return Answer((named[0],))
+    return Answer((), error="names several labels" if named else "names no label")
 
 
 def _gold_and_answer(row: Row) -> tuple[str, str]:
@@ -59,7 +59,7 @@ def _gold_and_answer(row: Row) -> tuple[str, str]:
 
 
 def judge(rows: Sequence[Row], text: str) -> list[Verdict]:
-    """A verdict on the gold label of each question, and one on a wrong answer."""
+    """A verdict on the gold label of each question, and one on a wrong answer; so micro-averaged F1 is accuracy."""
     verdicts = []
     for row in rows:
         gold, answer = _gold_and_answer(row)
@@ -68,29 +68,6 @@ def judge(rows: Sequence[Row], text: str) -> list[Verdict]:
         if answer != gold:
             verdicts.append(Verdict(answer, answer if row["parsed"] else row["raw_answer"], outcome, False))
     return verdicts
-
-
-def _count(rows: Sequence[Row], text: str, verdicts: Sequence[Verdict]) -> Iterator[tuple[str, str, Counts]]:
-    """With one right and one given answer to each question, micro-averaged F1 is accuracy."""
-    for verdict in verdicts:
-        yield "accuracy", verdict.type, verdict.counts
-        if verdict.type != UNPARSED:
-            yield "macro_f1", verdict.type, verdict.counts
-
-
-def _confusion(rows: Sequence[Row]) -> dict:
-    """How often each label was answered where each label is right."""
-    table: dict[str, Counter[str]] = defaultdict(Counter)
-    for gold, answer in map(_gold_and_answer, rows):
-        table[gold][answer] += 1
-    return {"confusion": {gold: dict(sorted(table[gold].items())) for gold in sorted(table)}}
-
-
-def _confusion_table(result: dict) -> list[tuple[str, list[str], list]]:
-    rows = result["confusion"]
-    answers = sorted({*rows, *(label for counts in rows.values() for label in counts)})
-    cells = [[gold, *(counts.get(label, 0) for label in answers)] for gold, counts in rows.items()]
-    return [("Confusion, gold labels in rows and answers in columns", ["gold", *answers], cells)]
 
 
 def vote(examples: Sequence[Passage]) -> str:
@@ -135,24 +112,14 @@ CLASSIFICATION = Task(
     metric=Metric(
         (
             Score("accuracy", "accuracy", "The share of right labels; an answer that can't be read is wrong."),
-            Score("macro_f1", "macro-F1", "The mean of F1 over labels.", over_types=True),
+            Score("macro_f1", "macro-F1", "The mean of F1 over labels.", mean_of="accuracy"),
         ),
-        {"wrong_label": "fp fn", "unparsed": "fp fn"},
+        ("wrong_label", "unparsed"),
         judge,
-        _count,
-        _confusion,
+        confusion=_gold_and_answer,
     ),
-    unit="Scores in percent, over texts.",
-    note="""Accuracy is the share of right labels, and an answer that can't be read is wrong; macro-F1 is the mean of F1
-over labels. The k-NN vote is no model: it answers with the most frequent label of the examples shown.""",
-    errors_note="Each wrong label counts twice: as a wrong answer / as the right label that was not answered.",
-    samples={
-        "en": [
-            ("Where is the lake of Sils?", '["place", "thing"]', "place"),
-            ("What is fondue made of?", '["place", "thing"]', "thing"),
-        ]
-    },
-    counted=("labels", lambda entity: entity.text),
+    samples={"en": [("Where is Sils?", '["food", "place"]', "place"), ("What is rye?", '["food", "place"]', "food")]},
+    find=lambda label, text: [Span(0, len(text))],  # a label says something of the whole text
+    counted=("labels", "text"),
     baseline=("k-NN vote", vote),
-    tables=_confusion_table,
 )

@@ -27,20 +27,17 @@ from typing import NamedTuple
 
 import numpy as np
 
-SCORES = ("span", "grounded", "uniner", "legacy_start")
-ERRORS = {  # and what they count
-    "spurious": "fp",
-    "missed": "fn",
-    "boundary": "fp fn",
-    "wrong_type": "fp fn",
-    "hallucinated": "fp",
-    "unparsed": "fp fn",
-}
+ERRORS = ("spurious", "missed", "boundary", "wrong_type", "hallucinated", "unparsed")
+ONE_SIDED = {"spurious": "fp", "hallucinated": "fp", "missed": "fn"}  # what they count; other errors count both
+UNPARSED = "(unparsed)"  # the type of a wrong answer that can't be read, where types are answers; it has no F1
 RATES = ("precision", "recall", "f1")
 BLOCK = 32  # resamples computed at a time, which bounds memory
 
 Row = Mapping
+Texts = Mapping[str, str]  # by id of the passage
 Span = tuple[int, int]
+Spans = Sequence[Span]
+Likeness = Callable[[str, Spans], str | None]  # the kind of error of a mention in its places that is like others
 Model = tuple[str, str]  # name and revision: two models of one name are two
 Cells = dict[tuple[str, int], "Counts"]  # by type and position of the passage
 
@@ -110,72 +107,6 @@ class Verdict:
         return Counts(tp=1) if self.outcome == "found" else Counts(fn=1)
 
 
-def judge(rows: Sequence[Row], text: str) -> list[Verdict]:
-    """Compare the answers to all queries about one passage with its gold entities.
-
-    A mention takes all gold entities of its type with its text. Every other mention is one false positive, and so is an
-    unparseable answer. docs/scores.md defines the kinds of errors and their order.
-    """
-    gold_types, wrong_types = defaultdict(set), defaultdict(set)
-    for row in rows:
-        for entity in row["gold"]:
-            gold_types[entity["text"]].add(row["type"])
-    for row in rows:
-        for mention in _mentions(row):
-            if row["type"] not in gold_types[mention]:
-                wrong_types[mention].add(row["type"])
-
-    verdicts = []
-    for row in rows:
-        type_, mentions = row["type"], _mentions(row)
-        gold = [(entity["text"], _gold_spans(entity, text)) for entity in _distinct(row["gold"])]
-        wrong = [(m, _occurrences(m, text)) for m in mentions if type_ in wrong_types[m]]
-        gold_places, wrong_places = (_places(span for _, spans in part for span in spans) for part in (gold, wrong))
-        if not row["parsed"]:
-            verdicts.append(Verdict(type_, row["raw_answer"], "unparsed", False))
-        for mention, spans in wrong:
-            outcome = _outcome_of_wrong(spans, bool(gold_types[mention]), gold_places)
-            verdicts.append(Verdict(type_, mention, outcome, False, spans))
-        for mention, spans in gold:
-            outcome = "found"
-            if mention not in mentions:
-                outcome = _outcome_of_missed(spans, row["parsed"], bool(wrong_types[mention]), wrong_places)
-            verdicts.append(Verdict(type_, mention, outcome, True, spans))
-    return verdicts
-
-
-def _outcome_of_wrong(spans: Sequence[Span], is_gold_elsewhere: bool, gold_places: Sequence[Span]) -> str:
-    """The kind of error of a predicted mention that is not gold for its type.
-
-    Args:
-        spans: where it stands in the text.
-        is_gold_elsewhere: it is gold for another type.
-        gold_places: of the gold entities of its type.
-    """
-    if not spans:
-        return "hallucinated"
-    if is_gold_elsewhere:
-        return "wrong_type"
-    return "boundary" if _overlap(spans, gold_places) else "spurious"
-
-
-def _outcome_of_missed(
-    spans: Sequence[Span], parsed: bool, is_predicted_elsewhere: bool, wrong_places: Sequence[Span]
-) -> str:
-    """The kind of error of a gold entity that was not predicted for its type.
-
-    Args:
-        spans: where it stands in the text.
-        is_predicted_elsewhere: it was predicted for another type.
-        wrong_places: of the wrong mentions of its type.
-    """
-    if not parsed:
-        return "unparsed"
-    if is_predicted_elsewhere:
-        return "wrong_type"
-    return "boundary" if _overlap(spans, wrong_places) else "missed"
-
-
 def _grounded(row: Row, text: str) -> Row:
     """A row without the mentions that can't be placed in the text."""
     held = row.get("grounded")
@@ -191,8 +122,8 @@ def _distinct(gold: Sequence[Mapping]) -> Iterable[Mapping]:
     return {number if e["start"] is None else (e["start"], e["end"]): e for number, e in enumerate(gold)}.values()
 
 
-def _gold_spans(entity: Mapping, text: str) -> tuple[Span, ...]:
-    return _occurrences(entity["text"], text) if entity["start"] is None else ((entity["start"], entity["end"]),)
+def _gold_spans(entity: Mapping) -> tuple[Span, ...]:
+    return () if entity["start"] is None else ((entity["start"], entity["end"]),)
 
 
 def _occurrences(mention: str, text: str) -> tuple[Span, ...]:
@@ -222,6 +153,61 @@ def _overlap(spans: Sequence[Span], places: Sequence[Span]) -> bool:
     return any(last >= 0 and start < places[last][1] for start, last in before)
 
 
+def _boundary(others: Sequence[tuple[str, Spans]]) -> Likeness:
+    """The kind of error of mentions that overlap one of others."""
+    places = _places(span for _, spans in others for span in spans)
+    return lambda mention, spans: "boundary" if _overlap(spans, places) else None
+
+
+def judge(
+    rows: Sequence[Row],
+    text: str,
+    find: Callable[[str, str], Spans] = _occurrences,
+    likeness: Callable[[Sequence[tuple[str, Spans]]], Likeness] = _boundary,
+) -> list[Verdict]:
+    """Compare the answers to all queries about one passage with its gold entities.
+
+    A mention takes all gold entities of its type with its text. Every other mention is one false positive, and so is an
+    unparseable answer. docs/scores.md defines the kinds of errors and their order.
+
+    Args:
+        find: where a mention stands in the text.
+        likeness: given mentions of a type with their places, tells how another one is like them.
+    """
+    gold_types, wrong_types = defaultdict(set), defaultdict(set)
+    for row in rows:
+        for entity in row["gold"]:
+            gold_types[entity["text"]].add(row["type"])
+    for row in rows:
+        for mention in _mentions(row):
+            if row["type"] not in gold_types[mention]:
+                wrong_types[mention].add(row["type"])
+
+    verdicts = []
+    for row in rows:
+        type_, mentions = row["type"], _mentions(row)
+        gold = [(one["text"], _gold_spans(one) or find(one["text"], text)) for one in _distinct(row["gold"])]
+        wrong = [(m, find(m, text)) for m in mentions if type_ in wrong_types[m]]
+        like_gold, like_wrong = likeness(gold), likeness(wrong)
+        if not row["parsed"]:
+            verdicts.append(Verdict(type_, row["raw_answer"], "unparsed", False))
+        for mention, spans in wrong:
+            if not spans:
+                outcome = "hallucinated"
+            else:
+                outcome = "wrong_type" if gold_types[mention] else like_gold(mention, spans) or "spurious"
+            verdicts.append(Verdict(type_, mention, outcome, False, spans))
+        for mention, spans in gold:
+            if mention in mentions:
+                outcome = "found"
+            elif not row["parsed"]:
+                outcome = "unparsed"
+            else:
+                outcome = "wrong_type" if wrong_types[mention] else like_wrong(mention, spans) or "missed"
+            verdicts.append(Verdict(type_, mention, outcome, True, spans))
+    return verdicts
+
+
 @dataclass(frozen=True)
 class Score:
     """A score, and what reports call it.
@@ -229,13 +215,13 @@ class Score:
     Attributes:
         label: such as `span F1`; without one it is only in scores.json.
         note: what it counts; without one it is in no study and not on the Hub.
-        over_types: it is the mean over types, instead of micro-averaged.
+        mean_of: the score whose mean over types it is.
     """
 
     name: str
     label: str = ""
     note: str = ""
-    over_types: bool = False
+    mean_of: str = ""
 
     @property
     def title(self) -> str:
@@ -253,18 +239,18 @@ class Metric:
     """How the answers of a task are scored.
 
     Attributes:
-        scores: the main one first; errors and slices are of it.
-        errors: the kinds of errors; each counts wrong answers (`fp`), gold that was not found (`fn`), or both.
+        scores: the main one first, which counts the verdicts; errors and slices are of it.
+        errors: the kinds of errors.
         judge: the verdicts on all queries about one passage, given its text.
-        count: score, type and counts, from the same and these verdicts.
-        details: further figures of a run, from all its rows.
+        count: score, type and counts of the further scores, from the same.
+        confusion: of a query, the right and the answered label; reports have a table of how often each pair occurs.
     """
 
     scores: tuple[Score, ...]
-    errors: Mapping[str, str]
-    judge: Callable[[Sequence[Row], str], list[Verdict]]
-    count: Callable[[Sequence[Row], str, Sequence[Verdict]], Iterable[tuple[str, str, Counts]]]
-    details: Callable[[Sequence[Row]], dict] = lambda rows: {}
+    errors: Sequence[str] = ERRORS
+    judge: Callable[[Sequence[Row], str], list[Verdict]] = judge
+    count: Callable[[Sequence[Row], str], Iterable[tuple[str, str, Counts]]] = lambda rows, text: ()
+    confusion: Callable[[Row], tuple[str, str]] | None = None
 
     @property
     def shown(self) -> list[Score]:
@@ -275,11 +261,10 @@ class Metric:
         return [score for score in self.scores if score.note]
 
 
-def _count(rows: Sequence[Row], text: str, verdicts: Sequence[Verdict]) -> Iterator[tuple[str, str, Counts]]:
-    """The counts of the four scores of NER."""
-    for name, judged in (("span", verdicts), ("grounded", judge([_grounded(row, text) for row in rows], text))):
-        for verdict in judged:
-            yield name, verdict.type, verdict.counts
+def _count(rows: Sequence[Row], text: str) -> Iterator[tuple[str, str, Counts]]:
+    """The counts of the scores of NER other than `span`."""
+    for verdict in judge([_grounded(row, text) for row in rows], text):
+        yield "grounded", verdict.type, verdict.counts
     for row in rows:
         gold = json.dumps([entity["text"] for entity in row["gold"]])
         for name, at_start in (("uniner", False), ("legacy_start", True)):
@@ -294,9 +279,7 @@ NER = Metric(
         Score("uniner", "uniner F1", _UNINER),
         Score("legacy_start"),
     ),
-    ERRORS,
-    judge,
-    _count,
+    count=_count,
 )
 
 
@@ -315,13 +298,10 @@ class Run:
     passages: tuple[str, ...]
 
 
-def score(
-    rows: Iterable[Row], texts: Mapping[str, str], seed: int = 42, samples: int = 1000, metric: Metric = NER
-) -> Run:
+def score(rows: Iterable[Row], texts: Texts, seed: int = 42, samples: int = 1000, metric: Metric = NER) -> Run:
     """Score the queries of one model on one benchmark in one setting.
 
     Args:
-        texts: passage id -> text.
         samples: number of resamples for the 95% intervals (percentile bootstrap over passages), at least 1.
 
     Raises:
@@ -334,11 +314,12 @@ def score(
         raise ValueError("there is no query to score")
     ids = sorted(passages)
     cells: dict[str, Cells] = {score.name: defaultdict(Counts) for score in metric.scores}
-    errors = Counter()
+    main, errors = cells[metric.scores[0].name], Counter()
     for position, id_ in enumerate(ids):
-        verdicts = metric.judge(passages[id_], texts[id_])
-        errors.update((verdict.outcome, verdict.is_gold) for verdict in verdicts)
-        for name, type_, counts in metric.count(passages[id_], texts[id_], verdicts):
+        for verdict in metric.judge(passages[id_], texts[id_]):
+            main[verdict.type, position] += verdict.counts
+            errors[verdict.outcome, verdict.is_gold] += 1
+        for name, type_, counts in metric.count(passages[id_], texts[id_]):
             cells[name][type_, position] += counts
 
     queries = [row for id_ in ids for row in passages[id_]]
@@ -353,27 +334,28 @@ def score(
     draws = zlib.crc32(content.encode("utf-8", "surrogatepass"))
     f1 = {}
     for one in metric.scores:
-        rng = np.random.default_rng(draws)
-        figures[one.name], f1[one.name] = _summary(cells[one.name], len(ids), samples, rng, one.over_types)
+        its_cells = cells[one.mean_of or one.name]
+        figures[one.name], f1[one.name] = _summary(its_cells, len(ids), samples, draws, bool(one.mean_of))
     figures["errors"] = {kind: {"fp": errors[kind, False], "fn": errors[kind, True]} for kind in metric.errors}
-    figures |= _slices(cells[metric.scores[0].name], [passages[id_] for id_ in ids]) | metric.details(queries)
+    figures |= _slices(main, [passages[id_] for id_ in ids])
+    if metric.confusion:
+        figures["confusion"] = defaultdict(dict)
+        for (gold, answered), count in sorted(Counter(map(metric.confusion, queries)).items()):
+            figures["confusion"][gold][answered] = count
     return Run(figures, f1, tuple(ids))
 
 
-def _summary(
-    cells: Cells, passages: int, samples: int, rng: np.random.Generator, over_types: bool
-) -> tuple[dict, np.ndarray]:
-    """Figures over all queries, as means over types, and for each type; and the micro F1 of each resample.
-
-    Args:
-        over_types: the figures over all queries are the means over types, too.
-    """
-    entries = sorted((*cell, *counts) for cell, counts in cells.items() if any(counts))
+def _summary(cells: Cells, passages: int, samples: int, seed: int, over_types: bool) -> tuple[dict, np.ndarray]:
+    """Figures over all queries (or `over_types`), as means over types, and for each type; and F1 of each resample."""
+    entries = [(*cell, *counts) for cell, counts in cells.items() if any(counts)]
+    entries.sort(key=lambda entry: (entry[0] != UNPARSED, entry))
     sizes = Counter(entry[0] for entry in entries)
+    first = int(UNPARSED in sizes)  # of the types; what stands before it counts for none
     starts = np.cumsum([0, *sizes.values()])[:-1]  # where each type's entries begin
     table = np.array([entry[1:] for entry in entries], dtype=np.int64).reshape(-1, 4)
     positions, counts = table[:, 0], table[:, 1:]
     totals = np.add.reduceat(counts, starts, axis=0)
+    rng = np.random.default_rng(seed)
     resampled, macro = np.empty((samples, len(sizes), 3), dtype=np.int32), np.empty((3, samples))
     for start in range(0, samples, BLOCK):
         block = resampled[start : start + BLOCK]
@@ -381,15 +363,16 @@ def _summary(
         weights = np.bincount(drawn.ravel(), minlength=drawn.size).reshape(drawn.shape)[:, positions]
         for kind in range(3):
             block[..., kind] = np.add.reduceat(weights * counts[:, kind], starts, axis=1)
-        macro[:, start : start + BLOCK] = _macro(block)
+        macro[:, start : start + BLOCK] = _macro(block[:, first:])
     micro = resampled.sum(axis=1)
     figures = _figures(totals.sum(axis=0), micro, RATES)
-    figures["macro"] = {"types": len(sizes), **_named(_macro(totals), macro)}
+    means = _named(_macro(totals[first:]), macro)
+    figures["macro"] = {"types": len(sizes) - first, **means}
     # A resample without any passage of a type says nothing about the type.
     there = resampled.any(axis=2)
-    figures["types"] = {type_: _figures(totals[i], resampled[there[:, i], i]) for i, type_ in enumerate(sizes)}
+    figures["types"] = {t: _figures(totals[i], resampled[there[:, i], i]) for i, t in enumerate(sizes) if t != UNPARSED}
     if over_types:
-        return figures | _named(_macro(totals), macro), macro[2]
+        return figures | means, macro[2]
     return figures, _rates(micro)[2]
 
 
@@ -500,11 +483,7 @@ def compare(run: Run, baseline: Run) -> dict[str, dict]:
 
 
 def score_all(
-    rows: Iterable[Row],
-    texts: Mapping[str, Mapping[str, str]],
-    seed: int = 42,
-    samples: int = 1000,
-    metric: Metric = NER,
+    rows: Iterable[Row], texts: Mapping[str, Texts], seed: int = 42, samples: int = 1000, metric: Metric = NER
 ) -> dict[str, list[dict]]:
     """Score all rows of predictions.jsonl: each model on each benchmark in each setting, in the order of the rows.
 

@@ -2,14 +2,13 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from ..corpora.formats import Reading
 from ..passage import Entity, Passage
+from ..prompting.answers import Answer, Span, occurrences
 from ..prompting.conversation import Wording
+from ..recipe import Recipe
 from .scoring import Metric, Score
-
-DEFAULT = "ner"
 
 
 @dataclass(frozen=True)
@@ -23,37 +22,37 @@ class Task:
         title, asks: what it is, and what is asked and answered, for cards; `tags` and `category` are the Hub's.
         wordings: by name and language, the default first, which has the task's name. A wording belongs to one task.
         reading: how rows become passages.
-        read_answer: reads a raw answer, given the question's type, the text and the examples shown. Returns `parsed`,
-            `predicted` (items of the answer), `parse_error`, `copied`, and what else the metric needs.
+        read_answer: reads a raw answer, given the question's type.
         metric: how answers are scored.
-        note, errors_note: what the tables of results and of errors count.
         samples: by language, for the cards of models: a text, a type and an answer; and the same as an example.
-        unit: how scores are counted.
-        counted: what the card of a dataset counts: in words, and of an entity.
+        find: where an item of an answer stands in a text. One that stands in an example alone was copied.
+        note: what the scores count; by default the notes of the scores.
+        errors_note: what the table of errors counts.
+        counted: what the card of a dataset counts: in words, and as a field of entities.
         splits_texts: a text that is too long may be split; otherwise it is dropped.
         baseline: a name, and how it answers from the examples shown alone; reports show it beside the models.
-        tables: further tables on an entry of `results` in scores.json: title, header, rows.
         extracts: `Extractor` can use its models.
+        script: of a task that is not built in: its file, which has all commands; a study runs its cells by it.
     """
 
     name: str
     title: str
     asks: str
     tags: Sequence[str]
-    category: str
     wordings: Mapping[tuple[str, str], Wording]
     reading: Reading
-    read_answer: Callable[[str, str, str, Sequence[Passage]], dict[str, Any]]
+    read_answer: Callable[[str, str], Answer]
     metric: Metric
-    note: str
-    errors_note: str
     samples: Mapping[str, Sequence[tuple[str, str, str]]]
-    unit: str = "P, R and F1 in percent, micro-averaged over queries: one query for each passage and type."
-    counted: tuple[str, Callable[[Entity], str]] = ("types", lambda entity: entity.type)
+    category: str = "token-classification"
+    find: Callable[[str, str], Sequence[Span]] = occurrences
+    note: str = ""
+    errors_note: str = "Two numbers are wrong answers / gold answers that were not found."
+    counted: tuple[str, str] = ("types", "type")
     splits_texts: bool = False
     baseline: tuple[str, Callable[[Sequence[Passage]], str]] | None = None
-    tables: Callable[[dict], Sequence[tuple[str, Sequence[str], Sequence]]] = lambda result: ()
     extracts: bool = False
+    script: str | None = None
 
     @property
     def main(self) -> Score:
@@ -67,7 +66,7 @@ class Task:
     @property
     def facts(self) -> dict[str, str]:
         """What files say of the task. The default one is left out: files without it are older than tasks."""
-        return {} if self.name == DEFAULT else {"task": self.name}
+        return {} if self.name == Recipe.task else {"task": self.name}
 
     def sample(self, language: str) -> list[Passage]:
         """A text to ask about, and an example to show with it."""

@@ -19,7 +19,7 @@ from ra_ner.corpora.sources import load_recipe_corpus
 from ra_ner.errors import UserError
 from ra_ner.evaluation.run import types_asked, untrained_words
 from ra_ner.passage import Entity, Passage
-from ra_ner.prompting.conversation import find_wording, query
+from ra_ner.prompting.conversation import WORDINGS, query
 from ra_ner.recipe_keys import DatasetConfig
 from ra_ner.tasks.scoring import score
 
@@ -190,7 +190,7 @@ def test_boson_is_asked_as_the_release_asks_it(tmp_path):
     benchmark = load_benchmark(f"boson={tmp_path / 'test.jsonl'}", "zh", "release")
     assert benchmark.types == ["公司名称", "地点名称", "组织名称", "人名", "产品名称", "时间"]
     examples = load_benchmark(f"boson={tmp_path}", "zh", "release").train
-    asked = query(benchmark.test[0].text, "人名", examples, find_wording("released_zh", "zh"))
+    asked = query(benchmark.test[0].text, "人名", examples, WORDINGS["released_zh", "zh"])
     assert [turn["content"] for turn in asked] == [
         "以下是一些命名实体识别的例子：\n文本：蓝河公司说：“好”。\n\n实体：[{'蓝河公司': '公司名称'}]",
         "我已读完这些例子。",

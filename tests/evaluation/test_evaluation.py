@@ -10,9 +10,12 @@ from conftest import run_command, write_recipe
 
 from ra_ner.corpora.benchmarks import load_benchmark
 from ra_ner.errors import UserError
-from ra_ner.evaluation.run import Item, _queries, types_asked
+from ra_ner.evaluation.run import Item, _queries, copied, types_asked
 from ra_ner.inference.models import find_model
+from ra_ner.passage import Entity, Passage
 from ra_ner.recipe import load_recipe
+from ra_ner.tasks import TASKS
+from ra_ner.tasks.relations import pair
 from ra_ner.tasks.scoring import score_all
 
 RECIPE = "recipes/quickstart.yaml"
@@ -319,3 +322,16 @@ def test_an_adapter_on_another_base_never_reuses_old_answers(here):
     config = load_recipe(RECIPE).evaluate
     queries = [next(_queries(model, [item], config)) for model in (adapter, other)]
     assert queries[0].messages == queries[1].messages and queries[0].key != queries[1].key
+
+
+def test_a_mention_is_copied_that_stands_in_an_example_but_not_in_the_text():
+    shown, text = [make_passage("Carl met Bob in Rome.", ("Carl", "person"))], "Ada met Bob."
+    assert copied(TASKS["ner"], ["Ada", "Bob", "Carl", "Rome", "Dora"], text, shown) == ["Carl", "Rome"]
+    assert copied(TASKS["ner"], ["Carl"], text, []) == []
+
+
+def test_a_pair_is_copied_from_the_relations_of_an_example_and_a_label_never_is():
+    pairs = [pair("Carl", "Rome"), pair("Ada", "Bob")]
+    shown = [Passage("p", "Carl met Bob in Rome.", tuple(Entity(one, "met") for one in pairs))]
+    assert copied(TASKS["relations"], pairs, "Ada met Bob.", shown) == pairs[:1]
+    assert copied(TASKS["classification"], ["place"], "", [Passage("p", "Rome", (Entity("place", "[]"),))]) == []

@@ -20,7 +20,9 @@ from ra_ner.study.results import (
     quarters,
     read_evaluation,
 )
-from ra_ner.tasks.scoring import ERRORS, SCORES, Run, compare, score
+from ra_ner.tasks.scoring import ERRORS, NER, Run, compare, score
+
+SCORES = [one.name for one in NER.scores]
 
 
 def evaluated(folder: Path, cell, skill: float, **more):

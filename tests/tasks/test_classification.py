@@ -128,23 +128,23 @@ def test_the_labels_are_in_the_question_or_left_out():
     ],
 )
 def test_an_answer_is_the_one_label_that_it_names(raw, predicted):
-    answer = read_answer(raw, '["number", "person", "phone number", "place"]', "text", [])
-    assert answer["predicted"] == predicted and answer["parsed"] == bool(predicted) == (answer["parse_error"] is None)
+    answer = read_answer(raw, '["number", "person", "phone number", "place"]')
+    assert list(answer.mentions) == predicted and bool(predicted) == (answer.error is None)
 
 
 @given(st.text())
 def test_any_answer_is_read(raw):
-    answer = read_answer(raw, LABELS, "text", [])
-    assert answer["parsed"] == (len(answer["predicted"]) == 1)
+    answer = read_answer(raw, LABELS)
+    assert (answer.error is None) == (len(answer.mentions) == 1)
 
 
 def scored(*answers: tuple[str, str]) -> dict:
     """Figures of pairs of a gold label and an answer."""
-    rows = [
-        {"passage_id": str(i), "type": LABELS, "gold": [{"text": gold}], "raw_answer": raw, "example_scores": []}
-        | read_answer(raw, LABELS, "", [])
-        for i, (gold, raw) in enumerate(answers)
-    ]
+    rows = []
+    for i, (gold, raw) in enumerate(answers):
+        answer = read_answer(raw, LABELS)
+        row = {"passage_id": str(i), "type": LABELS, "gold": [{"text": gold}], "raw_answer": raw, "example_scores": []}
+        rows.append(row | {"parsed": answer.error is None, "predicted": list(answer.mentions)})
     texts = {row["passage_id"]: "text" for row in rows}
     return score(rows, texts, samples=20, metric=CLASSIFICATION.metric).figures
 
@@ -158,6 +158,7 @@ def test_scores_are_those_of_scikit_learn():
     assert figures["accuracy"]["f1"] == pytest.approx(metrics.accuracy_score(gold, predicted))
     macro = metrics.f1_score(gold, predicted, average="macro", labels=["place", "person"])
     assert figures["macro_f1"]["f1"] == pytest.approx(macro, abs=1e-6)
+    assert list(figures["accuracy"]["types"]) == ["person", "place"], "an answer that names no label is of no type"
     assert figures["unparsed"] == 1
     assert figures["confusion"] == {"person": {UNPARSED: 1, "person": 1}, "place": {"person": 1, "place": 2}}
     assert figures["errors"] == {"wrong_label": {"fp": 1, "fn": 1}, "unparsed": {"fp": 1, "fn": 1}}

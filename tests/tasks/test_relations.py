@@ -1,6 +1,7 @@
 """Relation extraction: rows, pairs as answers, and scores by string and by offset."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from conftest import REPO
@@ -17,8 +18,8 @@ from ra_ner.tasks.relations import RELATIONS, Relation, _nearest, read_answer
 from ra_ner.tasks.scoring import score
 
 TEXT = "Ada met Bob in Basel . Bob is from Basel ."
-BORN = Relation('["Bob", "Basel"]', "born in", None, None, (23, 26), (35, 40))
-MET = Relation('["Ada", "Bob"]', "met", None, None, (0, 3), (8, 11))
+BORN = Relation('["Bob", "Basel"]', "born in", places=((23, 26), (35, 40)))
+MET = Relation('["Ada", "Bob"]', "met", places=((0, 3), (8, 11)))
 
 
 def read(source: str) -> list[Passage]:
@@ -42,7 +43,7 @@ def test_crossre_counts_tokens_with_an_inclusive_end(write):
     [passage] = read(write([row]))
     assert (passage.text, passage.entities) == (TEXT, (MET, BORN))
     for relation in passage.entities:
-        assert [TEXT[slice(*place)] for place in (relation.head, relation.tail)] == json.loads(relation.text)
+        assert [TEXT[slice(*place)] for place in relation.places] == json.loads(relation.text)
 
 
 @pytest.mark.parametrize(
@@ -64,10 +65,11 @@ def test_crossre_is_read_whole(shared):
         file = shared / "tasks" / "crossre" / f"{domain}-train.jsonl"
         passages = read(str(file))
         rows = [json.loads(line) for line in file.read_text(encoding="utf-8").strip().split("\n")]
-        assert sum(len(p.entities) for p in passages) == sum(len(row["relations"]) for row in rows)
+        distinct = [{tuple(relation[:5]) for relation in row["relations"]} for row in rows]  # one is there twice
+        assert [len(p.entities) for p in passages] == [len(relations) for relations in distinct]
         for passage in passages:
             for one in passage.entities:
-                assert [passage.text[slice(*place)] for place in (one.head, one.tail)] == json.loads(one.text)
+                assert [passage.text[slice(*place)] for place in one.places] == json.loads(one.text)
 
 
 def test_a_conversation_shows_triples_and_answers_with_pairs():
@@ -94,28 +96,22 @@ def test_a_conversation_shows_triples_and_answers_with_pairs():
     ],
 )
 def test_an_answer_is_its_last_list_of_pairs(raw, predicted):
-    answer = read_answer(raw, "met", TEXT, [])
-    assert answer["parsed"] == (predicted is not None) and answer["predicted"] == (predicted or [])
+    answer = read_answer(raw, "met")
+    assert (answer.error is None) == (predicted is not None) and list(answer.mentions) == (predicted or [])
 
 
 @given(st.text(alphabet='[]",a \\{}1'))
 def test_any_answer_is_read(raw):
-    assert all(len(json.loads(item)) == 2 for item in read_answer(raw, "met", TEXT, [])["predicted"])
+    assert all(len(json.loads(item)) == 2 for item in read_answer(raw, "met").mentions)
 
 
 def scored(*queries: tuple[str, list[Relation], str], text: str = TEXT) -> dict:
     """Figures of queries about one text: type, gold, answer."""
-    rows = [
-        {
-            "passage_id": "1",
-            "type": type_,
-            "gold": [vars(relation) for relation in gold],
-            "raw_answer": raw,
-            "example_scores": [],
-        }
-        | read_answer(raw, type_, text, [])
-        for type_, gold, raw in queries
-    ]
+    rows = []
+    for type_, gold, raw in queries:
+        answer = read_answer(raw, type_)
+        row = {"passage_id": "1", "type": type_, "gold": [vars(one) for one in gold], "raw_answer": raw}
+        rows.append(row | {"parsed": answer.error is None, "predicted": list(answer.mentions), "example_scores": []})
     return score(rows, {"1": text}, samples=20, metric=RELATIONS.metric).figures
 
 
@@ -136,6 +132,11 @@ def test_a_pair_is_placed_where_head_and_tail_are_nearest(text):
     places = [(abs(a.start - b.start)) for a in find_mention("a", text) for b in find_mention("b", text)]
     nearest = _nearest('["a", "b"]', text)
     assert (abs(nearest[0].start - nearest[1].start) if nearest else None) == min(places, default=None)
+
+
+def test_a_pair_that_is_gold_at_two_places_counts_once():
+    again = replace(BORN, places=((8, 11), (15, 20)))
+    assert counts(scored(("born in", [BORN, again], '[["Bob", "Basel"]]'))["string"]) == (1, 0, 0)
 
 
 def test_macro_f1_is_the_mean_over_types():
@@ -160,7 +161,12 @@ def test_each_error_has_one_kind(answer, kind, sides):
     assert sum(errors[other]["fp"] for other in errors) == 1 and sum(errors[other]["fn"] for other in errors) == 1
 
 
+def test_a_relation_answered_for_another_type_is_of_the_wrong_type_on_both_sides():
+    errors = scored(("met", [MET], "[]"), ("born in", [BORN], '[["Bob", "Basel"], ["Ada", "Bob"]]'))["errors"]
+    assert errors["wrong_type"] == {"fp": 1, "fn": 1} and sum(errors[kind]["fn"] for kind in errors) == 1
+
+
 def test_the_sample_has_places_for_all_heads_and_tails():
     for part, size in (("train", 24), ("test", 8)):
         passages = read(str(REPO / "data" / "sample" / "relations" / f"{part}.jsonl"))
-        assert len(passages) == size and all(one.head and one.tail for p in passages for one in p.entities)
+        assert len(passages) == size and all(len(one.places) == 2 for p in passages for one in p.entities)

@@ -14,7 +14,7 @@ from nervaluate import Evaluator
 from ra_ner.prompting.answers import parse_answer
 from ra_ner.tasks.scoring import (
     ERRORS,
-    SCORES,
+    NER,
     Counts,
     _overlap,
     _places,
@@ -28,6 +28,8 @@ from ra_ner.tasks.scoring import (
     uniner_counts,
     uniner_items,
 )
+
+SCORES = [one.name for one in NER.scores]
 
 
 def row(type_: str, gold: list[dict], answer: str, passage_id: str = "p", **more) -> dict:

@@ -10,7 +10,11 @@ from datasets import load_dataset
 
 from ra_ner.errors import UserError
 from ra_ner.extractor import Extractor
-from ra_ner.tasks import TASKS
+from ra_ner.passage import Entity, Passage
+from ra_ner.prompting.conversation import training_conversation
+from ra_ner.study.grid import load_grid
+from ra_ner.study.run import STAGES, Study
+from ra_ner.tasks import TASKS, find_wording
 
 TINY = {
     "dataset": {"size": 12, "validation_fraction": 0, "max_length": 8192, "examples_probability": 0.5},
@@ -74,7 +78,7 @@ def test_relations(folder):
     assert any(row["gold"] for row in rows) and all(json.loads(one["text"]) for row in rows for one in row["gold"])
     report = Path("outputs/small/evaluation/report.md").read_text(encoding="utf-8")
     assert "| string P | string R | string F1 | offset P | offset R | offset F1 | string macro-F1 |" in report
-    assert "| spurious | missed | reversed | boundary | wrong type | hallucinated | unparsed |" in report
+    assert "| spurious | missed | boundary | wrong type | hallucinated | unparsed | reversed |" in report
 
 
 @pytest.mark.parametrize(
@@ -104,11 +108,33 @@ def test_the_task_of_the_docs(folder):
         lines = [json.dumps(row | {"utterance": row["utterance"] + end}) for row in content]
         Path("slots", f"{part}.jsonl").write_text("\n".join(lines))
     Path("slots.yaml").write_text(recipe)
-    exec(compile(code, "slots.py", "exec"), {"__name__": "slots"})
+    Path("slots.py").write_text(code)
+    exec(compile(code, "slots.py", "exec"), {"__name__": "slots", "__file__": "slots.py"})
     try:
         scores, predictions = run_whole(Path("slots.yaml").resolve())
+        write_recipe(Path("grid.yaml"), recipes=["slots.yaml"], axes={"dataset.strategy": ["nn"]}, seeds=[1])
+        study = Study(load_grid("grid.yaml"))
+        commands = [study._command(study.grid.cells[0], stage, resumes=False) for stage in STAGES]
     finally:
         TASKS.pop("slots")
     assert scores["task"] == "slots" and {row["type"] for row in predictions} == {"city", "guests", "time"}
     assert "| slot P | slot R | slot F1 |" in Path("outputs/small/evaluation/report.md").read_text(encoding="utf-8")
     assert "slot filling" in Path("outputs/small/adapter/README.md").read_text(encoding="utf-8")
+    words = [command[command.index("slots.py") :][:2] for command in commands]
+    assert words == [["slots.py", "build"], ["slots.py", "train"], ["slots.py", "evaluate"]], "ra-ner knows no slots"
+
+
+@pytest.mark.parametrize(
+    "wording, example, question, answer",
+    [
+        ("classification", "文本：谁？\n标签：a", "以下标签中哪一个适合这段文本？T", "a"),
+        ("classification_without_labels", "文本：谁？\n标签：a", "这段文本的标签是什么？", "a"),
+        ("relations", '文本：谁？\n关系：[["a", "T", "b"]]', '文本中哪些实体对具有"T"关系？', '[["a", "b"]]'),
+    ],
+)
+def test_the_tasks_have_words_in_chinese_too(wording, example, question, answer):
+    item = '["a", "b"]' if wording == "relations" else "a"
+    passage = Passage("1", "谁？", (Entity(item, "T"),))
+    prompt, completion = training_conversation(passage, ["T"], [passage], find_wording(wording, "zh"))
+    assert prompt[0]["content"].endswith(example) and prompt[2]["content"] == "文本： 谁？"
+    assert (prompt[-1]["content"], completion[0]["content"]) == (question, answer)
