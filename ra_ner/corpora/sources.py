@@ -153,7 +153,7 @@ def _from_rows(
     if not any(passage.entities for passage in passages):
         raise UnlabelledError(f"{source}: no passage has an entity, so there is nothing to learn or to score")
     if form is not OURS or chosen:  # our own form leaves nothing to guess
-        _show(passages, source, description)
+        _show(passages, source, description.removesuffix(f", of {source}"))
     if check:
         _check_sanity(passages, source)
     return LoadedCorpus(passages, None, dict(counts), form=description, asked=asked)
