@@ -179,16 +179,16 @@ def load_grid(path: str | Path, overrides: Sequence[str] = ()) -> Grid:
     """Read a grid file and make its cells.
 
     Args:
-        path: a file, or the name of a built-in grid such as `smollm2`.
+        path: a file, or the name of a built-in grid such as `smollm2_mixed`.
         overrides: words `section.key=value` that set a key of all cells; the value is YAML.
 
     Raises:
         UserError: the file or an override is wrong; the message names the nearest valid key.
 
     Example:
-        >>> grid = load_grid("smollm2", ["evaluate.limit=10"])
+        >>> grid = load_grid("smollm2_mixed", ["evaluate.limit=10"])
         >>> [cell.name for cell in grid.cells][:2]
-        ['smollm2-none-seed42', 'smollm2-random-seed42']
+        ['smollm2_mixed-none-seed42', 'smollm2_mixed-nn-seed42']
     """
     path = find_grid(str(path))
     content = _read(path)

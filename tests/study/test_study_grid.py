@@ -10,7 +10,7 @@ from ra_ner.recipe import load_recipe
 from ra_ner.study.grid import find_vanilla, load_grid
 
 EXPERIMENTS = REPO / "recipes" / "experiments"
-GRIDS = ["strategies", "sizes", "inference", "k", "smollm2", "smollm2_mixed", "smollm2_gpu", "gemma3_en", "gemma3_zh"]
+GRIDS = ["strategies", "sizes", "inference", "k", "smollm2_mixed", "smollm2_gpu", "gemma3_en", "gemma3_zh"]
 GRIDS += ["beyond_ner", "beyond_ner_relations"]
 
 
@@ -155,11 +155,13 @@ def test_a_value_of_an_axis_may_be_a_list(write_grid):
     assert len({cell.group for cell in grid.cells}) == 2, "groups are keys of dictionaries"
 
 
-@pytest.mark.parametrize("name", ["smollm2", "experiments/smollm2", "recipes/experiments/smollm2.yaml"])
+@pytest.mark.parametrize(
+    "name", ["smollm2_mixed", "experiments/smollm2_mixed", "recipes/experiments/smollm2_mixed.yaml"]
+)
 def test_a_built_in_grid_runs_by_name_from_any_folder(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     grid = load_grid(name)
-    assert len(grid.cells) == 6 and grid.name == "smollm2"
+    assert len(grid.cells) == 15 and grid.name == "smollm2_mixed"
     grid.write_recipes()
     for cell in grid.cells:
         assert load_recipe(grid.recipe_path(cell)) == grid.recipe(cell)
@@ -173,8 +175,8 @@ def test_a_grid_of_one_s_own_comes_before_a_built_in_one(write_grid):
 
 def test_a_missing_grid_names_where_it_was_looked_for(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(UserError, match=f"smolm2: no such grid .looked in {tmp_path} .* did you mean `smollm2`"):
-        load_grid("smolm2")
+    with pytest.raises(UserError, match=f"smolm2_mixed: no such grid .looked in {tmp_path} .* mean `smollm2_mixed`"):
+        load_grid("smolm2_mixed")
     with pytest.raises(
         UserError,
         match="no such .* grids are beyond_ner, beyond_ner_relations, gemma3_en, gemma3_zh, inference, k, sizes",
@@ -232,7 +234,6 @@ def test_the_built_in_grids_cover_the_experiments_of_the_paper_in_both_languages
         "sizes": 36,
         "inference": 12,
         "k": 24,
-        "smollm2": 6,
         "smollm2_mixed": 15,
         "smollm2_gpu": 8,
         "gemma3_en": 12,
