@@ -12,8 +12,13 @@ def distributed_state() -> "PartialState":
     import torch
     from accelerate import PartialState
 
+    has_joined = torch.distributed.is_available() and torch.distributed.is_initialized()
     # Without `cpu`, accelerate 1.15 treats each of several CPU processes as the only one.
-    return PartialState(cpu=not torch.accelerator.is_available())
+    state = PartialState(cpu=not torch.accelerator.is_available())
+    if not has_joined:
+        # If one process ended now, because its arguments are wrong, another one that is still connecting would fail.
+        state.wait_for_everyone()
+    return state
 
 
 def leave_group() -> None:

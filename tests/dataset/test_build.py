@@ -310,11 +310,11 @@ def test_a_row_for_each_type_of_a_text_is_no_repeat(config):
     assert merged.types == list(types)
 
 
-def test_the_columns_and_labels_of_a_recipe_reach_the_corpus(tmp_path, monkeypatch, capsys):
+def test_the_columns_and_tag_names_of_a_recipe_reach_the_corpus(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "tags.txt").write_text("O\nB-city\n", encoding="utf-8")
     (tmp_path / "a.tsv").write_text("\n\n".join(f"NN\tOslo{n}\t1\nVB\tgrows\t0" for n in range(9)), encoding="utf-8")
-    keys = {"corpus": "a.tsv", "columns": {"token": 2, "tag": 3}, "labels": "tags.txt", "strategy": "none"}
+    keys = {"corpus": "a.tsv", "columns": {"token": 2, "tag": 3}, "tag_names": "tags.txt", "strategy": "none"}
     run_command("build", write_recipe(tmp_path / "r.yaml", language="en", dataset=keys | {"max_length": None}))
     assert "read as tagged text, tokens in column 2, tags in column 3 (BIO); for example 'Oslo0' (city)" in (
         capsys.readouterr().out
