@@ -112,7 +112,7 @@ def estimate(grid: Grid) -> str:
             f"queries about {EVALUATE_SAMPLE} passages of each benchmark, then scaled to all passages and epochs. "
             "Training examples are retrieved from the sample, in which BM25 filters leave fewer examples than in the "
             "whole corpus. In-context examples are drawn at random from their pool; on_demand counts as if an example "
-            "were always near enough. Answers are the gold answers.",
+            "were always near enough, and its prompts as if no other setting had them. Answers are the gold answers.",
             f"Assumed: an H100 does {PEAK_FLOPS / 1e12:.0f} TFLOP/s, of which {UTILIZATION:.0%} are reached, and reads "
             f"{BANDWIDTH / 1e12:.2f} TB/s. ra_ner/study/cost.py has the formulas. No time was measured.",
             *(f"Not counted: {name}: {reason}" for name, reason in unreadable.items()),

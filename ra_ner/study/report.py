@@ -253,9 +253,9 @@ def _differences_between_cells(groups: Sequence[Group], scores: Sequence[Score])
         pairs = [(e, o) for e in group.evaluations for o in other.evaluations if e.cell.seed == o.cell.seed]
         cells = [", ".join(map(show, its.values.values())) for its in (group, other)]
         for setting in group.settings:
-            differences = [_difference(pairs, None, setting, setting, score.name) for score in scores]
-            if all(differences):
-                rows.append([*cells, setting, *differences, len(pairs)])
+            if found := difference(pairs, None, setting, setting):
+                shown = (Difference(*found[score.name].values()) for score in scores)
+                rows.append([*cells, setting, *shown, len(pairs)])
     header = ["cell", "minus", "setting", *(score.label for score in scores), "seeds"]
     note = "Differences of the means over benchmarks, in percentage points. Vanilla cells have tables of their own."
     return Table("Differences between cells", header, rows, note)
