@@ -228,8 +228,9 @@ def _results(scores: dict) -> Table:
     header = ["model", "benchmark", "setting"]
     header += [column for score in task.metric.shown for column in score.columns.values()]
     asked = f"a sample of {config['limit']} passages (seed {config['seed']})" if config["limit"] else "all passages"
-    unit = "P, R and F1" if task.measured == "F1" else "Scores"
-    unit += " in percent, micro-averaged over queries: one query for each passage and type."
+    unit = "P, R and F1 in percent, micro-averaged over queries: one query for each passage and type."
+    if task.measured != "F1":
+        unit = "Scores in percent, over queries."
     counted = task.note or " ".join(f"{score.title}: {score.note}" for score in task.metric.studied)
     if task.baseline:
         counted += f" {task.baseline[0]} is no model: it answers from the examples alone."
