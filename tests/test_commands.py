@@ -52,6 +52,13 @@ def test_help_lists_every_key_with_its_default():
     assert "(default: None)" not in text and "--dry_run [true|false]" in text
 
 
+def test_help_of_merge_lists_only_the_keys_that_it_reads():
+    from ra_ner.commands import merge
+
+    text = merge.make_parser().format_help()
+    assert re.findall(r"^  --(\w+)", text, re.M) == ["load_in_4bit", "output_dir", "dry_run", "verbose"]
+
+
 def test_a_command_leaves_its_process_group(capsys):
     from torch import distributed
 

@@ -1,5 +1,9 @@
-"""Merge the adapter that a recipe has trained into its base model, and check the merged model against it."""
+"""Merge the adapter that a recipe has trained into its base model, and check the merged model against it.
 
+Every key of `ra-ner train` is accepted; only these change something here.
+"""
+
+import argparse
 from pathlib import Path
 
 from ..errors import UserError
@@ -7,9 +11,19 @@ from ..output_folder import LOCK, locked
 from ..recipe import RecipeParser
 from . import train
 
+HELP = {
+    "output_dir": "The folder of the training run; the merged model goes to its folder `merged`. "
+    "Default: outputs/<recipe>.",
+    "load_in_4bit": "Whether the base was in 4 bits in training; the merged model is then compared with that too.",
+}
+
 
 def make_parser() -> RecipeParser:
-    return train.make_parser("merge", __doc__)
+    parser = train.make_parser("merge", __doc__)
+    for action in parser._actions:
+        if action.dest not in ("help", "recipe", "dry_run", "verbose"):
+            action.help = HELP.get(action.dest, argparse.SUPPRESS)
+    return parser
 
 
 def main(arguments: list[str]) -> None:
