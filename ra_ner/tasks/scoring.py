@@ -271,11 +271,12 @@ def _count(rows: Sequence[Row], text: str) -> Iterator[tuple[str, str, Counts]]:
             yield name, row["type"], uniner_counts(gold, row["raw_answer"], at_start)
 
 
+_GROUNDED = "F1 on exact gold spans, without mentions that are not in the text: extraction leaves them out."
 _UNINER = "F1 as UniversalNER computes it; an answer that can't be read counts as an empty list."
 NER = Metric(
     (
         Score("span", "span F1", "F1 on exact gold spans; an answer that can't be read is wrong."),
-        Score("grounded", "grounded F1"),
+        Score("grounded", "grounded F1", _GROUNDED),
         Score("uniner", "uniner F1", _UNINER),
         Score("legacy_start"),
     ),

@@ -98,7 +98,7 @@ def test_dataset_adapter_and_scores_go_round(hub, here, models, tmp_path, capfd)
     (result,) = metadata["model-index"][0]["results"]
     assert result["dataset"]["name"] == "sample_en, zero_shot, a sample of 3 passages"
     figures = {metric["name"]: metric["value"] for metric in result["metrics"]}
-    assert figures == {f"{n} F1": round(100 * scores["results"][1][n]["f1"], 2) for n in ("span", "uniner")}
+    assert figures == {f"{n} F1": round(100 * scores["results"][1][n]["f1"], 2) for n in ("span", "grounded", "uniner")}
     for known in (base, data, "lora_r: 8", "## Scores: quickstart", "| zero_shot |"):
         assert known in card.text, known
     assert card.text.count("<!-- ra-ner: adapter -->") == 1
@@ -125,6 +125,7 @@ def test_leaderboards_get_the_scores_of_benchmarks_that_were_read_from_the_hub(h
                 "benchmark": name,
                 "setting": "zero_shot",
                 "span": {"f1": 0.5},
+                "grounded": {"f1": 0.7},
                 "uniner": {"f1": 0.6},
             }
             for name in names

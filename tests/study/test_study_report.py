@@ -100,9 +100,9 @@ def test_missing_cells_and_the_limits_of_the_study_are_stated(written):
     for page in read(written)[:2]:
         text = Page(page).content
         assert "3 of 4 cells are evaluated. Missing: grid-en-nn-seed43." in text
-        # 2 rows x 2 scores against vanilla and 2 x 2 against zero-shot, each on two benchmarks and their mean
-        assert "Seeds per cell: 1 to 2. Passages per benchmark: 12." in text and "24 differences are tested" in text
-        assert "about 1 would have p below 0.05 by chance" in text
+        # 2 rows x 3 scores against vanilla and 2 x 3 against zero-shot, each on two benchmarks and their mean
+        assert "Seeds per cell: 1 to 2. Passages per benchmark: 12." in text and "36 differences are tested" in text
+        assert "about 2 would have p below 0.05 by chance" in text
     assert "(sample)" not in page
 
 
@@ -113,7 +113,7 @@ def test_csv_has_a_row_for_each_cell_benchmark_and_setting(written):
     assert [first[key] for key in ("cell", "base", "dataset.strategy", "seed", "benchmark", "setting")] == [
         *("grid-en-none-seed42", "en", "none", "42", "politics", "zero_shot")
     ]
-    for key in ("span_precision", "span_recall", "span_f1", "uniner_f1", "span_tp", "boundary_fp", "missed_fn"):
+    for key in ("span_precision", "span_recall", "span_f1", "grounded_f1", "uniner_f1", "span_tp", "boundary_fp", "missed_fn"):
         assert float(first[key]) >= 0
     assert (first["passages"], first["queries"]) == ("12", "24") and int(first["mentions"]) > 0
     assert (first["train_tokens"], first["train_seconds"], first["build_seconds"]) == ("51234", "600.4", "")
@@ -194,7 +194,7 @@ def test_a_numeric_axis_two_bases_and_no_vanilla_cell(tmp_path, monkeypatch):
     assert "as no matching vanilla cell is evaluated: en 5000; en 50000; zh 5000; zh 50000." in page
     assert [row[0] for row in section(page, "Span F1, zh (sample)")] == ["5000", "50000"]
     # 50,000 minus 5,000 passages: two scores, two bases
-    assert "4 differences are tested" in page and "may not hold for other models" in page
+    assert "6 differences are tested" in page and "may not hold for other models" in page
     assert "Difference to" not in page and "| mean |" not in page
     assert Path("outputs/mine/figures/span_f1_by_dataset.size_zh.png").is_file()
 
