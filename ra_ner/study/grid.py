@@ -1,4 +1,4 @@
-"""Read a grid file and expand it into cells: base recipes x seeds x axis values. Each cell is a recipe of its own.
+"""Read a grid file and expand it into cells: seeds x base recipes x axis values. Each cell is a recipe of its own.
 
 recipes: [en.yaml, zh.yaml]          # base recipes: relative to this file, or built-in
 axes:
@@ -208,7 +208,8 @@ def load_grid(path: str | Path, overrides: Sequence[str] = ()) -> Grid:
     if len(tasks := dict.fromkeys(recipe.task for recipe in recipes)) > 1:
         raise UserError(f"{path}: its recipes are of several tasks ({', '.join(tasks)}), whose scores share no table")
     first_cells: dict[str, str] = {}  # training configuration -> the first cell that has it
-    for base, seed, *values in itertools.product(recipes, seeds, *varied.values()):
+    # One seed after the other: a study that has not ended can be read with the seeds that it has.
+    for seed, base, *values in itertools.product(seeds, recipes, *varied.values()):
         keys = {**shared, **dict.fromkeys(SEED_KEYS, seed)}
         for axis, value in zip(varied, values, strict=True):
             own = {f"{axis}.{key}": value[key] for key in value} if axis in SECTIONS else None

@@ -10,7 +10,7 @@ import base64
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from itertools import combinations, groupby
+from itertools import combinations
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -76,8 +76,9 @@ def write(
     has_several_bases = len({cell.base for cell in cells}) > 1
 
     tables, details, images = [], [], {}
-    for base, members in groupby(groups, key=lambda group: group.base):
-        its_groups, suffix = list(members), f", {base}" if has_several_bases else ""
+    for base in dict.fromkeys(group.base for group in groups):
+        its_groups = [group for group in groups if group.base == base]
+        suffix = f", {base}" if has_several_bases else ""
         tables += [replace(table, title=table.title + suffix) for table in _main_tables(its_groups)]
         details += [replace(table, title=table.title + suffix) for table in _detail_tables(its_groups)]
         images |= {title + suffix: png for title, png in figures.draw(its_groups, varied).items()}
