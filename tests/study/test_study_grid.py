@@ -10,8 +10,8 @@ from ra_ner.recipe import load_recipe
 from ra_ner.study.grid import find_vanilla, load_grid
 
 EXPERIMENTS = REPO / "recipes" / "experiments"
-GRIDS = ["strategies", "sizes", "inference", "k", "smollm2_mixed", "smollm2_gpu", "gemma3_en", "gemma3_zh"]
-GRIDS += ["beyond_ner", "beyond_ner_relations"]
+GRIDS = ["strategies", "sizes", "inference", "k", "smollm2_mixed", "smollm2_size", "smollm2_gpu"]
+GRIDS += ["gemma3_en", "gemma3_zh", "beyond_ner", "beyond_ner_relations"]
 
 
 @pytest.fixture
@@ -236,6 +236,7 @@ def test_the_built_in_grids_cover_the_experiments_of_the_paper_in_both_languages
         "inference": 12,
         "k": 24,
         "smollm2_mixed": 15,
+        "smollm2_size": 2,
         "smollm2_gpu": 8,
         "gemma3_en": 12,
         "gemma3_zh": 12,

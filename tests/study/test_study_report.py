@@ -113,7 +113,16 @@ def test_csv_has_a_row_for_each_cell_benchmark_and_setting(written):
     assert [first[key] for key in ("cell", "base", "dataset.strategy", "seed", "benchmark", "setting")] == [
         *("grid-en-none-seed42", "en", "none", "42", "politics", "zero_shot")
     ]
-    for key in ("span_precision", "span_recall", "span_f1", "grounded_f1", "uniner_f1", "span_tp", "boundary_fp", "missed_fn"):
+    for key in (
+        "span_precision",
+        "span_recall",
+        "span_f1",
+        "grounded_f1",
+        "uniner_f1",
+        "span_tp",
+        "boundary_fp",
+        "missed_fn",
+    ):
         assert float(first[key]) >= 0
     assert (first["passages"], first["queries"]) == ("12", "24") and int(first["mentions"]) > 0
     assert (first["train_tokens"], first["train_seconds"], first["build_seconds"]) == ("51234", "600.4", "")
