@@ -80,16 +80,6 @@ class DatasetConfig:
         default="ra_it",
         metadata={"help": "Wording of the prompts: ra_it, released_zh, released_en, or another task's."},
     )
-    negatives: Literal["corpus", "examples", "similar"] = field(
-        default="corpus",
-        metadata={
-            "help": "Which types negative types are drawn from first: of the corpus by frequency, of the passage's "
-            "retrieved examples, or of the ten most similar passages."
-        },
-    )
-    empty_probability: float = field(
-        default=0.0, metadata={"help": "Share of train rows that ask for negative types only."}
-    )
     negative_probability: float = field(
         default=0.5,
         metadata={
@@ -142,13 +132,7 @@ class DatasetConfig:
         self.columns, self.tag_names = (_mapping(key, getattr(self, key)) for key in ("columns", "tag_names"))
         if self.columns is not None and (not isinstance(self.columns, dict) or set(self.columns) != {"token", "tag"}):
             raise ValueError(f"`columns: {self.columns}`: {{token: 1, tag: 3}} is needed")
-        shares = (
-            "negative_probability",
-            "empty_probability",
-            "examples_probability",
-            "mixed_nn_probability",
-            "validation_fraction",
-        )
+        shares = ("negative_probability", "examples_probability", "mixed_nn_probability", "validation_fraction")
         _check_numbers(self, ("size", "candidates", "max_length"), shares)
 
     def encoder_for(self, language: str) -> str | None:
@@ -207,9 +191,6 @@ class TrainConfig:
     )
     dataset_revision: str | None = field(
         default=None, metadata={"help": "Branch, tag or commit of the dataset on the Hub."}
-    )
-    empty_smoothing: float = field(
-        default=0.0, metadata={"help": "Label smoothing of the answer `[]`: the probability that it is wrong."}
     )
     on_overflow: Literal["error", "drop_row"] = field(
         default="error", metadata={"help": "For rows longer than max_length: stop with an error, or drop them."}

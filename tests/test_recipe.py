@@ -11,7 +11,7 @@ from ra_ner.recipe_keys import DatasetConfig, EvaluateConfig, OutputConfig
 
 # Of recipes/experiments: no recipes, but made of them.
 GRIDS = ("strategies", "sizes", "inference", "k", "smollm2_mixed", "smollm2_size", "smollm2_gpu")
-GRIDS += ("gemma3_en", "gemma3_zh", "beyond_ner", "beyond_ner_relations", "precision")
+GRIDS += ("gemma3_en", "gemma3_zh", "beyond_ner", "beyond_ner_relations")
 IN_16_BITS = ("en_10k_bf16", "smollm2_gpu_base", "trec_coarse", "trec_fine", "crossre_politics", "crossre_music")
 RECIPES = [path for path in sorted((REPO / "recipes").rglob("*.yaml")) if path.stem not in GRIDS]
 

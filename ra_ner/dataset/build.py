@@ -11,7 +11,7 @@ import logging
 import random
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import version
 from itertools import islice
@@ -37,7 +37,7 @@ from ..prompting.chat_template import control_tokens, load_training_tokenizer, t
 from ..prompting.conversation import Message, NegativeTypes, training_conversation, transcript
 from ..prompting.length_limit import LengthLimit
 from ..recipe import Recipe
-from ..recipe_keys import ENCODERS, TOKENIZER_KEYS, DatasetConfig
+from ..recipe_keys import TOKENIZER_KEYS, DatasetConfig
 from ..retrieval.encode import Encoder
 from ..retrieval.retriever import Example, Retriever
 from ..tasks import find_wording, task_of
@@ -104,9 +104,7 @@ def build(
     encoder_name = config.encoder_for(language)
     encoder = Encoder(repos.fetch_model(encoder_name)) if encoder_name else None
     retriever = Retriever(splits.train, config, language, encoder)
-    retrieved = list(retriever.examples(splits.train + splits.validation))
-    splits.find_near_types(retrieved, language, encoder)
-    examples = iter(retrieved)
+    examples = iter(retriever.examples(splits.train + splits.validation))
     rows = {"train": _to_dataset(splits.row(p, splits.draw_examples(p, next(examples))) for p in splits.train)}
     if splits.validation:
         shown = config.examples_probability > 0
@@ -190,7 +188,6 @@ class PassageSplits:
     ):
         self.config, self.tokenizer, self.task = config, tokenizer, task_of(config.wording)
         self.wording = find_wording(config.wording, language)
-        self.near: dict[str, list[str]] = {}
         self.counts: dict[str, int] = {"passages_read": len(corpus.passages), **corpus.counts}
         self.lengths: list[int] = []
         self.train, self.validation = self._split(self._usable(corpus.passages, language))
@@ -279,24 +276,9 @@ class PassageSplits:
         self.lengths.append(self.limit.count(_messages(row)))
         return row
 
-    def find_near_types(self, retrieved: Sequence[Sequence[Example]], language: str, encoder: Encoder | None) -> None:
-        """Find the types that negative types are drawn from first."""
-        passages = self.train + self.validation
-        if self.config.negatives == "similar":
-            encoder = encoder or Encoder(repos.fetch_model(self.config.encoder or ENCODERS[language]))
-            config = replace(self.config, strategy="nn", k=10)
-            retrieved = list(Retriever(self.train, config, language, encoder).examples(passages))
-        if self.config.negatives != "corpus":
-            for passage, examples in zip(passages, retrieved, strict=True):
-                self.near[passage.id] = [type_ for example in examples for type_ in example.passage.types]
-
     def _row(self, passage: Passage, examples: Sequence[Example]) -> Row:
         rng = random.Random(f"{self.config.seed}:{passage.id}")
-        near = self.near.get(passage.id, [])
-        if random.Random(f"{self.config.seed}:empty:{passage.id}").random() < self.config.empty_probability:
-            types = self.negatives.draw(passage, len(passage.types), rng, near)
-        else:
-            types = passage.types + self.negatives.sample(passage, rng, near)
+        types = passage.types + self.negatives.sample(passage, rng)
         rng.shuffle(types)
         shown = [example.passage for example in examples]
         prompt, completion = training_conversation(passage, types, shown, self.wording)

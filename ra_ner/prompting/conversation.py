@@ -145,17 +145,15 @@ class NegativeTypes:
         self.types = sorted(frequency)
         self.cumulative = list(accumulate(frequency[type_] for type_ in self.types))
 
-    def sample(self, passage: Passage, rng: random.Random, near: Sequence[str] = ()) -> list[str]:
-        """Toss the coins and draw as many types, those that are `near` first; fewer if the corpus has no more."""
-        return self.draw(passage, sum(rng.random() < self.probability for _ in passage.types), rng, near)
+    def sample(self, passage: Passage, rng: random.Random) -> list[str]:
+        """Toss the coins and draw as many types; fewer if the corpus has no more."""
+        return self.draw(passage, sum(rng.random() < self.probability for _ in passage.types), rng)
 
-    def draw(self, passage: Passage, count: int, rng: random.Random, near: Sequence[str] = ()) -> list[str]:
+    def draw(self, passage: Passage, count: int, rng: random.Random) -> list[str]:
         """Draw `count` distinct types that the passage does not have."""
         refused = set(passage.types)
         count = min(count, len(self.types) - len(refused & self.known))
-        fitting = sorted(set(near) - refused)
-        drawn = rng.sample(fitting, min(count, len(fitting)))
-        refused.update(drawn)
+        drawn: list[str] = []
         while len(drawn) < count:
             type_ = self.types[bisect(self.cumulative, rng.random() * self.cumulative[-1])]
             if type_ not in refused:

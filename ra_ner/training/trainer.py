@@ -43,8 +43,7 @@ class AdapterTrainer(SFTTrainer):
         facts: facts about the run, written to ra_it.json of each checkpoint.
     """
 
-    def __init__(self, *args, facts: dict, empty_smoothing: float = 0.0, **kwargs):
-        self.empty_smoothing = empty_smoothing
+    def __init__(self, *args, facts: dict, **kwargs):
         self.facts, self.throughput = facts, throughput.Throughput()
         kwargs["args"].logging_nan_inf_filter = False  # would show a loss that is not finite as 0; it ends the run here
         super().__init__(*args, callbacks=[self.throughput], **kwargs)
@@ -55,24 +54,6 @@ class AdapterTrainer(SFTTrainer):
         batches, trained_tokens = super().get_batch_samples(*args, **kwargs)
         self.throughput.begin_step(trained_tokens)
         return batches, trained_tokens
-
-    def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
-        """Of the token `[]`, with label smoothing: as if it were wrong with that probability."""
-        if not self.empty_smoothing or not model.training:
-            return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
-        opened, closed = self.processing_class.encode("[]", add_special_tokens=False)
-        inputs["use_cache"] = False
-        outputs = model(**inputs, fused_lm_head=True)
-        log_p = outputs.log_probs
-        labels = inputs["labels"][:, 1:]
-        is_empty = torch.zeros_like(labels, dtype=torch.bool)
-        is_empty[:, :-1] = (labels[:, :-1] == opened) & (labels[:, 1:] == closed)  # a list with items begins with `["`
-        rest = torch.log1p(-log_p.clamp(max=-1e-6).exp())
-        smooth = (1 - self.empty_smoothing) * log_p + self.empty_smoothing * rest
-        total = -torch.where(is_empty, smooth, log_p).sum()
-        self._metrics["train"]["entropy"].append(0.0)
-        self._metrics["train"]["mean_token_accuracy"].append(0.0)
-        return total / num_items_in_batch
 
     def training_step(self, *args, **kwargs) -> torch.Tensor:
         loss = super().training_step(*args, **kwargs)
@@ -282,7 +263,7 @@ def _prepare(
     else:
         model = model_args.model_name_or_path
         repos.fetch_model(model, model_args.model_revision)  # refuses pickles, which TRL would load
-    trainer = _make_trainer(model, splits, tokenizer, model_args, args, facts, config.empty_smoothing)
+    trainer = _make_trainer(model, splits, tokenizer, model_args, args, facts)
     sizes = checks.check(trainer, max_length, config.on_overflow)
     return PreparedRun(recipe, run_dir, model_args, trainer, base_config, facts, sizes, checkpoint, push_to)
 
@@ -396,7 +377,6 @@ def _make_trainer(
     model_args: ModelConfig,
     args: SFTConfig,
     facts: dict,
-    empty_smoothing: float = 0.0,
 ) -> AdapterTrainer:
     """A trainer for an adapter of the model with that name, or for a dummy model without an adapter."""
     adapter = {}
@@ -419,7 +399,6 @@ def _make_trainer(
                 eval_dataset=_validation(splits) if args.eval_strategy != "no" else None,
                 processing_class=tokenizer,
                 facts=facts,
-                empty_smoothing=empty_smoothing,
                 **adapter,
             )
         except RuntimeError as error:

@@ -180,7 +180,7 @@ def test_a_missing_grid_names_where_it_was_looked_for(tmp_path, monkeypatch):
         load_grid("smolm2_mixed")
     with pytest.raises(
         UserError,
-        match="no such .* grids are beyond_ner, beyond_ner_relations, gemma3_en, gemma3_zh, inference, k, precision",
+        match="no such .* grids are beyond_ner, beyond_ner_relations, gemma3_en, gemma3_zh, inference, k, sizes",
     ):
         load_grid("gone/x.yaml")
     with pytest.raises(UserError, match="quickstart.yaml: this is a recipe, not a grid"):
