@@ -4,6 +4,8 @@ import os
 import re
 import shutil
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 _TEMPORARY = re.compile(r"\.(?P<name>.+)\.[0-9a-f]{32}\.tmp")
@@ -32,10 +34,17 @@ def write_text(path: Path, text: str) -> None:
 
     Half a surrogate pair, which UTF-8 does not have, is written as its escape. In JSON that is the same string.
     """
+    with complete_file(path) as new:
+        new.write_text(text, encoding="utf-8", errors="backslashreplace")
+
+
+@contextmanager
+def complete_file(path: Path) -> Iterator[Path]:
+    """Yield the name of a new file that replaces `path` at the end of the context; after an error nothing changes."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = temporary_name(path)
     try:
-        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
+        yield temporary
         os.replace(temporary, path)
     except BaseException:
         temporary.unlink(missing_ok=True)

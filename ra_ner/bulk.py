@@ -23,24 +23,26 @@ logger = logging.getLogger(__name__)
 def results(extractor: Extractor, rows: Iterable[Row], types: Types | None, **options) -> Iterator[Row]:
     """The rows of texts with what was found in them, see `Extraction.to_dict`.
 
-    A field of a row whose name is one of the results' is kept as `input_<name>`. A row with a field `error` is not
-    asked about.
+    A field of a row whose name is one of the results' is kept as `input_<name>`. A row without a text has a field
+    `error`, and is not asked about.
 
     Args:
         options: of `Extractor.extract`.
     """
     rows = iter(rows)
     while batch := list(islice(rows, extractor.batch_size)):
-        found = extractor.stream([row["text"] for row in batch if "error" not in row], types, **options)
+        found = extractor.stream([row["text"] for row in batch if "text" in row], types, **options)
         for row in batch:
-            if "error" in row:
-                extraction = Extraction("")
-                extraction.error = row["error"]
+            if "text" in row:
+                result, own = next(found).to_dict(), {"text"}
             else:
-                extraction = next(found)
-            result = extraction.to_dict()
-            kept = {f"input_{key}" if key in result else key: value for key, value in row.items() if key != "text"}
-            yield {**kept, **result}
+                result, own = Extraction("", error=row["error"]).to_dict(), {"error"}
+            kept = {}
+            for name, value in row.items():
+                while name not in own and (name in result or name in kept or name == "error"):
+                    name = f"input_{name}"
+                kept[name] = value
+            yield kept | result
 
 
 def extract_to_file(

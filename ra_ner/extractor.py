@@ -5,6 +5,7 @@
 Prompts, parsing and retrieval are those of evaluation.
 """
 
+import hashlib
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from copy import copy
@@ -18,7 +19,7 @@ import torch
 from huggingface_hub.constants import HF_HOME
 
 from .corpora.label_words import apply_words, label_key
-from .corpora.sources import load_recipe_corpus
+from .corpora.sources import load_examples
 from .distributed import distributed_state
 from .errors import RequestError, UserError
 from .extraction import calibration
@@ -43,7 +44,7 @@ from .tasks import task_of
 
 logger = logging.getLogger(__name__)
 
-Types = Sequence[str] | Mapping[str, str]
+Types = str | Sequence[str] | Mapping[str, str]
 
 OVERLAP = 64  # tokens that neighbouring windows of a long text share
 MAX_LENGTH = 2048  # tokens of a prompt and its answer, for models that do not say what they can read
@@ -83,6 +84,10 @@ class _Question(Request):
     aligned: AlignedText
     type: str | None
     examples: Sequence[Example]
+
+    @property
+    def lists_mentions(self) -> bool:
+        return self.type is not None  # else the answer names types too
 
 
 class Extractor:
@@ -140,7 +145,7 @@ class Extractor:
     def from_pretrained(
         cls,
         name: str,
-        examples: str | Iterable[Passage] = (),
+        examples: str | Iterable[Passage | dict] = (),
         *,
         revision: str | None = None,
         language: str = "en",
@@ -162,7 +167,7 @@ class Extractor:
         Args:
             name: folder or Hub id.
             examples: the pool of in-context examples: a corpus in any form that `load_corpus` reads, with the words of
-                a `labels.json` beside it, or passages.
+                a `labels.json` beside it, or passages, or rows such as a corpus has.
             language: of models that were not trained by this project; others know their own.
             encoder: sentence-transformers model that finds examples. Default: the one that an adapter was trained with,
                 else the paper's.
@@ -170,6 +175,7 @@ class Extractor:
             calibrated: use what `ra-ner calibrate` has left beside the model: the calibration of scores, and the
                 threshold of `on_demand`.
             dtype: number format; `auto` is float32 on a CPU and bfloat16 elsewhere.
+            max_new_tokens: longest answer; at most half of what the model reads.
             batch_size: texts that are asked about at once; by default 4, and 64 of a server.
             copy_only: constrain each answer to a list of substrings of its text; needs types that you name.
             server: ask an OpenAI-compatible server instead of loading the model.
@@ -186,14 +192,19 @@ class Extractor:
         model = replace(model, server_name=server_name or name)
         if dtype == "auto":
             dtype = "bfloat16" if torch.accelerator.is_available() else "float32"
+        max_new_tokens = min(max_new_tokens, (model.max_length or MAX_LENGTH) // 2)
         batch_size = BATCH["server" if server else "transformers"] if batch_size is None else batch_size
-        if isinstance(examples, str):
-            examples = load_recipe_corpus(DatasetConfig(corpus=examples), model.language).passages
-        passages = list(examples)
+        passages = load_examples(examples, model.language)
         found = None
         if passages and strategy not in WITHOUT_ENCODER:
+            try:
+                encoder_model = fetch_model(encoder or model.local.facts.get("encoder") or ENCODERS[model.language])
+            except UserError as error:
+                raise UserError(
+                    f"the encoder that finds examples: {error}; or name another `encoder`, or take `strategy` bm25"
+                ) from None
             found = Encoder(
-                fetch_model(encoder or model.local.facts.get("encoder") or ENCODERS[model.language]),
+                encoder_model,
                 Path(HF_HOME) / "ra_ner",
                 cached_roles=("document",),  # the pool, but not the user's texts
             )
@@ -227,9 +238,9 @@ class Extractor:
         extractor.max_length = max(1, extractor.max_length - (server.thinking_tokens if server else 0))
         return extractor
 
-    def add_examples(self, passages: Iterable[Passage]) -> None:
-        """Extend the pool. Only new passages are encoded."""
-        self.pool += apply_words(passages, self.labels)
+    def add_examples(self, examples: str | Iterable[Passage | dict]) -> None:
+        """Extend the pool, by what `from_pretrained` takes as examples. Only new passages are encoded."""
+        self.pool += apply_words(load_examples(examples, self.model.language), self.labels)
         config = DatasetConfig(strategy="nn" if self.strategy == "on_demand" else self.strategy, k=self.k)
         if self.on_demand and self.strategy == "on_demand":
             config.bm25_threshold = self.on_demand.threshold
@@ -263,8 +274,8 @@ class Extractor:
         """Find the entities of a text, or of each of several texts.
 
         Args:
-            types: entity types as words, or a mapping from types to definitions, which are put into the question. None
-                asks an instruct model for all entities, with types of its choice.
+            types: one entity type or several, as words, or a mapping from types to definitions, which are put into the
+                question. None asks an instruct model for all entities, with types of its choice.
             threshold: entities with a lower score are left out.
             occurrences: `first` keeps only the first place of each mention.
             flat: leave out entities that overlap one with a higher score (then a longer one, then an earlier type).
@@ -276,6 +287,8 @@ class Extractor:
             RequestError: a single text can't be asked about. Of several texts those say so in `error`.
             UserError: a type is empty, or the model was not trained to find entities without types.
         """
+        if not isinstance(texts, Iterable) or isinstance(texts, bytes):
+            raise UserError(f"a text is needed, or several of them, not {texts!r:.40}")
         found = self.stream([texts] if isinstance(texts, str) else texts, types, threshold, occurrences, flat)
         if not isinstance(texts, str):
             return list(found)
@@ -293,6 +306,8 @@ class Extractor:
         flat: bool = False,
     ) -> Iterator[Extraction]:
         """As `extract`, one text after the other: holds only a batch of texts in memory."""
+        if occurrences not in get_args(Occurrences) or not 0 <= threshold <= 1:
+            raise UserError(f"`occurrences` is {' or '.join(get_args(Occurrences))}, and `threshold` from 0 to 1")
         asked = self._asked(types)
         room, texts = self._room(asked), iter(texts)
         while batch := list(islice(texts, self.batch_size)):
@@ -336,6 +351,7 @@ class Extractor:
         Raises:
             UserError: a type is empty, or `copy_only` lacks types.
         """
+        types = [types] if isinstance(types, str) else types
         if types is not None and (not types or any(not isinstance(t, str) or not t.strip() for t in types)):
             raise UserError("`types` needs at least one entity type, as words such as person or city")
         if types is None and self.copy_only:
@@ -350,7 +366,7 @@ class Extractor:
     def _room(self, asked: _Asked) -> int:
         """The most tokens of a text in one prompt without examples."""
         around = self.model.count_tokens(asked.longest("", []))
-        room = self.max_length - around - min(self.max_new_tokens, self.max_length // 4) - BORDERS
+        room = self.max_length - around - min(self.max_new_tokens, self.max_length // 2) - BORDERS
         if room < 16:
             raise UserError(
                 f"the question takes {around} of the model's {self.max_length} tokens; shorten the definitions"
@@ -359,7 +375,7 @@ class Extractor:
 
     def _extract(self, texts: Sequence[str], asked: _Asked, room: int) -> list[Extraction]:
         """Ask about several texts at once. Where one of them fails, each is asked about alone."""
-        extractions = [Extraction(text, calibrated=self.calibration is not None) for text in texts]
+        extractions = [self._empty(text) for text in texts]
         try:
             for question, answer in self.engine.answer(list(self._questions(extractions, asked, room))):
                 _read(question, answer, self.calibration)
@@ -367,13 +383,19 @@ class Extractor:
             if len(texts) > 1:
                 return [extraction for text in texts for extraction in self._extract([text], asked, room)]
             logger.warning(f"a text was left out: {error}")
-            extractions = [Extraction(texts[0], calibrated=self.calibration is not None)]
-            extractions[0].error = str(error)
+            extractions = [Extraction(texts[0], self.calibration is not None, str(error))]
         return extractions
+
+    def _empty(self, text: object) -> Extraction:
+        """An extraction that nothing was found for yet. Columns of tables have gaps, which are no texts."""
+        calibrated = self.calibration is not None
+        if isinstance(text, str):
+            return Extraction(text, calibrated)
+        return Extraction("", calibrated, f"{text!r:.40} is no text")
 
     def _questions(self, extractions: Sequence[Extraction], asked: _Asked, room: int) -> Iterator[_Question]:
         """The questions about all windows of several texts."""
-        windows: list[tuple[Extraction, Window]] = []
+        windows: list[tuple[Extraction, int, Window]] = []
         passages: list[Passage] = []
         for extraction in extractions:
             # Half a surrogate pair can't be encoded. Its replacement has the same length, so offsets stay right.
@@ -382,15 +404,16 @@ class Extractor:
             extraction.windows = [(window.start, window.end) for window in cut]
             for number, window in enumerate(cut):
                 if (piece := text[window.start : window.end]).strip():
-                    windows.append((extraction, window))
-                    passages.append(Passage(f"{number}", piece, ()))
+                    windows.append((extraction, number, window))
+                    # What is random in the choice of examples depends on the id.
+                    passages.append(Passage(hashlib.sha256(piece.encode()).hexdigest(), piece, ()))
         find = self._retriever.examples_if_near if self.strategy == "on_demand" else self._retriever.examples
-        for (extraction, window), piece, found in zip(windows, passages, find(passages), strict=True):
+        for (extraction, number, window), piece, found in zip(windows, passages, find(passages), strict=True):
             text = piece.text
             longest = partial(asked.longest, text)
             examples = self.model.fitting_examples(text, found, longest, self.max_length, self.max_new_tokens)
             extraction.examples_used += [
-                {"id": e.passage.id, "score": round(e.score, 4), "window": int(piece.id)} for e in examples
+                {"id": e.passage.id, "score": round(e.score, 4), "window": number} for e in examples
             ]
             aligned = AlignedText(text)
             for entity_type, messages in asked.prompts(text, [example.passage for example in examples]):

@@ -84,6 +84,15 @@ def _foreign(folder: Path, kind: Kind) -> str | None:
     return next((name for name in _files(folder) if name not in own), None)
 
 
+def adopt(file: Path) -> None:
+    """List a file that was added to a folder of results, so that it counts as one of them."""
+    manifest = file.parent / MANIFEST
+    content = read_json(manifest) if manifest.is_file() else {}
+    if isinstance(content.get("files"), list) and file.name not in content["files"]:
+        content["files"].append(file.name)
+        write_text(manifest, json.dumps(content, indent=1) + "\n")
+
+
 def _files(folder: Path) -> Iterator[str]:
     """The relative paths of all files and links below a folder, but for those that a killed run has left."""
     for path in folder.rglob("*"):

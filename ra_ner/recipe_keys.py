@@ -1,8 +1,11 @@
 """The keys of a recipe's sections, with their defaults and help texts. They are the flags of the commands too."""
 
-import json
 from dataclasses import dataclass, field
 from typing import Literal
+
+import yaml
+
+from .foreign_files import parse_yaml
 
 Strategy = Literal[
     "none",
@@ -37,12 +40,12 @@ def _check_numbers(config: object, counts: tuple[str, ...], shares: tuple[str, .
 
 
 def _mapping(key: str, value: dict | str | None) -> dict | str | None:
-    """A mapping as it is, or as JSON on the command line; another string as it is."""
+    """A mapping as it is, or as YAML on the command line; another string as it is."""
     if isinstance(value, str) and value.lstrip().startswith("{"):
         try:
-            return json.loads(value)
-        except (ValueError, RecursionError) as error:
-            raise ValueError(f"`{key}: {value}`: not a JSON object ({error})") from None
+            return parse_yaml(value)
+        except yaml.YAMLError as error:
+            raise ValueError(f"`{key}: {value}`: no mapping ({' '.join(str(error).split())})") from None
     return value
 
 

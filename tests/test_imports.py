@@ -12,8 +12,9 @@ PACKAGE = REPO / "ra_ner"
 # Each room may import from itself and from the rooms before it.
 ROOMS = [
     ["redaction"],
-    ["errors", "paths", "terminal", "atomic_files", "distributed", "markdown", "passage", "recipe_keys"],
+    ["errors", "paths", "terminal", "atomic_files", "distributed", "markdown", "passage"],
     ["foreign_files"],
+    ["recipe_keys"],
     ["recipe", "output_folder"],
     ["prompting"],
     ["hub"],

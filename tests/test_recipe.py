@@ -55,8 +55,9 @@ def test_a_flag_wins_over_the_recipe_and_the_recipe_over_the_default(tmp_path):
     assert (config.k, config.seed, config.strategy) == (5, 7, "nn")
 
 
-def test_a_mapping_is_json_on_the_command_line(tmp_path):
-    flags = ["--columns", '{"token": "sentence", "tag": "ner"}', "--tag_names", '{"1": "B-person"}']
+@pytest.mark.parametrize("columns", ['{"token": "sentence", "tag": "ner"}', "{token: sentence, tag: ner}"])
+def test_a_mapping_is_yaml_or_json_on_the_command_line(tmp_path, columns):
+    flags = ["--columns", columns, "--tag_names", '{"1": "B-person"}']
     _, config, _ = dataset_parser().parse_recipe([recipe(tmp_path, "dataset: {}"), *flags])
     assert (config.columns, config.tag_names) == ({"token": "sentence", "tag": "ner"}, {"1": "B-person"})
 

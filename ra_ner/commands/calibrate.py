@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import UserError
+from ..output_folder import adopt
 from . import CommandParser
 from .extractor_flags import add_flags, load_extractor
 
@@ -77,6 +78,8 @@ def main(arguments: list[str]) -> None:
         file = options.output or folder / calibration.FILE
         print(table)
     chosen.save(file)
+    if file.parent == folder:
+        adopt(file)
     logger.info(f"calibration: {file}")
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .. import __version__
+from ..atomic_files import complete_file
 from ..errors import UserError
 from ..foreign_files import read_json
 from . import CommandParser
@@ -22,7 +23,10 @@ logger = logging.getLogger(__name__)
 
 def make_parser() -> CommandParser:
     parser = CommandParser("extract", __doc__)
-    parser.add_argument("input", help="text file, .jsonl or .parquet file, id of a Hub dataset, or - (standard input)")
+    parser.add_argument(
+        "input",
+        help="text file, .jsonl, .json, .csv, .tsv or .parquet file, id of a Hub dataset, or - (standard input)",
+    )
     parser.add_argument("--types", help="entity types, separated by commas; default: any, for instruct models only")
     parser.add_argument("--types_file", type=Path, help="JSON file: a list of types, or a mapping to definitions")
     add_flags(parser)
@@ -58,6 +62,8 @@ def make_parser() -> CommandParser:
 def main(arguments: list[str]) -> None:
     options = make_parser().parse_args(arguments)
     types = read_types(options.types, options.types_file)
+    if options.strategy not in ("on_demand", "none") and not options.examples:
+        raise UserError(f"--strategy {options.strategy} needs --examples: the corpus that the examples are taken from")
     _check_output(options)
     from ..extraction.texts import STDIN, read_rows
 
@@ -77,7 +83,8 @@ def main(arguments: list[str]) -> None:
     extractor = load_extractor(options)
     found = {key: getattr(options, key) for key in ("threshold", "occurrences", "flat")}
     if options.output:
-        keys = ("engine", "dtype", "load_in_4bit", "copy_only", "lines", "column")
+        keys = ("language", "encoder", "engine", "dtype", "load_in_4bit", "copy_only", "lines", "column")
+        keys += ("server_model", "server_api", "server_thinking_tokens")
         settings = {key: getattr(options, key) for key in keys}
         file = extract_to_file(extractor, rows, types, _journal(options), settings, **found)
         if state.is_main_process:
@@ -86,9 +93,13 @@ def main(arguments: list[str]) -> None:
     if options.format != "table":
         sys.stdout.reconfigure(encoding="utf-8")  # of data, whatever the terminal shows
     render = _renderer(options.format)
+    texts, errors = 0, []
     for row in results(extractor, rows, types, **found):
         sys.stdout.write(render(row))
         sys.stdout.flush()
+        texts += 1
+        errors += [row["error"]] if "error" in row else []
+    _warn(texts, errors)
 
 
 def _check_output(options: Namespace) -> None:
@@ -98,6 +109,8 @@ def _check_output(options: Namespace) -> None:
     """
     if options.format in ("brat", "spacy", "html") and not options.output:
         raise UserError(f"--format {options.format} needs --output")
+    if options.output and options.output.is_dir() and (options.format != "brat" or not options.output.name):
+        raise UserError(f"{options.output} is a folder; name a file in it")
     if options.format != "jsonl" and options.output and options.output.exists():
         raise UserError(
             f"{options.output} exists; name another output, or delete it to have it made again from {_journal(options)}"
@@ -120,8 +133,7 @@ def _write(options: Namespace, results: Iterable[dict], types: "Types | None", e
     for row in results:
         texts += 1
         errors += [row["error"]] if "error" in row else []
-    if errors:
-        logger.warning(f"{len(errors)} of {texts} texts failed, see their field `error`; the first: {errors[0]}")
+    _warn(texts, errors)
     if options.format == "brat":
         write_brat(results, options.output)
     elif options.format == "spacy":
@@ -129,9 +141,14 @@ def _write(options: Namespace, results: Iterable[dict], types: "Types | None", e
     elif options.format == "html":
         write_review(results, options.output, extractor.pool, _facts(options, types, extractor))
     elif options.format != "jsonl":
-        with options.output.open("x", encoding="utf-8", errors="replace") as file:
+        with complete_file(options.output) as new, new.open("w", encoding="utf-8", errors="replace") as file:
             file.writelines(map(_renderer(options.format), results))
     logger.info(f"{texts} texts: {options.output}")
+
+
+def _warn(texts: int, errors: list[str]) -> None:
+    if errors:
+        logger.warning(f"{len(errors)} of {texts} texts failed, see their field `error`; the first: {errors[0]}")
 
 
 def _facts(options: Namespace, types: "Types | None", extractor: "Extractor") -> dict[str, object]:
@@ -166,6 +183,8 @@ def read_types(words: str | None, file: Path | None) -> list[str] | dict[str, st
     Raises:
         UserError: the file has another form.
     """
+    if file and words is not None:
+        raise UserError("--types and --types_file both name types; leave one out")
     if file:
         types = read_json(file, None)
         if isinstance(types, dict) and types and all(isinstance(value, str) for value in types.values()):

@@ -159,6 +159,20 @@ def _from_rows(
     return LoadedCorpus(passages, None, dict(counts), form=description, asked=asked)
 
 
+def load_examples(examples: str | Iterable[Passage | dict], language: str) -> list[Passage]:
+    """A pool of examples: passages, rows in any form of `formats.FORMS`, or a corpus that `load_corpus` reads.
+
+    Raises:
+        UserError: as `load_corpus`.
+    """
+    if isinstance(examples, str):
+        return load_recipe_corpus(DatasetConfig(corpus=examples), language).passages
+    rows = list(examples)
+    if all(isinstance(row, Passage) for row in rows):
+        return rows
+    return _from_rows(numbered(rows, "examples"), "examples", Context(language), True, NER_READING).passages
+
+
 def load_recipe_corpus(config: DatasetConfig, language: str, reading: Reading = NER_READING) -> LoadedCorpus:
     """Read the corpus that section `dataset` of a recipe names, in the words of a labels.json in its folder.
 

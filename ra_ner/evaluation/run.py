@@ -79,6 +79,10 @@ class Query(Request):
     examples: Sequence[Example]
     error: str | None = None
 
+    @property
+    def lists_mentions(self) -> bool:
+        return task_of(self.model.wording).extracts
+
 
 def evaluate(recipe: Recipe, config: EvaluateConfig, output_dir: Path) -> dict | None:
     """Ask every model every query, write the files above, and return the content of scores.json.
@@ -176,7 +180,7 @@ def resolve_model(name: str, recipe: Recipe, config: EvaluateConfig) -> Model:
     elif name == "adapter":
         path = str(recipe.output_dir / "adapter")
         if not Path(path).is_dir():
-            raise UserError(f"{path} does not exist; train it with `accelerate launch train_sft.py {recipe.path}`")
+            raise UserError(f"{path} does not exist; train it with `accelerate launch -m ra_ner train {recipe.path}`")
     with_weights = config.engine != "server"
     model = find_model(path, revision, wording=wording, language=language, with_weights=with_weights)
     if (trained := task_of(model.wording)) is not task_of(wording):

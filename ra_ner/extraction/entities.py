@@ -43,7 +43,7 @@ class Extraction(list[Entity]):
         error: why the text could not be asked about; None if it could.
     """
 
-    def __init__(self, text: str, calibrated: bool = False):
+    def __init__(self, text: str, calibrated: bool = False, error: str | None = None):
         super().__init__()
         self.text = text
         self.calibrated = calibrated
@@ -52,7 +52,7 @@ class Extraction(list[Entity]):
         self.unaligned: list[dict] = []
         self.copied: list[dict] = []
         self.unparsed: list[str] = []
-        self.error: str | None = None
+        self.error = error
 
     def finish(self, types: Sequence[str], threshold: float, occurrences: Occurrences, flat: bool) -> None:
         """Merge equal entities, apply the options of `Extractor.extract`, and sort by place.

@@ -15,6 +15,7 @@ from .entities import Entity, without_overlaps
 from .texts import Row
 
 _TOKEN = re.compile(r"[^\W\u2e80-\U0010ffff]+|\S")  # a word; a character where scripts put no space between words
+LONGEST_NAME = 60  # characters: file systems take 255 bytes
 _NOT_IN_NAMES = re.compile(r"[^\w.-]|^\.")
 
 
@@ -65,8 +66,10 @@ def write_brat(rows: Iterable[Row], folder: Path) -> None:
     with new_folder(folder, "brat files") as new:
         for number, row in enumerate(rows, 1):
             name = str(row.get("id", ""))
-            if not name or _NOT_IN_NAMES.search(name) or (new / f"{name}.txt").exists():
+            if not name or _NOT_IN_NAMES.search(name) or len(name) > LONGEST_NAME or (new / f"{name}.txt").exists():
                 name = f"{number:06}"
+            while (new / f"{name}.txt").exists():  # an earlier text has this number as its id
+                name += "_"
             lines = []
             for i, entity in enumerate(row["entities"], 1):
                 # brat wants a fragment for each line of a mention.

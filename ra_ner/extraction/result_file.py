@@ -49,33 +49,22 @@ class ResultFile:
         Raises:
             UserError: the results are those of other texts.
         """
-        done, whole, whole_size, last = self._count()
-        rows = islice(rows, whole, None) if not last else self._compare(rows, whole, last)
-        again = list(islice(rows, done - whole + 1))
-        if len(again) <= done - whole:  # the last batch is smaller
-            return done, iter(())
-        os.truncate(self.path, whole_size)
-        return whole, chain(again, rows)
-
-    def _count(self) -> tuple[int, int, int, dict]:
-        """The number of results, of those in whole batches, the size of these in bytes, and the last of these."""
         done = whole = size = whole_size = 0
-        last = b"{}"
+        last_batch: list[Row] = []  # a smaller one
         with self.path.open("rb") as file:
             for line in file:
-                if line.endswith(b"\n"):
-                    done, size = done + 1, size + len(line)
-                    if done % self.batch_size == 0:
-                        whole, whole_size, last = done, size, line
-        os.truncate(self.path, size)
-        return done, whole, whole_size, json.loads(last)
-
-    def _compare(self, rows: Iterator[Row], whole: int, last: dict) -> Iterator[Row]:
-        """The rows from `whole` on. The one before must be that of the last result."""
-        before = next(islice(rows, whole - 1, None), None)
-        if before is None or before.get("text", "") != last["text"]:
-            raise UserError(f"{self.path} holds results of other texts; name another output")
-        return rows
+                if not line.endswith(b"\n"):
+                    break
+                row = next(rows, None)
+                if row is None or row.get("text", "") != json.loads(line)["text"]:
+                    raise UserError(f"{self.path} holds results of other texts; name another output")
+                done, size = done + 1, size + len(line)
+                last_batch.append(row)
+                if done % self.batch_size == 0:
+                    whole, whole_size, last_batch = done, size, []
+        further = list(islice(rows, 1))
+        os.truncate(self.path, whole_size if further else size)
+        return (whole, chain(last_batch, further, rows)) if further else (done, iter(()))
 
     def append(self, lines: list[str]) -> None:
         """Add the results of a batch."""

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from ..atomic_files import complete_file
 from ..errors import UserError
 from .entities import Entity, without_overlaps
 from .texts import Row
@@ -56,4 +57,5 @@ def write_spacy(rows: Iterable[Row], file: Path, language: str) -> None:
         set_spans(doc, entities, "expand")
         set_ents(doc, entities, "expand")
         docs.add(doc)
-    docs.to_disk(file)
+    with complete_file(file) as new:
+        docs.to_disk(new)

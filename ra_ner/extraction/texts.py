@@ -1,5 +1,6 @@
 """Reading texts: each becomes a row with a field `text`; the other fields of a row are kept."""
 
+import csv
 import json
 import sys
 from collections.abc import Iterator
@@ -9,10 +10,13 @@ from pathlib import Path
 from typing import TextIO
 
 from ..errors import UserError
+from ..foreign_files import read_json
 
 Row = dict  # of one text
 
 STDIN = "-"
+DELIMITERS = {".csv": ",", ".tsv": "\t"}
+FILES = (".txt", ".md", ".json", ".jsonl", ".parquet", *DELIMITERS)  # a missing one is not looked for on the Hub
 
 
 def read_rows(
@@ -21,39 +25,55 @@ def read_rows(
     """The texts of a source, one after the other.
 
     Args:
-        source: a text file, a `.jsonl` or `.parquet` file, `-` for standard input, or the id of a Hub dataset.
+        source: a text file, a file with rows (`.jsonl`, `.json`, `.csv`, `.tsv`, `.parquet`), `-` for standard input,
+            or the id of a Hub dataset.
         lines: each line of a text file is a text; else the file is one.
-        column: the field of JSON Lines, Parquet and datasets that holds the text.
+        column: the field of rows that holds the text.
         split, config: of a Hub dataset.
 
     Yields:
-        rows with a field `text`. A row that has none has a field `error` instead.
+        rows with a field `text`. A row without a text has none, and says in `error` why. Other fields named so are kept
+        as `input_text` and `input_error`.
 
     Raises:
         UserError: the source can't be read, or its first row has no text.
     """
     rows = _read(source, lines, split, config)
     for number, row in enumerate(rows, 1):
-        if isinstance(row, dict) and isinstance(row.get(column), str):
-            yield row if column == "text" else {"text": row.pop(column), **row}
+        fields = dict(row) if isinstance(row, dict) else {}
+        text = fields.pop(column, None)
+        if isinstance(text, str):
+            yield {"text": text, **_renamed(fields, "text")}
             continue
         error = f"{source}: row {number} is no object with a text in field `{column}`"
         if number == 1:
-            there = f"; it has {', '.join(row)}, see --column" if isinstance(row, dict) and row else ""
+            there = f"; it has {', '.join(row)}, see --column" if fields else ""
             raise UserError(f"{error}{there}")
-        yield {"error": error}
+        yield {"error": error, **_renamed(fields, "text", "error")}
+
+
+def _renamed(fields: Row, *names: str) -> Row:
+    return {f"input_{name}" if name in names else name: value for name, value in fields.items()}
 
 
 def _read(source: str, lines: bool, split: str, config: str | None) -> Iterator[object]:
     path = Path(source)
+    if path.is_dir():
+        raise UserError(f"{source} is a folder; name a file with texts")
     if source != STDIN and not path.exists():
-        if path.suffix or source.count("/") != 1:
+        if path.suffix in FILES or source.count("/") != 1:
             raise UserError(f"{source} does not exist (looked in {Path.cwd()}), nor is it the id of a Hub dataset")
         yield from _read_from_hub(source, split, config)
         return
     try:
         if path.suffix == ".parquet":
             yield from _read_parquet(path)
+        elif path.suffix in DELIMITERS:
+            with _open(path) as stream:
+                yield from csv.DictReader(stream, restkey="further_fields", delimiter=DELIMITERS[path.suffix])
+        elif path.suffix == ".json":
+            rows = read_json(path, None)
+            yield from rows if isinstance(rows, list) else [rows]
         else:
             with nullcontext(_stdin()) if source == STDIN else _open(path) as stream:
                 first = next(stream, "")
@@ -64,7 +84,7 @@ def _read(source: str, lines: bool, split: str, config: str | None) -> Iterator[
                     yield from ({"text": line.rstrip("\r\n")} for line in rest)
                 else:
                     yield {"text": "".join(rest)}
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"{source}: can't be read ({error}); save it as UTF-8 text") from None
 
 

@@ -152,6 +152,9 @@ def fetch_model(name: str, revision: str | None = None, files: list[str] = MODEL
     return local
 
 
+CONFIGS = ("config.json", "adapter_config.json", "modules.json")  # of a model, an adapter and an encoder
+
+
 def _check_weights(name: str, folder: Path) -> None:
     """Check that the files which the libraries read weights from are safetensors.
 
@@ -167,6 +170,9 @@ def _check_weights(name: str, folder: Path) -> None:
         raise UserError(f"{folder / 'modules.json'}: each module needs a `path`")
     parts = {folder, *(folder / path for path in paths)}
     safe = {part for part in parts if _has_safetensors(name, part)}
+    if not safe and not any((folder / file).is_file() for file in CONFIGS):
+        inside = f"; name {folder / 'adapter'}" if (folder / "adapter").is_dir() else ""
+        raise UserError(f"{name!r} is no model: it has neither config.json nor adapter_config.json{inside}")
     if not safe or any(file for part in parts - safe for file in part.glob("*model*.bin")):
         raise UserError(
             f"model {name!r} has no weights in safetensors, and pickles are not read: convert them, or name the "

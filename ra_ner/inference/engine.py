@@ -22,6 +22,15 @@ class Request:
         """The messages before the question, which all questions about a text share."""
         return self.messages[:-1]
 
+    @property
+    def lists_mentions(self) -> bool:
+        """Whether the answer is a list of mentions of the text. Other answers may be longer than the text."""
+        return True
+
+    def budget(self, text_tokens: int, max_new_tokens: int) -> int:
+        """The most tokens that the answer may have, for a text of so many."""
+        return answer_budget(text_tokens, max_new_tokens) if self.lists_mentions else max_new_tokens
+
 
 @dataclass(frozen=True)
 class Generation:
@@ -35,7 +44,7 @@ R = TypeVar("R", bound=Request)
 
 
 class Engine(Protocol):
-    """Generates greedily, at most `max_new_tokens` and never more than `answer_budget` tokens."""
+    """Generates greedily, at most `max_new_tokens` and never more than `Request.budget` tokens."""
 
     def answer(self, requests: Sequence[R]) -> Iterator[tuple[R, Generation]]:
         """Answer each question on its own. Yields requests with their answers, in any order, as answers come.
@@ -86,5 +95,5 @@ def by_text(requests: Sequence[R]) -> list[list[R]]:
 
 
 def answer_budget(text_tokens: int, max_new_tokens: int) -> int:
-    """The most tokens that an answer may have: a list of mentions fits into twice the tokens of its text."""
+    """The most tokens that a list of mentions may have: it fits into twice the tokens of its text."""
     return min(max_new_tokens, 2 * text_tokens + 16)

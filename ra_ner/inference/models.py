@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import UserError
@@ -23,6 +24,8 @@ from .engine import Engine, ServerOptions, answer_budget
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
+
+POSITIONS = ("max_position_embeddings", "n_positions", "max_seq_len", "seq_length")  # keys of configs
 
 
 @dataclass(frozen=True)
@@ -106,7 +109,7 @@ class Model:
         Raises:
             UserError: its file can't be read.
         """
-        return OnDemand.beside(self.local.path)
+        return None if self.local.path == Path() else OnDemand.beside(self.local.path)  # a vendor's has no folder
 
     @cached_property
     def max_length(self) -> int | None:
@@ -126,8 +129,8 @@ class Model:
             return None
         config = read_json(file)
         text_config = config.get("text_config")
-        length = (text_config if isinstance(text_config, dict) else config).get("max_position_embeddings")
-        return length if isinstance(length, int) else None
+        text_config = text_config if isinstance(text_config, dict) else config
+        return next((text_config[key] for key in POSITIONS if isinstance(text_config.get(key), int)), None)
 
     @property
     def trained_length(self) -> int | None:
@@ -193,6 +196,12 @@ def check_copy_only(model: Model) -> None:
         )
 
 
+def _base(name: str, adapter: LocalModel) -> str:
+    """The base of an adapter. A folder that training named from another place is looked for above the adapter."""
+    above = [parent / name for parent in adapter.path.absolute().parents] if adapter.facts else []
+    return next((str(folder) for folder in (Path(name), *above) if folder.is_dir()), name)
+
+
 def find_model(
     name: str,
     revision: str | None = None,
@@ -221,7 +230,7 @@ def find_model(
     facts, base = local.facts, None
     if named := local.adapter_config:
         try:
-            base = repos.fetch_model(named["base_model_name_or_path"], named.get("revision"), files)
+            base = repos.fetch_model(_base(named["base_model_name_or_path"], local), named.get("revision"), files)
         except UserError as error:
             raise UserError(f"the base of adapter {path}: {error}") from None
         if facts and facts["base_revision"] != base.revision:

@@ -16,7 +16,7 @@ from ..errors import RequestError
 from ..prompting.chat_template import all_prompt_ids, load_tokenizer, prompt_ids
 from ..terminal import hide_loading_bars
 from .copying import Copier
-from .engine import Generation, Piece, R, answer_budget, by_text
+from .engine import Generation, Piece, R, Request, by_text
 from .shared_prefix import SHARED, Branch, Tree
 from .weights import load_adapter, load_model
 
@@ -147,7 +147,7 @@ class TransformersEngine:
             branches.append([Branch(i, prompt[length:], length) for i, prompt in enumerate(prompts, 1)])
         if any(row[0].tokens for row in shared):
             tree.add(shared)
-        answers = self._grow(tree, branches, [group[0].text for group in groups])
+        answers = self._grow(tree, branches, [group[0] for group in groups])
         return [[self._generation(tokens) for tokens in row] for row in answers]
 
     @torch.inference_mode()
@@ -160,23 +160,23 @@ class TransformersEngine:
             # An answer may be rendered in other tokens than it was generated in: what differs is computed again.
             length = min(_common([held, prompt]), len(prompt) - 1)
             tree.cut_shared(0, length)
-            ((tokens,),) = self._grow(tree, [[Branch(SHARED, prompt[length:], length)]], [request.text])
+            ((tokens,),) = self._grow(tree, [[Branch(SHARED, prompt[length:], length)]], [request])
             ids = [token for token, _ in tokens]
             held = (prompt + ids)[: tree.shared_length(0)]
             answers.append(self.tokenizer.decode(ids, skip_special_tokens=True))
             messages.append({"role": "assistant", "content": answers[-1]})
         return answers
 
-    def _grow(self, tree: Tree, branches: list[list[Branch]], texts: list[str]) -> list[list[list[Token]]]:
-        """Add branches and continue each greedily, up to a stop token or the answer budget of its row's text.
+    def _grow(self, tree: Tree, branches: list[list[Branch]], requests: Sequence[Request]) -> list[list[list[Token]]]:
+        """Add branches and continue each greedily, up to a stop token or the budget of its row's requests.
 
         Returns:
             the new tokens of each branch.
         """
         answers = []
-        for row, text in zip(branches, texts, strict=True):
-            states = self.copier.start(text, len(row)) if self.copier else [None] * len(row)
-            budget = self._budget(text)
+        for row, request in zip(branches, requests, strict=True):
+            states = self.copier.start(request.text, len(row)) if self.copier else [None] * len(row)
+            budget = request.budget(len(self.tokenizer(request.text).input_ids), self.max_new_tokens)
             answers.append([_Growing(branch, budget, state) for branch, state in zip(row, states, strict=True)])
         growing, choose = answers, None
         while any(growing):
@@ -202,9 +202,6 @@ class TransformersEngine:
             pieces.append((whole[len(done) :], logarithm))
             done = whole
         return tuple(pieces)
-
-    def _budget(self, text: str) -> int:
-        return answer_budget(len(self.tokenizer(text).input_ids), self.max_new_tokens)
 
 
 def _common(prompts: list[list[int]]) -> int:

@@ -21,6 +21,7 @@ from ra_ner.extraction.calibration import Calibration
 from ra_ner.inference.engine import Generation, ServerOptions
 from ra_ner.inference.models import find_model
 from ra_ner.inference.transformers import TransformersEngine
+from ra_ner.output_folder import is_ours
 from ra_ner.retrieval import encode
 
 TEXT = "Ada Lovelace met Charles Babbage in London."
@@ -185,6 +186,16 @@ def test_wrong_options_are_refused(models, options):
         Extractor.from_pretrained(str(models / "lm"), **options)
 
 
+@pytest.mark.parametrize("options", [{"threshold": 2}, {"occurrences": "last"}])
+def test_wrong_options_of_a_call_are_refused(make, options):
+    with pytest.raises(UserError, match="`occurrences` is all or first, and `threshold` from 0 to 1"):
+        make({}).extract(TEXT, ["person"], **options)
+
+
+def test_a_string_is_one_type(make):
+    assert [(e.text, e.type) for e in make({"city": ["London"]}).extract(TEXT, "city")] == [("London", "city")]
+
+
 def test_types_are_needed(make):
     with pytest.raises(UserError, match="at least one entity type"):
         make({}).extract("text", [])
@@ -206,6 +217,14 @@ def test_labels_json_beside_the_pool_gives_the_words_of_examples(models, tmp_pat
     (tmp_path / "labels.json").write_text('{"PER": "person"}')
     ner = Extractor.from_pretrained(str(models / "lm"), str(tmp_path / "pool.jsonl"), strategy="random")
     assert ner.pool[0].types == ["person"]
+
+
+def test_random_examples_are_drawn_for_each_text_anew(make):
+    pool = [passage(f"Text {i}.", id=f"{i}") for i in range(50)]
+    ner = make({}, examples=pool, strategy="random")
+    found = ner.extract([f"Another {i}." for i in range(8)], ["person"])
+    assert len({one.examples_used[0]["id"] for one in found}) > 3
+    assert [one.examples_used for one in ner.extract(["Another 7."], ["person"])] == [found[7].examples_used]
 
 
 def test_without_types_an_instruct_model_finds_entities_of_any(make):
@@ -234,6 +253,25 @@ def test_a_text_that_fails_costs_itself_alone(make, caplog):
     assert "a text was left out: does not fit" in caplog.text
     with pytest.raises(RequestError, match="does not fit"):
         ner.extract("poison", ["person"])
+
+
+def test_what_is_no_text_costs_itself_alone(make):
+    ner = make({"person": ["Ada"]})
+    found = ner.extract(["Ada.", None, float("nan"), "Ada"], ["person"])
+    assert [one.error for one in found] == [None, "None is no text", "nan is no text", None]
+    assert [len(one) for one in found] == [1, 0, 0, 1]
+    for texts in (None, 5, b"Ada"):
+        with pytest.raises(UserError, match="a text is needed, or several of them"):
+            ner.extract(texts, ["person"])
+
+
+def test_examples_are_rows_or_passages_or_a_corpus(make):
+    row = {"id": "a", "text": "Zed in Bonn.", "entities": [{"text": "Zed", "type": "person"}]}
+    ner = make({}, examples=[row], strategy="random")
+    ner.add_examples("sample_en")
+    assert ner.pool[0].pairs == [("Zed", "person")] and len(ner.pool) > 100
+    with pytest.raises(UserError, match="examples: unknown form"):
+        ner.add_examples([{"words": 1}])
 
 
 def test_a_server_gives_scores_and_a_text_that_it_refuses_is_left_out(models, server):  # noqa: F811
@@ -282,14 +320,20 @@ def test_a_text_changes_no_result_of_another_one(here):
 
 def test_the_command_writes_json_lines_and_other_forms(here, tmp_path, capsys):
     adapter = str(here / "outputs" / "quickstart" / "adapter")
-    rows = [{"n": i, "entities": "mine", "text": f"Ada met Bob in town {i}."} for i in range(5)]
+    mine = {"entities": "mine", "error": "a typo"}
+    rows = [{"n": i, **mine, "text": f"Ada met Bob in town {i}."} for i in range(5)]
     (tmp_path / "in.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows) + "{}\n")
     args = [str(tmp_path / "in.jsonl"), "--model", adapter, "--types", "person,city", "--max-new-tokens", "4"]
     output = tmp_path / "new" / "out.jsonl"
     extract.main([*args, "--output", str(output)])
     written = [json.loads(line) for line in output.read_text().splitlines()]
-    assert [row["n"] for row in written[:5]] == [0, 1, 2, 3, 4] and written[0]["input_entities"] == "mine"
+    assert [row["n"] for row in written[:5]] == [0, 1, 2, 3, 4] and written[0]["windows"]
+    assert (written[0]["input_entities"], written[0]["input_error"]) == ("mine", "a typo") and "error" not in written[0]
+    with pytest.raises(UserError, match="begun with another setting of language"):
+        extract.main([*args, "--output", str(output), "--language", "zh"])
     assert "row 6 is no object with a text" in written[5]["error"] and written[5]["entities"] == []
+    extract.main(args)
+    assert "1 of 6 texts failed, see their field `error`; the first:" in capsys.readouterr().out
     extract.main([*args, "--dry_run"])
     assert "6 texts, types person, city" in capsys.readouterr().out
     (tmp_path / "note.txt").write_text("Ada met Bob.\nIn Rome.\n")
@@ -326,6 +370,7 @@ def test_calibrate_measures_on_a_benchmark_and_writes_the_file(here, tmp_path, m
     assert "| calibrated |" in capsys.readouterr().out
     before = find_model(str(here / "outputs" / "quickstart" / "adapter")).local.revision
     assert find_model(str(adapter)).local.revision == before, "it is no other model"
+    assert is_ours(adapter, "adapter"), "the next training may replace it"
     found = Extractor.from_pretrained(str(adapter)).extract("Ada slept.", ["person"])
     assert found.calibrated and found[0].score != pytest.approx(0.9048, abs=1e-3)
 
@@ -381,7 +426,14 @@ def test_an_entity_is_right_at_its_gold_place_or_where_gold_has_no_place():
     [
         (["note.txt", "--types", ","], "--types names no type"),
         (["note.txt", "--types", "a", "--model", "MODEL", "--batch_size", "0"], "at least 1"),
-        (["note.txt", "--types", "a", "--model", "MODEL", "--strategy", "near"], "unknown strategy `near`; choose"),
+        (["note.txt", "--types", "a", "--strategy", "bm25"], "--strategy bm25 needs --examples"),
+        (["note.txt", "--types", "a", "--types_file", "note.json"], "--types and --types_file both name types"),
+        (["note.txt", "--types", "a", "--output", "."], ". is a folder; name a file in it"),
+        (
+            ["note.txt", "--types", "a", "--examples", "sample_en", "--model", "MODEL"],
+            "the encoder that finds examples",
+        ),
+        (["note.txt", "--types", "a", "--model", "."], "'.' is no model: it has neither config.json"),
         (["note.txt", "--types", "a", "--format", "brat"], "--format brat needs --output"),
         (["note.txt", "--types_file", "bad.jsonl"], "a list of types is needed, or a mapping to definitions"),
         (["note.txt", "--types", "a", "--labels", "gone.json"], "gone.json: can't be read"),

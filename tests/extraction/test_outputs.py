@@ -53,6 +53,12 @@ def test_brat_has_offsets_of_the_text_file_and_fragments_at_line_ends(tmp_path):
     assert " ".join(text[start:end] for start, end in places) == "Ada Lovelace"
 
 
+def test_each_text_has_a_brat_file_of_its_own_whatever_its_id(tmp_path):
+    rows = [result("One", id="000002"), result("Two", id="a/b"), result("Three", id="x" * 300)]
+    write_brat(rows, tmp_path / "brat")
+    assert sorted(path.read_text() for path in (tmp_path / "brat").glob("*.txt")) == ["One", "Three", "Two"]
+
+
 def test_a_table_lists_entities_and_colors_a_terminal():
     row = result("Ada left Rome.", ("Ada", "person"), ("Rome", "city"))
     lines = as_table(row, color=False).splitlines()

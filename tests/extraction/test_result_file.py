@@ -61,6 +61,10 @@ def test_other_settings_texts_and_files_are_refused(tmp_path):
         run(file, [{"text": "Other"}] * 10, 2)
     with pytest.raises(UserError, match="holds results of other texts"):
         run(file, rows(3), 2)
+    for changed in (0, 4, 9):  # each text counts, also of a batch that is not whole
+        texts = [{"text": "Other"} if i == changed else row for i, row in enumerate(rows(10))]
+        with pytest.raises(UserError, match="holds results of other texts"):
+            run(file, texts, 4)
     (tmp_path / "mine.jsonl").write_text("precious")
     with pytest.raises(UserError, match="exists and is no output that can be continued"):
         run(tmp_path / "mine.jsonl", rows(2), 2)

@@ -28,6 +28,40 @@ def test_json_lines_keep_their_fields_and_bad_rows_are_rows(tmp_path):
     assert [row.get("error", "").partition("row ")[2][:1] for row in rows] == ["", "2", "3", "4", ""]
 
 
+def test_a_column_beside_a_field_named_text_is_the_one_that_is_read(tmp_path):
+    (tmp_path / "a.jsonl").write_text('{"text": "body", "title": "Ada left."}\n')
+    assert list(read_rows(str(tmp_path / "a.jsonl"), column="title")) == [{"text": "Ada left.", "input_text": "body"}]
+
+
+@pytest.mark.parametrize(
+    "name, content",
+    [
+        ("a.csv", 'n,body\n1,"One,\r\ntwo"\n2,Three\n'),
+        ("a.tsv", 'n\tbody\n1\t"One,\r\ntwo"\n2\tThree\n'),
+        ("a.json", '[{"n": "1", "body": "One,\\r\\ntwo"}, {"n": "2", "body": "Three"}]'),
+    ],
+)
+def test_tables_and_json_documents_have_rows(tmp_path, name, content):
+    (tmp_path / name).write_bytes(content.encode("utf-8-sig"))
+    rows = list(read_rows(str(tmp_path / name), column="body"))
+    assert rows == [{"text": "One,\r\ntwo", "n": "1"}, {"text": "Three", "n": "2"}]
+    with pytest.raises(
+        UserError, match=r"row 1 is no object with a text in field `text`; it has n, body, see --column"
+    ):
+        list(read_rows(str(tmp_path / name)))
+
+
+def test_a_row_without_a_text_keeps_its_fields(tmp_path):
+    (tmp_path / "a.jsonl").write_text('{"text": "One"}\n{"id": 2, "text": null, "error": "late"}\n')
+    bad = list(read_rows(str(tmp_path / "a.jsonl")))[1]
+    assert (bad["id"], bad["input_error"]) == (2, "late") and "row 2 is no object with a text" in bad["error"]
+
+
+def test_a_folder_is_no_text(tmp_path):
+    with pytest.raises(UserError, match="is a folder; name a file with texts"):
+        list(read_rows(str(tmp_path)))
+
+
 def test_a_wrong_first_row_stops_with_its_fields(tmp_path):
     (tmp_path / "a.jsonl").write_text('{"body": "One", "id": 1}\n')
     with pytest.raises(UserError, match=r"row 1 is no object with a text in field `text`; it has body, id, see --col"):
@@ -52,8 +86,9 @@ def test_a_column_of_a_hub_dataset(hub):
     assert [row["text"] for row in rows] == ["One", "Two"]
     with pytest.raises(UserError, match="split 'train' of dataset 'tester/texts' can't be read"):
         list(read_rows("tester/texts"))
-    with pytest.raises(UserError, match="'tester/none' is no file in .*, and as a Hub dataset it can't be read"):
-        list(read_rows("tester/none"))
+    for name in ("tester/none", "tester/none-2.5"):
+        with pytest.raises(UserError, match=f"'{name}' is no file in .*, and as a Hub dataset it can't be read"):
+            list(read_rows(name))
 
 
 @pytest.mark.parametrize(
