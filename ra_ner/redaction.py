@@ -13,7 +13,8 @@ _KEY = r"""
 _SECRET_KEY = re.compile(_KEY, re.VERBOSE | re.IGNORECASE)
 _SECRETS = re.compile(
     rf"""
-    \b(?:hf_|api_org_|sk-|gh[oprsu]_|github_pat_|glpat-|xox[a-z]-|AKIA|AIza|nvapi-|gsk_|r8_)
+    \b(?:hf_|api_org_)[a-z0-9]{{30,}}                      # tokens of the Hub, often letters alone
+    | \b(?:hf_|api_org_|sk-|gh[oprsu]_|github_pat_|glpat-|xox[a-z]-|AKIA|AIza|nvapi-|gsk_|r8_)
         (?=[\w-]{{0,99}}\d)(?=[\w-]{{0,99}}[a-z0-9]{{16}})[\w-]+  # tokens of services
     | \beyJ[\w-]{{8,999}}\.[\w-]{{8,}}\.[\w-]*            # JSON web tokens
     | (?<=://)[^/?\#\s@]+(?=@)                            # user, password or token of a URL

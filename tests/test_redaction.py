@@ -22,6 +22,7 @@ RECIPE = "recipes/quickstart.yaml"
 LETTERS = "q7Wz" * 9
 SECRETS = {
     "token of the Hub": f"hf_{LETTERS}",
+    "token of the Hub without a digit": "hf_" + "qxWz" * 9,
     "key of a vendor": f"sk-proj-{LETTERS}",
     "token of GitHub": f"ghp_{LETTERS}",
     "URL with a password": f"http://me:{LETTERS}@127.0.0.1:8000/v1",
@@ -50,6 +51,7 @@ def test_a_secret_in_any_key_is_refused_and_not_shown(tmp_path, section, secret)
         with pytest.raises(UserError) as error:
             load_recipe(recipe)
         assert LETTERS not in str(error.value) and f"{section}.{key}" in str(error.value)
+        assert secret not in str(error.value)
     for key in [*keys[:: len(keys) // 4], "unknown"]:
         with pytest.raises(UserError) as error:
             parser.parse_recipe([str(tmp_path / "plain.yaml"), f"--{key}={secret}"])

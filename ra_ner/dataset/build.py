@@ -241,6 +241,9 @@ class PassageSplits:
         """Draw `size` passages by seed and hold `validation_fraction` of them out."""
         drawn = sample(passages, self.config.size, self.config.seed)
         held_out = round(len(drawn) * self.config.validation_fraction)
+        if not passages:
+            counts = ", ".join(f"{key} {count}" for key, count in self.counts.items() if count)
+            raise UserError(f"section dataset: no passage is left to train on: {counts}")
         if held_out == len(drawn):
             raise UserError("section dataset: no passage to train on; raise `size` or lower `validation_fraction`")
         return drawn[held_out:], drawn[:held_out]

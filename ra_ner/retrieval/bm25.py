@@ -68,7 +68,7 @@ class _Vocabulary(dict[str, int]):
 
 
 class BM25Index:
-    """Scores and ranks documents for queries. Each text, document or query, is split into words once.
+    """Scores and ranks documents for queries.
 
     Args:
         texts: the documents. Methods refer to a document by its position in this list.
@@ -82,8 +82,10 @@ class BM25Index:
         self._idf = _inverse_document_frequencies(counts)
         self._mean_length = counts.sum() / max(1, len(texts))
         self._weights = self._weigh(counts)  # (documents, words)
-        self._counts = counts  # (texts, words): of the documents, and of all queries so far
-        self._row_of_text = {text: row for row, text in enumerate(texts)}
+        self._counts = counts  # (documents, words)
+        self._row_of_document = {text: row for row, text in enumerate(texts)}
+        # The queries that are no documents, and their counts: of the last call alone, so that memory does not grow.
+        self._others: tuple[list[str], csr_array] = [], _count([], self._vocabulary.size)
 
     def scores(self, queries: Sequence[str], candidates: np.ndarray) -> np.ndarray:
         """Score some documents for each query.
@@ -137,11 +139,15 @@ class BM25Index:
 
     def _count_queries(self, queries: Sequence[str]) -> csr_array:
         """How often each query contains each known word, shape (n, words)."""
-        if new := [query for query in dict.fromkeys(queries) if query not in self._row_of_text]:
-            words = [_known(map(self._vocabulary.get, _tokens(query, self._language), repeat(-1))) for query in new]
-            self._row_of_text |= {query: row for row, query in enumerate(new, self._counts.shape[0])}
-            self._counts = vstack([self._counts, _count(words, self._vocabulary.size)], format="csr")
-        return self._counts[[self._row_of_text[query] for query in queries]]
+        documents, others = [], []
+        for query in dict.fromkeys(queries):
+            (documents if query in self._row_of_document else others).append(query)
+        if others != self._others[0]:
+            words = [_known(map(self._vocabulary.get, _tokens(query, self._language), repeat(-1))) for query in others]
+            self._others = others, _count(words, self._vocabulary.size)
+        known = self._counts[[self._row_of_document[document] for document in documents]]
+        row_of_query = {query: row for row, query in enumerate([*documents, *others])}
+        return vstack([known, self._others[1]], format="csr")[[row_of_query[query] for query in queries]]
 
     def _weigh(self, counts: csr_array) -> csr_array:
         """The score that one occurrence of a word in a query gives to each text, in the shape of `counts`."""

@@ -212,7 +212,7 @@ def _worker_pool(model: "SentenceTransformer", devices: list[str], texts: int) -
 def _windows(text: str, model: "SentenceTransformer", prompt: str) -> list[tuple[str, int]]:
     """Pieces of a text that the model reads completely after the prompt, each with its number of tokens."""
     limit = model.max_seq_length
-    if limit is None or limit > 10**6 or len(prompt + text) < limit:  # a token has at least one character
+    if limit is None or limit > 10**6:
         return [(text, 1)]
     room = limit - len(model.tokenizer(prompt).input_ids)
     offsets = model.tokenizer(

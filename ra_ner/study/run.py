@@ -228,8 +228,11 @@ class Study:
         stages = self._stages(cell)
         for discarded in stages[stages.index(stage) :]:
             self.state[cell.name].get(discarded, {}).clear()
-        if is_ours(cell.output_dir / "evaluation", "evaluation"):
-            (cell.output_dir / OUTPUTS["evaluate"]).unlink(missing_ok=True)
+        others = [other for other in self.grid.cells if self.grid.adapters[other.name] == cell.name]
+        for scored in [cell] if stage == "evaluate" else others:  # other cells may share the adapter
+            self.state.get(scored.name, {}).get("evaluate", {}).clear()
+            if is_ours(scored.output_dir / "evaluation", "evaluation"):
+                (scored.output_dir / OUTPUTS["evaluate"]).unlink(missing_ok=True)
 
     def _tokens_trained(self, cell: Cell) -> int | None:
         """The tokens that a finished adapter of this very recipe and dataset was trained on; None if there is none.

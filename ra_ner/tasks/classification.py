@@ -41,14 +41,20 @@ def _with_label_set(passages: list[Passage], alike: list[Passage]) -> list[Passa
     return [replace(p, entities=tuple(Entity(entity.type, labels) for entity in p.entities[:1])) for p in passages]
 
 
+def _core(text: str) -> str:
+    return text.strip().strip("\"'`“”.。 ").casefold()
+
+
 def read_answer(raw: str, type_: str) -> Answer:
     """The label that an answer is, up to case and outer marks, or else the only one that it names."""
-    labels, place = json.loads(type_), outside_thoughts(raw)
-    answer = raw[slice(*place)].strip().strip("\"'`“”.。 ").casefold()
-    named = [label for label in labels if label.casefold() == answer]
-    named = named or [label for label in labels if occurrences(label.casefold(), answer, whole_words=True)]
+    labels = {label: _core(label) for label in json.loads(type_)}
+    answer = _core(raw[slice(*outside_thoughts(raw))])
+    named = [label for label, core in labels.items() if core == answer]
+    named = named or [label for label, core in labels.items() if core and occurrences(core, answer, whole_words=True)]
     # A label may be a part of another one, such as `number` of `phone number`.
-    named = [label for label in named if not any(label != other and label in other for other in named)]
+    named = [x for x in named if not any(labels[x] != labels[y] and labels[x] in labels[y] for y in named)]
+    if len(named) > 1:  # labels that differ in case or outer marks alone
+        named = [label for label in named if label == raw.strip()] or named
     if len(named) == 1:
         return Answer((named[0],))
     return Answer((), error="names several labels" if named else "names no label")

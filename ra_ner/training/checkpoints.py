@@ -8,6 +8,7 @@ import json
 import logging
 import os
 import re
+import shutil
 import signal
 import sys
 import threading
@@ -22,7 +23,7 @@ from accelerate.utils import gather_object
 from huggingface_hub import HfApi, snapshot_download
 from safetensors import SafetensorError, safe_open
 from transformers import TrainerCallback, TrainingArguments
-from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, rotate_checkpoints
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from ..atomic_files import write_text
 from ..errors import UserError
@@ -162,9 +163,14 @@ def last_step(folder: Path) -> int | None:
     return int(named[1])
 
 
+def _checkpoints(folder: Path) -> list[Path]:
+    found = folder.glob(f"{PREFIX_CHECKPOINT_DIR}-*")
+    return [path for path in found if re.fullmatch(rf"{PREFIX_CHECKPOINT_DIR}-\d+", path.name)]
+
+
 def _newest(folder: Path, say_what_is_skipped: bool) -> Path | None:
     last, whole = last_step(folder), []
-    for checkpoint in folder.glob(f"{PREFIX_CHECKPOINT_DIR}-[0-9]*"):
+    for checkpoint in _checkpoints(folder):
         if (checkpoint / "ra_it.json").is_file() and (last is None or _step(checkpoint.name) <= last):
             whole.append(checkpoint)
         elif say_what_is_skipped:
@@ -215,8 +221,19 @@ def mark_last(trainer: "Trainer", facts: dict) -> None:
         name = f"{PREFIX_CHECKPOINT_DIR}-{trainer.state.global_step}"
         write_text(folder / name / "ra_it.json", json.dumps(facts, indent=2) + "\n")
         write_text(folder / "last", name + "\n")
-        best = trainer.state.best_model_checkpoint
-        rotate_checkpoints(args.output_dir, args.save_total_limit, best_model_checkpoint=best, use_mtime=True)
+        if args.save_total_limit:
+            _rotate(folder, args.save_total_limit, {name, Path(trainer.state.best_model_checkpoint or name).name})
+
+
+def _rotate(folder: Path, limit: int, kept: set[str]) -> None:
+    """Remove the oldest checkpoints, but for those to be kept, until at most `limit` are left.
+
+    `rotate_checkpoints` of transformers (5.23) would remove a copy such as checkpoint-100-mine too.
+    """
+    oldest_first = sorted(_checkpoints(folder), key=lambda path: (path.stat().st_mtime, _step(path.name)))
+    removable = [checkpoint for checkpoint in oldest_first if checkpoint.name not in kept]
+    for checkpoint in removable[: max(0, len(oldest_first) - limit)]:
+        shutil.rmtree(checkpoint, ignore_errors=True)
 
 
 class _StopOnSigterm(TrainerCallback):

@@ -337,7 +337,7 @@ def _check_keys(recipe: Recipe, model_args: ModelConfig, args: SFTConfig) -> Non
 def _load_dataset(source: str, config: TrainConfig, recipe: Recipe) -> tuple[DatasetDict, dict, str]:
     """The rows, the facts about how they were made, and their revision."""
     name = config.dataset_config or recipe.name
-    hint = f"build it with `python build_ra_dataset.py {recipe.path}`"
+    hint = f"build it with `ra-ner build {recipe.path}`"
     if not config.dataset_name and not Path(source).is_dir():
         raise UserError(f"{source} does not exist; {hint}")
     facts, revision = repos.fetch_dataset_facts(source, name, config.dataset_revision, hint)

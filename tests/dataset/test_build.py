@@ -187,6 +187,13 @@ def test_passages_of_a_benchmark_are_excluded_and_counted_by_rule(passages, conf
     assert "shares 50 characters in a row" in card and "75% of the 6-character n-grams" in card
 
 
+def test_a_corpus_that_is_left_out_as_a_whole_is_refused_with_the_reason(config):
+    config.exclude = ["sample_en"]
+    tested = load_benchmark("sample_en", "en").test
+    with pytest.raises(UserError, match=r"no passage is left to train on: passages_read 40, dropped_contaminated 40,"):
+        build(LoadedCorpus(tested, None, {}), "en", "r", config)
+
+
 def test_counts_of_what_was_left_out(config, models):
     passages = [passage("same", ("same", "t"), id="1"), passage("same", ("same", "u"), id="2"), passage("x", id="3")]
     config.size, config.validation_fraction = None, 0

@@ -114,6 +114,13 @@ def test_each_text_is_split_once(monkeypatch):
     assert split == ["apple pear", "plum", "fig"]
 
 
+def test_a_long_job_is_not_kept_in_memory():
+    index = BM25Index(["apple pear", "plum"], "en")
+    for i in range(5):
+        index.top([f"plum {i}", "apple pear"], 1)
+    assert not any(f"plum {i}" in str(vars(index)) for i in range(4))
+
+
 def test_a_document_as_query_scores_one_on_the_self_scale():
     pool = [
         "鲁迅生于绍兴，鲁迅住在北京。",

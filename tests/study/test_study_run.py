@@ -150,6 +150,19 @@ def test_a_changed_key_reruns_only_the_stages_that_depend_on_it(here):
     assert unfinished() == []
 
 
+def test_a_new_training_discards_the_scores_of_all_cells_that_share_the_adapter(here):
+    grid = write_recipe(Path("recipes/s.yaml"), recipes=["tiny_base.yaml"], axes={"evaluate.limit": [1, 2]}, seeds=[1])
+    study = Study(load_grid(grid, []))
+    first, second = study.grid.cells
+    assert study.grid.adapters[second.name] == first.name
+    study.state = {cell.name: {"evaluate": {"status": "done"}} for cell in study.grid.cells}
+    study._discard(second, "evaluate")
+    assert study.state == {first.name: {"evaluate": {"status": "done"}}, second.name: {"evaluate": {}}}
+    study.state[second.name]["evaluate"]["status"] = "done"
+    study._discard(first, "train")
+    assert study.state == {first.name: {"evaluate": {}}, second.name: {"evaluate": {}}}
+
+
 def test_a_failed_cell_is_named_and_the_others_run(here, capsys):
     """A missing encoder stops the cell that needs one. The other cell runs again because its recipe has changed."""
     answers = Path("outputs", CELLS[0], "evaluation", "answers.jsonl")

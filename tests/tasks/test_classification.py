@@ -132,6 +132,21 @@ def test_an_answer_is_the_one_label_that_it_names(raw, predicted):
     assert list(answer.mentions) == predicted and bool(predicted) == (answer.error is None)
 
 
+@pytest.mark.parametrize(
+    "raw, labels, predicted",
+    [
+        ("U.S.", '["U.K.", "U.S."]', ["U.S."]),
+        ("u.s", '["U.K.", "U.S."]', ["U.S."]),
+        ("It is a phone number.", '["Number", "phone number"]', ["phone number"]),
+        ("PRO", '["pro", "PRO"]', ["PRO"]),
+        ("Pro", '["pro", "PRO"]', []),
+        ("yes", '["...", "yes"]', ["yes"]),
+    ],
+)
+def test_labels_are_compared_as_answers_are(raw, labels, predicted):
+    assert list(read_answer(raw, labels).mentions) == predicted
+
+
 @given(st.text())
 def test_any_answer_is_read(raw):
     answer = read_answer(raw, LABELS)

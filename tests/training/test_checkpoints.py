@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -56,6 +57,18 @@ def test_without_a_pointer_the_newest_whole_checkpoint_of_a_copied_folder_is_tak
     (checkpoint(tmp_path, 12) / "ra_it.json").unlink()
     assert find("last", tmp_path, FACTS) == str(tmp_path / "checkpoint-10")
     assert "checkpoint-12: skipped" in capsys.readouterr().out
+
+
+def test_the_oldest_checkpoints_are_removed_and_copies_of_the_user_are_not(tmp_path):
+    for age, step in enumerate((100, 10, 20, 30)):  # 100 is of an earlier run
+        os.utime(checkpoint(tmp_path, step), (age, age))
+    shutil.copytree(tmp_path / "checkpoint-10", tmp_path / "checkpoint-10-mine")
+    (tmp_path / "last").write_text("checkpoint-30\n")
+    assert find("last", tmp_path, FACTS) == str(tmp_path / "checkpoint-30")
+    checkpoints._rotate(tmp_path, 2, {"checkpoint-30", "checkpoint-10"})
+    assert sorted(path.name for path in tmp_path.glob("c*")) == ["checkpoint-10", "checkpoint-10-mine", "checkpoint-30"]
+    checkpoints._rotate(tmp_path, 1, {"checkpoint-30"})
+    assert sorted(path.name for path in tmp_path.glob("c*")) == ["checkpoint-10-mine", "checkpoint-30"]
 
 
 def test_a_run_that_starts_afresh_forgets_the_checkpoints_of_an_earlier_one(tmp_path, capsys):

@@ -134,7 +134,7 @@ def test_rows_over_max_length_are_refused_not_cut(here, tmp_path):
     "args, message",
     [
         (["--dataset_name", "nowhere"], "dataset 'nowhere' can't be fetched: there is no such repo"),
-        (["--dataset_config", "other"], "no RA-IT dataset 'other'.*build_ra_dataset.py"),
+        (["--dataset_config", "other"], "no RA-IT dataset 'other'.*ra-ner build"),
         (["--model_name_or_path", "nowhere/at-all"], "can't be fetched: there is no such repo"),
         (["--hub_strategy", "end"], "delete `hub_strategy`"),
         (["--hub_token", "hf_secret"], "`hub_token` is not accepted, because it holds a secret: log in"),
