@@ -145,7 +145,9 @@ def find_layout(
     scheme = find_scheme(tags, are_tags=bool(columns or tag_names)) if tags else None
     if scheme is None:
         shown = ", ".join(map(repr, list(tags)[:3])) or "nothing"
-        raise UserError(f"{path}: {_ordinal(tag_columns[0])} holds no tags ({shown}, ...); columns are separated by tabs or spaces")
+        raise UserError(
+            f"{path}: {_ordinal(tag_columns[0])} holds no tags ({shown}, ...); columns are separated by tabs or spaces"
+        )
     known = frozenset(tag for tag in tags if read_tag(tag, scheme) is not None)
     others = [column for column in range(width) if column not in {c % width for c in tag_columns}]
     index = next((column for column in others if _is_index(sentences, column)), None)
