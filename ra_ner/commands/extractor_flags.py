@@ -3,8 +3,9 @@
 import sys
 from argparse import Namespace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
+from ..recipe_keys import Strategy
 from . import CommandParser
 
 if TYPE_CHECKING:
@@ -62,7 +63,10 @@ def add_model_flags(parser: CommandParser) -> None:
     examples = parser.add_argument_group("in-context examples")
     examples.add_argument("--examples", help="corpus to choose them from: a file, a folder or a Hub dataset")
     examples.add_argument(
-        "--strategy", default="on_demand", help="how they are chosen, see docs/retrieval.md (default: on_demand)"
+        "--strategy",
+        choices=["on_demand", *get_args(Strategy)],
+        default="on_demand",
+        help="how they are chosen, see docs/retrieval.md (default: on_demand)",
     )
     examples.add_argument("--k", type=int, default=2, help="examples for each text (default: 2)")
     examples.add_argument(

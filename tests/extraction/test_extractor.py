@@ -426,6 +426,7 @@ def test_an_entity_is_right_at_its_gold_place_or_where_gold_has_no_place():
     [
         (["note.txt", "--types", ","], "--types names no type"),
         (["note.txt", "--types", "a", "--model", "MODEL", "--batch_size", "0"], "at least 1"),
+        (["note.txt", "--types", "a", "--strategy", "near", "--dry_run"], "--strategy: invalid choice: 'near'"),
         (["note.txt", "--types", "a", "--strategy", "bm25"], "--strategy bm25 needs --examples"),
         (["note.txt", "--types", "a", "--types_file", "note.json"], "--types and --types_file both name types"),
         (["note.txt", "--types", "a", "--output", "."], ". is a folder; name a file in it"),
