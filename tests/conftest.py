@@ -45,11 +45,16 @@ class _Printer(logging.Handler):
         print(record.getMessage())
 
 
-@pytest.fixture(autouse=True)
-def _messages() -> None:
-    logger = logging.getLogger("ra_ner")  # a test that runs the command line has it write to stderr
+def print_messages() -> None:
+    """Have our messages printed. A test that runs the command line has them written to stderr."""
+    logger = logging.getLogger("ra_ner")
     logger.handlers, logger.propagate = [_Printer()], True
     logger.setLevel(logging.INFO)
+
+
+@pytest.fixture(autouse=True)
+def _messages() -> None:
+    print_messages()
 
 
 @pytest.fixture

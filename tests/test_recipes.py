@@ -44,6 +44,7 @@ def hub_of_the_paper(hub, models, tmp_path):
     for name, architecture, *tokenizer in [
         ("meta-llama/Meta-Llama-3-8B", "llama", None, "<|im_start|>", "<|endoftext|>", headers),  # a base model
         ("Qwen/Qwen1.5-7B-Chat", "qwen2", chatml, None, "<|im_end|>", []),
+        ("Qwen/Qwen2.5-7B-Instruct", "qwen2", chatml, None, "<|im_end|>", []),
         ("Qwen/Qwen3-8B", "qwen3", qwen3, None, "<|im_end|>", ["<think>", "</think>"]),
     ]:
         save_tiny_model(architecture, tokenizer_of(*tokenizer), tmp_path / architecture)

@@ -23,7 +23,7 @@ def main(arguments: list[str]) -> None:
     except ModuleNotFoundError as error:
         if error.name != "gradio":
             raise
-        raise UserError("Gradio is not installed: pip install 'ra-ner[demo]'") from None
+        raise UserError("Gradio is not installed: pip install '.[demo]' in a clone of RA-NER") from None
     from ..demo.answers import Demo
 
     page = make_page(Demo(load_extractor(options)))

@@ -14,6 +14,7 @@ from . import train
 HELP = {
     "output_dir": "The folder of the training run; the merged model goes to its folder `merged`. "
     "Default: outputs/<recipe>.",
+    "use_cpu": "Merge on the CPU, for example if the GPU is too small.",
     "load_in_4bit": "Whether the base was in 4 bits in training; the merged model is then compared with that too.",
 }
 

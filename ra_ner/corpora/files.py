@@ -244,7 +244,7 @@ def _read_docbin(path: Path) -> Table:
         import spacy
         from spacy.tokens import DocBin
     except ImportError:
-        help = "pip install 'ra-ner[spacy]', or save it as JSON Lines"
+        help = "pip install '.[spacy]' in a clone of RA-NER, or save it as JSON Lines"
         raise UserError(f"{path}: a DocBin is read with spaCy: {help}") from None
     try:
         docs = DocBin().from_disk(path).get_docs(spacy.blank("xx").vocab)

@@ -49,7 +49,7 @@ def write_spacy(rows: Iterable[Row], file: Path, language: str) -> None:
     try:
         import spacy
     except ImportError:
-        raise UserError("spaCy is not installed: pip install 'ra-ner[spacy]'") from None
+        raise UserError("spaCy is not installed: pip install '.[spacy]' in a clone of RA-NER") from None
     nlp, docs = spacy.blank(language), spacy.tokens.DocBin()
     for row in rows:
         doc = nlp.make_doc(row["text"])

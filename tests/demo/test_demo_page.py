@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 
-pytest.importorskip("gradio", reason="Gradio is not installed: pip install 'ra-ner[demo]'")
+pytest.importorskip("gradio", reason="Gradio is not installed: pip install '.[demo]'")
 
 from browser import chromium, serious_faults  # noqa: F401 - one is a fixture
 from conftest import REPO
@@ -162,4 +162,4 @@ def test_the_command_says_what_is_missing(monkeypatch, models, capsys):
     monkeypatch.setitem(sys.modules, "gradio", None)
     with pytest.raises(SystemExit):
         cli.run("demo", ["--model", str(models / "lm")])
-    assert "pip install 'ra-ner[demo]'" in capsys.readouterr().err
+    assert "pip install '.[demo]'" in capsys.readouterr().err

@@ -8,7 +8,7 @@ import shutil
 
 import pytest
 import torch
-from conftest import content, run_command
+from conftest import content, print_messages, run_command
 
 from ra_ner.errors import UserError
 from ra_ner.hub.card import REPO
@@ -30,6 +30,7 @@ def merging(finished, tmp_path_factory):
     run = copy_run(finished, tmp_path_factory.mktemp("run"))
     with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(io.StringIO()) as out:
         patch.chdir(finished)
+        print_messages()  # this fixture comes before those of single tests
         run_command("train", RECIPE, "--merge", "--output_dir", run)
     return run, out.getvalue()
 
