@@ -41,6 +41,8 @@ CHINESE := quickstart_zh quickstart_zh_vanilla
 $(ENGLISH:%=outputs/%/dataset/README.md): data/sample/en.jsonl models/.unpacked
 $(CHINESE:%=outputs/%/dataset/README.md): recipes/quickstart_zh.yaml data/sample/zh.jsonl models/gemma-3-270m models/multilingual-e5-small
 
+outputs/quickstart_full_vanilla/dataset/README.md: recipes/quickstart_full.yaml
+
 outputs/%/dataset/README.md: recipes/quickstart.yaml recipes/%.yaml
 	$(QUICKSTART) python build_ra_dataset.py recipes/$*.yaml
 

@@ -96,11 +96,14 @@ class Recipe:
         return RecipeParser("evaluate", EvaluateConfig, PushScoresConfig).parse_section(self)[0]
 
 
+CHANGED_IN_YAML_1_2 = ("bool", "int", "float", "timestamp")
+
+
 class _RecipeLoader(yaml.SafeLoader):
-    """SafeLoader with the booleans and floats of YAML 1.2. A repeated key is an error."""
+    """SafeLoader with the booleans and decimal numbers of YAML 1.2. A repeated key is an error."""
 
     yaml_implicit_resolvers = {  # noqa: RUF012 - PyYAML's own attribute
-        first: [(tag, regexp) for tag, regexp in resolvers if not tag.endswith((":bool", ":float", ":timestamp"))]
+        first: [(tag, pattern) for tag, pattern in resolvers if tag.rpartition(":")[2] not in CHANGED_IN_YAML_1_2]
         for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
     }
 
@@ -114,9 +117,11 @@ class _RecipeLoader(yaml.SafeLoader):
 
 
 _RecipeLoader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"^(?:true|false)$"), list("tf"))
+_RecipeLoader.add_implicit_resolver("tag:yaml.org,2002:int", re.compile(r"^[-+]?(?:0|[1-9]\d*)$"), list("-+0123456789"))
 _RecipeLoader.add_implicit_resolver(
     "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?(?:\d+\.\d*(?:[eE][-+]?\d+)?|\.\d+(?:[eE][-+]?\d+)?|\d+[eE][-+]?\d+)$"),
+    # Without a point at most two digits stand around the e: 5e-4 is a number, 1234e56 may be a commit.
+    re.compile(r"^[-+]?(?:\d+\.\d*(?:[eE][-+]?\d+)?|\.\d+(?:[eE][-+]?\d+)?|\d{1,2}[eE][-+]?\d{1,2})$"),
     list("-+.0123456789"),
 )
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 # Keys whose value is a secret. Others that end in token, such as `eos_token`, are none.
 _KEY = r"""
     (?:(?:push_to_)?hub_|hf_|use_auth_|auth_|access_|bearer_|api_)?token
-    | (?:\w+[_-])?(?:api[_ -]?key|password|passwd|secret|authorization|credentials?)
+    | (?:\w+[_-])?(?:(?:api|access|secret|private)[_ -]?key|password|passwd|secret|authorization|credentials?)
 """
 _SECRET_KEY = re.compile(_KEY, re.VERBOSE | re.IGNORECASE)
 _SECRETS = re.compile(

@@ -58,7 +58,20 @@ def test_a_secret_in_any_key_is_refused_and_not_shown(tmp_path, section, secret)
         assert LETTERS not in str(error.value)
 
 
-@pytest.mark.parametrize("key", ["token", "hub_token", "api_key", "X-Api-Key", "Authorization", "password", "secret"])
+@pytest.mark.parametrize(
+    "key",
+    [
+        "token",
+        "hub_token",
+        "api_key",
+        "aws_secret_access_key",
+        "private_key",
+        "X-Api-Key",
+        "Authorization",
+        "password",
+        "secret",
+    ],
+)
 def test_a_secret_is_known_by_its_key_too(tmp_path, key):
     nested = {"train": {"model_init_kwargs": {"headers": [{key: "short"}]}}}
     recipe = write_recipe(tmp_path / "r.yaml", language="en", **nested)

@@ -1,6 +1,7 @@
 """Publish the demo of a model as a Space of the Hub. The Space is private unless you say --public."""
 
 import logging
+import re
 from pathlib import Path
 
 from ..errors import UserError
@@ -28,9 +29,14 @@ def main(arguments: list[str]) -> None:
     options = make_parser().parse_args(arguments)
     if Path(options.model).is_dir():
         raise UserError(f"{options.model} is a folder on this machine: push it to the Hub, and name its id")
+    if options.encoder and Path(options.encoder).is_dir():
+        raise UserError(f"{options.encoder} is a folder on this machine: name an encoder on the Hub")
+    file = Path(options.examples) if options.examples and Path(options.examples).is_file() else None
+    on_hub = options.examples and re.fullmatch(r"sample_(en|zh)|[\w.-]+/[\w.-]+", options.examples)
+    if options.examples and not file and (not on_hub or Path(options.examples).exists()):
+        raise UserError(f"{options.examples} is neither a file nor the id of a Hub dataset")
     settings = {key: getattr(options, key) for key in SETTINGS}
     settings |= {"name": options.model, "revision": options.revision, "examples": options.examples or ()}
-    file = Path(options.examples) if options.examples and Path(options.examples).is_file() else None
     visible = "public" if options.public else "private"
     if options.dry_run:
         what = f", and {file}" if file else ""

@@ -171,7 +171,8 @@ def _parse_line(line: str) -> object:
 def _rows_of(document: object) -> list[object]:
     if isinstance(document, dict):
         keys = [key for key in _ROWS_KEYS if isinstance(document.get(key), list)]
-        if "text" in document or "tokens" in document or len(keys) != 1:
+        is_row = {"text", "tokens"} & document.keys() or isinstance(document.get("data"), dict)  # of Label Studio
+        if is_row or len(keys) != 1:
             return [document]
         document = document[keys[0]]
     return [document] if is_spacy(document) else [row for row in document if row is not None]

@@ -40,6 +40,16 @@ def has_spans(row: object) -> bool:
     return isinstance(row, dict) and first(row, _TEXT, str) is not None and first(row, _LIST, list) is not None
 
 
+def spans_are_of_text(row: Row) -> bool:
+    """Whether offsets of entities point at their mentions in the row's text, so that they count its characters."""
+    text, entities = first(row, _TEXT, str), first(row, _LIST, list)
+    for entity in entities or [] if text else []:
+        mention = first(entity, _MENTION, str) if isinstance(entity, dict) else None
+        if mention and text[first(entity, _START, int) : first(entity, _END, int)] == mention:
+            return True
+    return False
+
+
 def is_unlabelled(rows: Sequence[object]) -> bool:
     """Whether rows have a text and nothing that could label it."""
     return all(isinstance(row, dict) and row.keys() <= {"id", *_TEXT} and row.keys() & {*_TEXT} for row in rows)
@@ -68,7 +78,8 @@ def _annotations(entity: object, context: Context) -> list[Annotation]:
         return [Annotation(context.type_of(label), None, start, end)]
     if not isinstance(entity, dict):
         raise ValueError("an entity is [start, end, type] or {text, type, start, end}")
-    label = first(entity, _TYPE)
+    # Prodigy's relations task writes the kind of a mark under `type`.
+    label = first(entity, _TYPE[1:] if entity.get("type") == "span" else ()) or first(entity, _TYPE)
     start, end = first(entity, _START), first(entity, _END)
     pair = first(entity, _PAIR, (list, dict))
     if start is None and end is None and pair:

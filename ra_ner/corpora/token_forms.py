@@ -7,6 +7,7 @@ from itertools import accumulate
 
 from ..errors import UserError
 from .annotations import Annotation, Context, Draft
+from .span_forms import spans_are_of_text
 from .tags import find_scheme, find_spans, is_untyped, numbers_without_names, prefixes_without_type, scheme_name
 
 Row = dict  # one JSON object
@@ -41,7 +42,7 @@ def has_tags(row: object) -> bool:
 def has_token_spans(row: object) -> bool:
     if not isinstance(row, dict) or _token_key(row) is None or any(row.get(key) for key in ("ner_tags", "tags")):
         return False
-    return any(_is_span_list(row.get(key)) for key in _SPANS)
+    return any(_is_span_list(row.get(key)) for key in _SPANS) and not spans_are_of_text(row)
 
 
 def _is_span_list(value: object) -> bool:

@@ -5,6 +5,8 @@ import tempfile
 from importlib.metadata import requires
 from pathlib import Path
 
+from ..corpora.label_words import LABELS_FILE
+from ..corpora.sources import TAG_NAMES
 from ..hub import repos
 from ..hub.card import new_card
 from ..paths import PACKAGE, resource
@@ -49,6 +51,8 @@ def push_space(repo_id: str, settings: dict, examples: Path | None, private: boo
         if examples:
             settings = {**settings, "examples": f"examples{examples.suffix}"}
             files[settings["examples"]] = examples
+            beside = [examples.with_name(name) for name in (LABELS_FILE, TAG_NAMES)]
+            files |= {file.name: file for file in beside if file.is_file()}
         for name, content in {
             "app.py": APP,
             "settings.json": json.dumps(settings, indent=2),

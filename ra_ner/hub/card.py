@@ -42,6 +42,25 @@ def part(name: str, body: str) -> str:
     return f"<!-- ra-ner: {name} -->\n{body.replace('<!--', '<!- -')}\n<!-- /ra-ner: {name} -->"
 
 
+class _CardLoader(yaml.SafeLoader):
+    """SafeLoader that leaves what the user wrote: `no` is Norwegian, and a number that would change stays a text."""
+
+    yaml_implicit_resolvers = {  # noqa: RUF012 - PyYAML's own attribute
+        first: [(tag, regexp) for tag, regexp in resolvers if not tag.endswith(":bool")]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+    def construct_number(self, node: yaml.ScalarNode) -> float | str:
+        is_float = node.tag.endswith(":float")
+        value = self.construct_yaml_float(node) if is_float else self.construct_yaml_int(node)
+        return value if str(value) == node.value else node.value
+
+
+_CardLoader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"^(?:true|false)$"), list("tf"))
+for _kind in ("int", "float"):
+    _CardLoader.add_constructor(f"tag:yaml.org,2002:{_kind}", _CardLoader.construct_number)
+
+
 def read_card(card: str) -> tuple[dict[str, Any], str]:
     """The metadata of a card, without empty values, and its text.
 
@@ -49,7 +68,7 @@ def read_card(card: str) -> tuple[dict[str, Any], str]:
         yaml.YAMLError: the metadata is not valid YAML, or no mapping.
     """
     front = _FRONT.match(card)
-    metadata = (parse_yaml(front[1]) if front else None) or {}
+    metadata = (parse_yaml(front[1], _CardLoader) if front else None) or {}
     if not isinstance(metadata, dict):
         raise yaml.YAMLError("a mapping is needed")
     return {key: value for key, value in metadata.items() if value is not None}, card[front.end() if front else 0 :]

@@ -88,6 +88,8 @@ def _draw_by_value(points: Sequence[Point], axis: str, values: Sequence) -> byte
             # Series of names are drawn side by side, as their intervals would cover each other.
             shift = 0 if is_numeric else 0.6 * ((number + 0.5) / len(series) - 0.5)
             its_points = [point for point in points if (point.plot, point.series) == (title, name)]
+            if not its_points:
+                continue
             xs = [ticks[show(point.value)] + shift for point in its_points]
             _draw_series(plot, xs, its_points, f"C{number}", "o-" if is_numeric else "o")
     return _to_png(figure)
@@ -133,6 +135,8 @@ def _draw_by_best_example(groups: Sequence[Group], axes: Sequence[str]) -> bytes
                     scores[quarter_of(passage.best_example, ranges[setting])].append(passage.best_example)
             counts = count_kinds(group.evaluations, setting, quarter)
             points = [(np.mean(scores[i]), 100 * kinds_f1(counts[i])) for i in sorted(counts)]
+            if not points:  # no example was shown
+                continue
             color, style = f"C{number % 10}", ("o-", "s--", "^:")[number // 10 % 3]
             plot.plot(*zip(*points, strict=True), style, color=color, label=_name(group, axes) or "mean over seeds")
     return _to_png(figure)

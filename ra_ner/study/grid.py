@@ -33,7 +33,17 @@ KEYS = {
     section: [key.name for key in dataclasses.fields(config)]
     for section, config in (("dataset", DatasetConfig), ("evaluate", EvaluateConfig))
 }
-VANILLA_AXES = ("dataset", "dataset.strategy", "dataset.k", "k")  # axes in which a cell and its vanilla cell may differ
+# Keys of `dataset` that say which examples a row has: in these a cell and its vanilla cell may differ.
+EXAMPLE_KEYS = {
+    "strategy",
+    "k",
+    "examples_probability",
+    "candidates",
+    "mixed_nn_probability",
+    "bm25_threshold",
+    "threshold_scale",
+    "encoder",
+}
 
 Sections = dict[str, dict[str, Any]]
 
@@ -138,8 +148,15 @@ def find_vanilla(cell: Cell, cells: Sequence[Cell]) -> Cell | None:
     if cell.is_vanilla:
         return None
 
-    def without_vanilla_axes(values: Mapping[str, object]) -> dict[str, object]:
-        return {axis: value for axis, value in values.items() if axis not in VANILLA_AXES}
+    def other_keys(values: Mapping[str, object]) -> dict[str, object]:
+        """The values by key of a section, without those that choose examples; a bare `k` is both of them."""
+        keys = {}
+        for axis, value in values.items():
+            if axis in SECTIONS and isinstance(value, dict):
+                keys |= {f"{axis}.{key}": its_value for key, its_value in value.items()}
+            elif axis != "k":
+                keys[axis if "." in axis else f"dataset.{axis}"] = value
+        return {key: value for key, value in keys.items() if key not in {f"dataset.{name}" for name in EXAMPLE_KEYS}}
 
     def shared_values(other: Cell) -> int:
         return sum(other.values[axis] == value for axis, value in cell.values.items())
@@ -149,7 +166,7 @@ def find_vanilla(cell: Cell, cells: Sequence[Cell]) -> Cell | None:
         for other in cells
         if other.is_vanilla
         and (other.base, other.seed) == (cell.base, cell.seed)
-        and without_vanilla_axes(other.values) == without_vanilla_axes(cell.values)
+        and other_keys(other.values) == other_keys(cell.values)
     ]
     # With axes `dataset.strategy` and `k` there are several candidates; the one with this cell's k fits best.
     return max(candidates, key=shared_values, default=None)

@@ -141,6 +141,11 @@ class Study:
     def _run_cells(self, cells: Sequence[Cell], progress: "tqdm") -> Iterator[bool]:
         """Run the unfinished stages of cells one after the other. Yields True again and again while one is running."""
         for cell in cells:
+            trainer = self.grid.adapters[cell.name]
+            if trainer != cell.name and self.state.get(trainer, {}).get("train", {}).get("status") != "done":
+                self.failed.append(cell.name)  # there may be an adapter of other settings
+                logger.error("%s: not evaluated, because the training of %s failed", cell.name, trainer)
+                continue
             for stage in self._stages(cell):
                 entry = self.state.setdefault(cell.name, {}).setdefault(stage, {})
                 if cell.name not in self.failed and not self._is_finished(cell, stage):

@@ -124,7 +124,7 @@ def test_docbin_with_span_groups(tmp_path, write):
 
 def test_docbin_without_spacy(write, monkeypatch):
     monkeypatch.setitem(sys.modules, "spacy", None)
-    with pytest.raises(UserError, match="a DocBin is read with spaCy: pip install 'ra-ner.spacy.'"):
+    with pytest.raises(UserError, match=r"a DocBin is read with spaCy: pip install '.\[spacy\]'"):
         load_corpus(write(b"x", "train.spacy"), "en")
 
 

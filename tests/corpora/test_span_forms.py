@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from corpus_forms import entities
+from corpus_forms import LABEL_STUDIO, entities
 
 from ra_ner.corpora.annotations import FROM_UTF16, NOT_ANNOTATED, NOT_FOUND, TRIMMED, WRONG_OFFSETS
 from ra_ner.corpora.sources import load_corpus
@@ -37,6 +37,18 @@ def test_cmeee_with_inclusive_and_exclusive_ends(write):
 
 
 # --- what annotation tools export
+
+
+def test_prodigy_says_the_kind_of_a_mark_beside_its_label(write):
+    mark = {"text": "Ada", "start": 0, "end": 3, "token_start": 0, "token_end": 0, "type": "span", "label": "PERSON"}
+    row = {"text": "Ada met Bob.", "spans": [mark], "relations": [], "answer": "accept"}
+    assert entities(load_corpus(write([row]), "en").passages[0]) == [("Ada", "PERSON", 0, 3)]
+
+
+def test_a_single_task_of_label_studio_is_a_row(write):
+    for content in (json.dumps(LABEL_STUDIO), json.dumps([LABEL_STUDIO])):
+        assert len(load_corpus(write(content, "export.json"), "en").passages) == 1
+
 
 TEXT = "IL-2 receptor binds IL-2"
 NESTED = [("IL-2", "a", 0, 4), ("IL-2 receptor", "a", 0, 13), ("IL-2 receptor", "b", 0, 13), ("IL-2", "a", 20, 24)]

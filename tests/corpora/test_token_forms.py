@@ -20,6 +20,14 @@ def test_tokens_with_class_labels_and_with_strings(write, tmp_path):
     assert load_corpus(str(tmp_path / "a.parquet"), "en").passages == expected
 
 
+def test_offsets_that_fit_the_text_count_its_characters_though_there_are_tokens(write):
+    text = "On May 5 Ada met people in Rome"
+    row = {"text": text, "tokens": text.split(), "entities": [{"type": "person", "text": "Ada", "start": 9, "end": 12}]}
+    assert entities(load_corpus(write([row]), "en").passages[0]) == [("Ada", "person", 9, 12)]
+    row["entities"] = [{"type": "person", "start": 3, "end": 4}]
+    assert entities(load_corpus(write([row]), "en").passages[0])[0][:2] == ("Ada", "person")
+
+
 def test_a_row_with_too_few_tags_is_skipped(write):
     rows = [*[{"tokens": ["Ada"], "tags": ["B-PER"]}] * 4, {"tokens": ["Ada", "ran"], "tags": ["B-PER"]}]
     assert load_corpus(write(rows), "en").counts == {SKIPPED: 1}

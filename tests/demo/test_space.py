@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -33,6 +34,7 @@ def test_a_private_space_serves_the_demo(hub, models, tmp_path, monkeypatch):
     monkeypatch.setattr("ra_ner.demo.space.requires", lambda _: ["torch>=2", "spacy>=3; extra == 'spacy'"])
     put_folder("model", "tester/lm", models / "lm")
     (tmp_path / "mine.jsonl").write_text(json.dumps(ROW), encoding="utf-8")
+    (tmp_path / "labels.json").write_text('{"PER": "person"}')
     arguments = [
         "tester/space",
         "--model",
@@ -47,6 +49,7 @@ def test_a_private_space_serves_the_demo(hub, models, tmp_path, monkeypatch):
     assert hub.repos["space", "tester/space"].private
     files = hub.files("space", "tester/space")
     assert files["requirements.txt"].decode().split() == ["torch>=2"] and "ra_ner/extractor.py" in files
+    assert json.loads(files["labels.json"]) == {"PER": "person"}
     assert not [name for name in files if "__pycache__" in name or name.startswith("tests")]
     card = yaml.safe_load(files["README.md"].decode().split("---")[1])
     assert (card["sdk"], card["sdk_version"], card["app_file"]) == ("gradio", GRADIO, "app.py")
@@ -69,6 +72,10 @@ def test_what_is_refused(hub, models, capsys):
     with pytest.raises(SystemExit):
         cli.run("push_demo", ["tester/space", "--model", str(models / "lm")])
     assert "push it to the Hub" in capsys.readouterr().err
+    for wrong in (["--examples", str(models)], ["--examples", "/gone.jsonl"], ["--encoder", str(models / "encoder")]):
+        with pytest.raises(SystemExit):
+            cli.run("push_demo", ["tester/space", "--model", "tester/lm", "--dry_run", *wrong])
+        assert re.search("neither a file nor the id|a folder on this machine", capsys.readouterr().err)
     with pytest.raises(SystemExit):
         cli.run("push_demo", ["others/space", "--model", "tester/lm"])
     assert "the token may not write there" in capsys.readouterr().err and not HUB.repos

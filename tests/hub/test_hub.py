@@ -362,6 +362,14 @@ def test_released_checkpoints_are_asked_in_their_own_words_and_chat_format(
         assert text.startswith(begins) and contains in text and text.endswith(ends)
 
 
+def test_what_the_user_wrote_into_the_metadata_of_a_card_stays():
+    mine = "---\nlanguage:\n- en\n- no\nversion: 1.10\nscore: 0.5\nsize: 12\ntags: [on, true]\n---\n# Mine\n"
+    merged = cards.merge(mine, cards.new_card({"tags": ["ra-it"]}, "t", "a", "new"))
+    metadata = yaml.safe_load(merged.split("---")[1])
+    assert metadata["language"] == ["en", "no"] and metadata["tags"] == ["on", True, "ra-it"]
+    assert (metadata["version"], metadata["score"], metadata["size"]) == ("1.10", 0.5, 12)
+
+
 def test_a_copied_model_is_the_same_model(tmp_path):
     for name in ("one", "copy"):
         (tmp_path / name).mkdir()

@@ -45,6 +45,21 @@ def test_cells_are_the_product_of_recipes_seeds_and_axis_values(write_grid):
     assert cell.group == grid.cells[11].group != grid.cells[2].group
 
 
+def test_a_cell_differs_from_its_vanilla_cell_in_its_examples_alone(write_grid):
+    def twins(axes: dict) -> dict[str, str | None]:
+        grid = write_grid(axes, seeds=[1])
+        found = {cell.name: find_vanilla(cell, grid.cells) for cell in grid.cells if not cell.is_vanilla}
+        return {name.removeprefix("grid-"): twin and twin.name.removeprefix("grid-") for name, twin in found.items()}
+
+    none, nn = {"strategy": "none"}, {"strategy": "nn"}
+    sizes = [{**none, "size": 1}, {**none, "size": 2}, {**nn, "size": 1}, {**nn, "size": 2}]
+    assert twins({"dataset": sizes}) == {"nn-1-seed1": "none-1-seed1", "nn-2-seed1": "none-2-seed1"}
+    assert twins({"dataset": [sizes[0], sizes[3]]}) == {"nn-2-seed1": None}
+    filtered = {"strategy": "nn_bm25", "bm25_threshold": 5, "k": 4}
+    assert list(twins({"dataset": [none, filtered]}).values()) == ["none-seed1"]
+    assert twins({"strategy": ["none", "nn"]}) == {"nn-seed1": "none-seed1"}
+
+
 def test_the_written_recipe_of_a_cell_reads_back_unchanged(write_grid):
     values = ["no", "12", "1e-4", "C:\\x 'y' \"z\" {a}: [b] # c", "\u4e2d\u6587", 0.0001, None, True]
     grid = write_grid({"dataset.encoder": values}, "train.learning_rate=1e-4", "evaluate.benchmarks=[a, b=C]")

@@ -2,6 +2,7 @@
 
 import base64
 import csv
+import json
 import re
 from pathlib import Path
 
@@ -206,6 +207,21 @@ def test_a_numeric_axis_two_bases_and_no_vanilla_cell(tmp_path, monkeypatch):
     assert "6 differences are tested" in page and "may not hold for other models" in page
     assert "Difference to" not in page and "| mean |" not in page
     assert Path("outputs/mine/figures/span_f1_by_dataset.size_zh.png").is_file()
+
+
+def test_cells_without_examples_and_with_settings_of_their_own_have_figures_too(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    settings = AXES["evaluate.settings"]
+    cells = [make_cell(strategy, 1, settings=setting) for strategy in ("none", "nn") for setting in settings]
+    for cell in cells:
+        folder = cell.output_dir / "evaluation"
+        write_evaluation(folder, 1, 0.5, settings=(cell.values["settings"],))
+        if cell.is_vanilla:  # k 0: there is no score of an example
+            rows = [json.loads(line) for line in (folder / "predictions.jsonl").read_text().splitlines()]
+            rows = [json.dumps({**row, "example_scores": []}) + "\n" for row in rows]
+            (folder / "predictions.jsonl").write_text("".join(rows))
+    report.write(Path("outputs/mine"), cells, {}, {"dataset.strategy": ["none", "nn"], "settings": settings})
+    assert len(list(Path("outputs/mine/figures").glob("*best_example.png"))) == 1
 
 
 def test_a_grid_without_axes_compares_its_settings(tmp_path, monkeypatch):

@@ -163,6 +163,14 @@ def test_a_new_training_discards_the_scores_of_all_cells_that_share_the_adapter(
     assert study.state == {first.name: {"evaluate": {}}, second.name: {"evaluate": {}}}
 
 
+def test_a_cell_whose_adapter_could_not_be_trained_is_not_evaluated(here):
+    """There may be an adapter of other settings, and its scores would stand under those of the grid."""
+    grid = write_recipe(Path("recipes/s.yaml"), recipes=["tiny_base.yaml"], axes={"evaluate.limit": [1, 2]}, seeds=[1])
+    study = Study(load_grid(grid, ["dataset.corpus=gone"]))
+    names = [cell.name for cell in study.grid.cells]
+    assert study.run() == study.failed == names and "evaluate" not in study.state.get(names[1], {})
+
+
 def test_a_failed_cell_is_named_and_the_others_run(here, capsys):
     """A missing encoder stops the cell that needs one. The other cell runs again because its recipe has changed."""
     answers = Path("outputs", CELLS[0], "evaluation", "answers.jsonl")
