@@ -44,9 +44,10 @@ def spans_are_of_text(row: Row) -> bool:
     """Whether offsets of entities point at their mentions in the row's text, so that they count its characters."""
     text, entities = first(row, _TEXT, str), first(row, _LIST, list)
     for entity in entities or [] if text else []:
-        mention = first(entity, _MENTION, str) if isinstance(entity, dict) else None
-        if mention and text[first(entity, _START, int) : first(entity, _END, int)] == mention:
-            return True
+        if isinstance(entity, dict):
+            mention, start, end = first(entity, _MENTION, str), first(entity, _START, int), first(entity, _END, int)
+            if mention and start is not None and end is not None and text[start:end] == mention:
+                return True
     return False
 
 
