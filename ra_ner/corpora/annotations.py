@@ -191,24 +191,27 @@ def _matching(span: Span, mention: str, draft: Draft, counts: Counter[str]) -> S
     """The place that offsets name: in characters or UTF-16 units, with an exclusive end or, in forms of others, an
     inclusive one. The mention decides."""
     ends = [span] if draft.is_ours else [span, Span(span.start, span.end + 1)]
-    for place in ends:
-        if _says(draft, place, mention):
-            return place
+    places = [(place, False) for place in ends]
     if _has_wide(draft.text):
-        for units in ends:
-            place = _from_utf16(units, draft.text)
-            if place and _says(draft, place, mention):
-                counts[FROM_UTF16] += 1
+        places += [(place, True) for units in ends if (place := _from_utf16(units, draft.text))]
+    for says in (_says,) if draft.is_ours else (_says, _says_words):
+        for place, is_converted in places:
+            if says(draft.text, place, mention):
+                if is_converted:
+                    counts[FROM_UTF16] += 1
                 return place
     return None
 
 
-def _says(draft: Draft, place: Span, mention: str) -> bool:
-    if not 0 <= place.start < place.end <= len(draft.text):  # slices of Python go on beyond a text
-        return False
-    there = draft.text[place.start : place.end]
-    # brat writes a line break in a mention as a blank.
-    return there == mention or (not draft.is_ours and there.strip() != "" and there.split() == mention.split())
+def _says(text: str, place: Span, mention: str) -> bool:
+    # Slices of Python go on beyond a text.
+    return 0 <= place.start < place.end <= len(text) and text[place.start : place.end] == mention
+
+
+def _says_words(text: str, place: Span, mention: str) -> bool:
+    """Whether the words are the same: brat writes a line break in a mention as a blank."""
+    words = text[place.start : place.end].split() if _is_inside(place, text) else []
+    return words != [] and words == mention.split()
 
 
 def _trim(entity: Entity, counts: Counter[str]) -> Entity | None:

@@ -265,4 +265,4 @@ def _spans(doc: "spacy.tokens.Doc") -> Iterator["spacy.tokens.Span"]:  # noqa: F
     """The entities of a document, and its groups of spans, which may overlap."""
     yield from doc.ents
     for group in doc.spans.values():
-        yield from group
+        yield from (span for span in group if span.label_)  # coreference, for example, gives its spans no labels

@@ -13,6 +13,7 @@ _MENTION = ("text", "entity", "name", "mention", "word", "entity_text", "entity_
 _TYPE = ("type", "label", "labels", "hypertextlabels", "entity_type", "label_type", "category")
 _START = ("start", "start_idx", "start_offset", "start_pos", "begin")
 _END = ("end", "end_idx", "end_offset", "end_pos")
+_ANNOTATED = ("answer", "annotation_id", "lead_time")  # of Prodigy and Label Studio: a row that was worked on
 _PAIR = ("pos", "span", "offset", "offsets", "position", "entity_index")
 
 
@@ -68,7 +69,7 @@ def read_spans(row: Row, context: Context) -> Draft:
         raise NotAnnotatedError
     if text is None:
         raise ValueError(f"there is no text under {', '.join(_TEXT)}")
-    if entities is None and "answer" not in row and not any(key in row for key in _LIST):
+    if entities is None and not any(key in row for key in (*_LIST, *_ANNOTATED)):
         raise ValueError(f"there is no list of entities under {', '.join(_LIST)}")
     return Draft(text, [annotation for entity in entities or [] for annotation in _annotations(entity, context)])
 

@@ -112,6 +112,7 @@ def test_docbin_with_span_groups(tmp_path, write):
     doc = spacy.blank("en")("Ada left New York")
     doc.ents = [Span(doc, 0, 1, label="person"), Span(doc, 2, 4, label="city")]
     doc.spans["sc"] = [Span(doc, 3, 4, label="county"), Span(doc, 2, 4, label="city")]
+    doc.spans["coref"] = [Span(doc, 0, 2)]  # without a label
     DocBin(docs=[doc]).to_disk(tmp_path / "train.spacy")
     corpus = load_corpus(str(tmp_path / "train.spacy"), "en", tag_names={"county": "shire"})
     assert corpus.form == "spaCy DocBin"

@@ -45,6 +45,20 @@ def test_prodigy_says_the_kind_of_a_mark_beside_its_label(write):
     assert entities(load_corpus(write([row]), "en").passages[0]) == [("Ada", "PERSON", 0, 3)]
 
 
+def test_a_task_of_label_studio_in_which_nothing_was_marked_has_no_entities(write):
+    marked = {"text": "Ada ran.", "label": [{"start": 0, "end": 3, "text": "Ada", "labels": ["PER"]}], "lead_time": 2.5}
+    rows = [marked, {"text": "Nobody ran.", "annotation_id": 7, "lead_time": 1.5}]
+    passages = load_corpus(write(rows), "en").passages
+    assert [len(passage.entities) for passage in passages] == [1, 0]
+
+
+def test_an_exact_mention_in_utf_16_units_comes_before_words_at_offsets_in_characters(write):
+    text = "\U0001f600\U0001f600 no no no, Ada!"
+    rows = [{"text": text, "spans": [{"text": "no", "start": 5, "end": 7, "label": "word"}]}]
+    source = load_corpus(write(rows), "en")
+    assert entities(source.passages[0]) == [("no", "word", 3, 5)] and source.counts == {FROM_UTF16: 1}
+
+
 def test_a_single_task_of_label_studio_is_a_row(write):
     for content in (json.dumps(LABEL_STUDIO), json.dumps([LABEL_STUDIO])):
         assert len(load_corpus(write(content, "export.json"), "en").passages) == 1
