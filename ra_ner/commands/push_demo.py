@@ -32,8 +32,10 @@ def main(arguments: list[str]) -> None:
     if options.encoder and Path(options.encoder).is_dir():
         raise UserError(f"{options.encoder} is a folder on this machine: name an encoder on the Hub")
     file = Path(options.examples) if options.examples and Path(options.examples).is_file() else None
-    on_hub = options.examples and re.fullmatch(r"sample_(en|zh)|[\w.-]+/[\w.-]+", options.examples)
-    if options.examples and not file and (not on_hub or Path(options.examples).exists()):
+    from ..corpora.sources import BUILT_IN
+
+    is_name = options.examples in BUILT_IN or re.fullmatch(r"[\w.-]+/[\w.-]+", options.examples or "")
+    if options.examples and not file and (not is_name or Path(options.examples).exists()):
         raise UserError(f"{options.examples} is neither a file nor the id of a Hub dataset")
     settings = {key: getattr(options, key) for key in SETTINGS}
     settings |= {"name": options.model, "revision": options.revision, "examples": options.examples or ()}

@@ -28,6 +28,9 @@ BATCH = 32  # texts in a forward pass
 ALL_GPUS_FROM = 10_000  # with fewer texts one GPU is done before the processes for the others have started
 
 
+SPECIAL_TOKENS = 8  # at most, that a tokenizer puts around a text
+
+
 class Encoder:
     """A sentence-transformers model that is loaded only when a text is new.
 
@@ -212,7 +215,8 @@ def _worker_pool(model: "SentenceTransformer", devices: list[str], texts: int) -
 def _windows(text: str, model: "SentenceTransformer", prompt: str) -> list[tuple[str, int]]:
     """Pieces of a text that the model reads completely after the prompt, each with its number of tokens."""
     limit = model.max_seq_length
-    if limit is None or limit > 10**6:
+    # A token of ASCII text has at least one character. Other text can have more tokens than characters.
+    if limit is None or limit > 10**6 or ((prompt + text).isascii() and len(prompt + text) + SPECIAL_TOKENS < limit):
         return [(text, 1)]
     room = limit - len(model.tokenizer(prompt).input_ids)
     offsets = model.tokenizer(
