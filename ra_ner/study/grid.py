@@ -33,16 +33,16 @@ KEYS = {
     section: [key.name for key in dataclasses.fields(config)]
     for section, config in (("dataset", DatasetConfig), ("evaluate", EvaluateConfig))
 }
-# Keys of `dataset` that say which examples a row has: in these a cell and its vanilla cell may differ.
+# Keys that say which examples a row has: in these a cell and its vanilla cell may differ.
 EXAMPLE_KEYS = {
-    "strategy",
-    "k",
-    "examples_probability",
-    "candidates",
-    "mixed_nn_probability",
-    "bm25_threshold",
-    "threshold_scale",
-    "encoder",
+    "dataset.strategy",
+    "dataset.k",
+    "dataset.examples_probability",
+    "dataset.candidates",
+    "dataset.mixed_nn_probability",
+    "dataset.bm25_threshold",
+    "dataset.threshold_scale",
+    "dataset.encoder",
 }
 
 Sections = dict[str, dict[str, Any]]
@@ -156,7 +156,7 @@ def find_vanilla(cell: Cell, cells: Sequence[Cell]) -> Cell | None:
                 keys |= {f"{axis}.{key}": its_value for key, its_value in value.items()}
             elif axis != "k":
                 keys[axis if "." in axis else f"dataset.{axis}"] = value
-        return {key: value for key, value in keys.items() if key not in {f"dataset.{name}" for name in EXAMPLE_KEYS}}
+        return {key: value for key, value in keys.items() if key not in EXAMPLE_KEYS}
 
     def shared_values(other: Cell) -> int:
         return sum(other.values[axis] == value for axis, value in cell.values.items())

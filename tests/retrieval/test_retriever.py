@@ -199,6 +199,13 @@ def test_the_end_of_a_long_text_counts(minilm, tmp_path, capsys):
     assert "more windows than texts" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("text, is_split", [("\u4e2d" * 255, True), ("\u4e2d" * 250, False), ("a b " * 60, False)])
+def test_a_text_is_split_by_its_tokens_not_by_its_characters(minilm, tmp_path, capsys, text, is_split):
+    """The encoder reads 256 tokens, two of which are its own."""
+    documents([text], minilm, tmp_path)
+    assert ("more windows than texts" in capsys.readouterr().out) == is_split
+
+
 # Strategies
 
 
