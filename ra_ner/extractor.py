@@ -411,7 +411,9 @@ class Extractor:
         for (extraction, number, window), piece, found in zip(windows, passages, find(passages), strict=True):
             text = piece.text
             longest = partial(asked.longest, text)
-            examples = self.model.fitting_examples(text, found, longest, self.max_length, self.max_new_tokens)
+            examples = self.model.fitting_examples(
+                text, found, longest, self.max_length, self.max_new_tokens, lists_mentions=bool(asked.questions)
+            )
             extraction.examples_used += [
                 {"id": e.passage.id, "score": round(e.score, 4), "window": number} for e in examples
             ]

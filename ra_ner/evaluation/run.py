@@ -277,7 +277,8 @@ def _queries(model: Model, items: Sequence[Item], config: EvaluateConfig) -> Ite
         if renders and questions:
             longest = partial(_prompt, model, text, longest_question(questions))
             room = model.max_length and max(1, model.max_length - config.server_thinking_tokens)
-            examples = model.fitting_examples(text, examples, longest, room, config.max_new_tokens)
+            lists_mentions = task_of(model.wording).extracts
+            examples = model.fitting_examples(text, examples, longest, room, config.max_new_tokens, lists_mentions)
             if model.positions and not examples:
                 tokens = model.count_tokens(longest([]))
                 if tokens > model.positions:

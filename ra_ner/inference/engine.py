@@ -29,7 +29,7 @@ class Request:
 
     def budget(self, text_tokens: int, max_new_tokens: int) -> int:
         """The most tokens that the answer may have, for a text of so many."""
-        return answer_budget(text_tokens, max_new_tokens) if self.lists_mentions else max_new_tokens
+        return answer_budget(text_tokens, max_new_tokens, self.lists_mentions)
 
 
 @dataclass(frozen=True)
@@ -94,6 +94,6 @@ def by_text(requests: Sequence[R]) -> list[list[R]]:
     return sorted(groups, key=lambda group: -sum(len(message["content"]) for message in group[0].opening))
 
 
-def answer_budget(text_tokens: int, max_new_tokens: int) -> int:
-    """The most tokens that a list of mentions may have: it fits into twice the tokens of its text."""
-    return min(max_new_tokens, 2 * text_tokens + 16)
+def answer_budget(text_tokens: int, max_new_tokens: int, lists_mentions: bool) -> int:
+    """The most tokens that an answer may have. A list of mentions fits into twice the tokens of its text."""
+    return min(max_new_tokens, 2 * text_tokens + 16) if lists_mentions else max_new_tokens

@@ -73,19 +73,21 @@ class Model:
         prompt: Callable[[Sequence[Passage]], list[Message]],
         max_length: int | None,
         max_new_tokens: int,
+        lists_mentions: bool,
     ) -> Sequence[Example]:
         """The most of a text's examples, best first, with which its prompt and the answer fit.
 
         Args:
             prompt: makes the prompt that shows given passages; of several prompts about the text the longest.
             max_length: most tokens of a prompt and its answer; None drops no example.
+            lists_mentions: whether the answer is a list of mentions of the text, which is no longer than that.
 
         Returns:
             none if nothing fits; whether the text alone fits is not checked.
         """
         if not max_length:
             return examples
-        budget = answer_budget(len(self.tokenizer(text).input_ids), max_new_tokens)
+        budget = answer_budget(len(self.tokenizer(text).input_ids), max_new_tokens, lists_mentions)
         limit = LengthLimit(max_length - budget, self.count_tokens)
         return limit.fitting_examples(examples, lambda shown: prompt([example.passage for example in shown]))
 

@@ -11,9 +11,11 @@ from ra_ner.evaluation.run import resolve_model
 from ra_ner.hub.repos import LocalModel
 from ra_ner.inference.engine import Request
 from ra_ner.inference.models import Model, find_model
+from ra_ner.passage import Passage
 from ra_ner.recipe import load_recipe
 from ra_ner.recipe_keys import EvaluateConfig
 from ra_ner.retrieval.on_demand import OnDemand
+from ra_ner.retrieval.retriever import Example
 
 
 @pytest.mark.parametrize("key", ["max_position_embeddings", "n_positions", "max_seq_len", "seq_length"])
@@ -56,3 +58,18 @@ def test_only_a_list_of_mentions_is_as_short_as_its_text():
 
     assert Request("Ada", []).budget(4, 256) == 24 and Request("Ada", []).budget(400, 256) == 256
     assert AboutAll("Ada", []).budget(4, 256) == 256
+
+
+def test_examples_leave_room_for_an_answer_that_may_be_longer_than_its_text(here):
+    model = find_model("outputs/quickstart/adapter")
+    examples = [Example(Passage("1", "Ada lived in London.", ()), 1.0)]
+
+    def prompt(shown):
+        return [*model.opening("Ada ran.", shown), model.question("person")]
+
+    def shown(room, lists_mentions):
+        room += model.count_tokens(prompt([example.passage for example in examples]))
+        return len(model.fitting_examples("Ada ran.", examples, prompt, room, 256, lists_mentions))
+
+    assert shown(40, lists_mentions=True) == 1 and shown(40, lists_mentions=False) == 0
+    assert shown(256, lists_mentions=False) == 1
