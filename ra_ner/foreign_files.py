@@ -1,6 +1,8 @@
-"""JSON and YAML that others wrote: bounded in size, and of a known form, or refused in one line."""
+"""JSON, CSV and YAML that others wrote: bounded in size, and of a known form, or refused in one line."""
 
+import csv
 import json
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +10,9 @@ import yaml
 
 from .errors import UserError
 
+DELIMITERS = {".csv": ",", ".tsv": "\t"}
 LARGEST_JSON = 64 << 20  # bytes; the index of a model with thousands of experts has about ten million
+LARGEST_FIELD = 100_000_000  # characters of a CSV field; the csv module's own limit is that of a short chapter
 LARGEST_YAML = 1 << 19  # characters; PyYAML reads about 100,000 in a second
 MOST_VALUES = 100_000  # of a YAML document, aliases written out
 
@@ -37,6 +41,19 @@ def read_json(file: Path, form: type | None = dict, **fields: type) -> Any:
         if not isinstance(content.get(key), its_form):
             raise UserError(f"{file}: `{key}` must be {_FORMS[its_form]}; correct it, or get it again")
     return content
+
+
+def read_csv(lines: Iterable[str], path: Path) -> Iterator[dict[str, str]]:
+    """The rows of a CSV file, or of a TSV file, as its name says.
+
+    Raises:
+        UserError: a quote is not closed, so that what follows would be read as one field.
+    """
+    csv.field_size_limit(LARGEST_FIELD)
+    try:
+        yield from csv.DictReader(lines, restkey="further_fields", delimiter=DELIMITERS[path.suffix], strict=True)
+    except csv.Error as error:
+        raise UserError(f"{path}: can't be read ({error}): close all quotes, or save it as JSON Lines") from None
 
 
 def parse_yaml(text: str, loader: type[yaml.SafeLoader] = yaml.SafeLoader) -> Any:

@@ -1,6 +1,5 @@
 """Files as rows: JSON, Parquet, tagged text, brat, PubTator and spaCy's DocBin."""
 
-import csv
 import io
 import json
 import re
@@ -13,6 +12,7 @@ import pyarrow.parquet
 from datasets import Dataset
 
 from ..errors import UserError
+from ..foreign_files import DELIMITERS, read_csv
 from .annotations import Annotation, Context, Draft, Malformed
 from .formats import BRAT, DOCBIN, LINE_FORMS, LOOKED_AT, PUBTATOR, TAGGED, Form, unknown_form
 from .hub_datasets import dataset_rows
@@ -22,7 +22,6 @@ from .tagged import find_layout, tagged_rows
 # Lists of rows that a JSON file may hold under one key, as the NER Annotator for spaCy writes them.
 _ROWS_KEYS = ("annotations", "data", "examples", "rows", "train")
 _PUBTATOR_TEXT = re.compile(r"([^\t|]+)\|([ta])\|(.*)")
-_DELIMITERS = {".csv": ",", ".tsv": "\t"}
 _BRAT_ENTITY = re.compile(r"T\d+\t(\S+) (\d+ \d+(?:;\d+ \d+)*)\t(.*)")
 
 
@@ -80,7 +79,7 @@ def _read_file(path: Path, context: Context) -> Table:
         return Table([], [], path.stem)
     if (table := _read_json(text, path)) is not None:
         return table
-    if context.has_tables and path.suffix in _DELIMITERS:
+    if context.has_tables and path.suffix in DELIMITERS:
         return _read_table(text, path)
     lines = _lines(text)
     if _PUBTATOR_TEXT.match(text.lstrip()):
@@ -108,11 +107,7 @@ def _read_text(path: Path) -> str:
 
 
 def _read_table(text: str, path: Path) -> Table:
-    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=_DELIMITERS[path.suffix])
-    try:
-        return numbered(list(reader), path.stem)
-    except csv.Error as error:
-        raise UserError(f"{path}: can't be read ({error}): close all quotes, or save it as JSON Lines") from None
+    return numbered(list(read_csv(io.StringIO(text, newline=""), path)), path.stem)
 
 
 def _lines(text: str) -> list[str]:

@@ -1,6 +1,5 @@
 """Reading texts: each becomes a row with a field `text`; the other fields of a row are kept."""
 
-import csv
 import json
 import sys
 from collections.abc import Iterator
@@ -10,12 +9,11 @@ from pathlib import Path
 from typing import TextIO
 
 from ..errors import UserError
-from ..foreign_files import read_json
+from ..foreign_files import DELIMITERS, read_csv, read_json
 
 Row = dict  # of one text
 
 STDIN = "-"
-DELIMITERS = {".csv": ",", ".tsv": "\t"}
 FILES = (".txt", ".md", ".json", ".jsonl", ".parquet", *DELIMITERS)  # a missing one is not looked for on the Hub
 
 
@@ -70,7 +68,7 @@ def _read(source: str, lines: bool, split: str, config: str | None) -> Iterator[
             yield from _read_parquet(path)
         elif path.suffix in DELIMITERS:
             with _open(path) as stream:
-                yield from csv.DictReader(stream, restkey="further_fields", delimiter=DELIMITERS[path.suffix])
+                yield from read_csv(stream, path)
         elif path.suffix == ".json":
             rows = read_json(path, None)
             yield from rows if isinstance(rows, list) else [rows]
@@ -84,7 +82,7 @@ def _read(source: str, lines: bool, split: str, config: str | None) -> Iterator[
                     yield from ({"text": line.rstrip("\r\n")} for line in rest)
                 else:
                     yield {"text": "".join(rest)}
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+    except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{source}: can't be read ({error}); save it as UTF-8 text") from None
 
 

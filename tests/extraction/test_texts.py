@@ -51,6 +51,19 @@ def test_tables_and_json_documents_have_rows(tmp_path, name, content):
         list(read_rows(str(tmp_path / name)))
 
 
+def test_a_text_of_a_table_may_be_as_long_as_a_book(tmp_path):
+    (tmp_path / "a.csv").write_text(f"text,n\n{'One ' * 100_000},1\n")
+    (row,) = read_rows(str(tmp_path / "a.csv"))
+    assert len(row["text"]) == 400_000
+
+
+@pytest.mark.parametrize("rows", ['"One,1\nTwo,2\n', '"One,1\n"Two",2\n'])
+def test_an_open_quote_in_a_table_does_not_make_one_text_of_several(tmp_path, rows):
+    (tmp_path / "a.csv").write_text(f"text,n\n{rows}")
+    with pytest.raises(UserError, match=r"a.csv: can't be read \(.*\): close all quotes"):
+        list(read_rows(str(tmp_path / "a.csv")))
+
+
 def test_a_row_without_a_text_keeps_its_fields(tmp_path):
     (tmp_path / "a.jsonl").write_text('{"text": "One"}\n{"id": 2, "text": null, "error": "late"}\n')
     bad = list(read_rows(str(tmp_path / "a.jsonl")))[1]
