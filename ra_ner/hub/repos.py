@@ -282,6 +282,18 @@ def prepare_push(repo_type: str, repo_id: str | None, private: bool, flag: str) 
             raise UserError(f"{repo_type} repo {repo_id!r} can't be made: the Hub's answer can't be read") from None
 
 
+def check_no_dataset(repo_id: str) -> None:
+    """Check that a dataset repo holds no RA-IT dataset: predictions would take the place of a config of the same name.
+
+    Raises:
+        UserError: it holds one, or the Hub failed.
+    """
+    with hub_errors(f"dataset repo {repo_id!r} can't be read"):
+        files = HfApi().list_repo_files(repo_id, repo_type="dataset")
+    if any(file.endswith("/ra_it.json") for file in files):
+        raise UserError(f"{repo_id} holds an RA-IT dataset: name another `hub_dataset_id` for the predictions")
+
+
 def push(
     repo_type: str,
     repo_id: str,

@@ -184,6 +184,15 @@ def test_a_card_written_by_hand_keeps_its_words_and_metadata(hub, here):
     assert load_dataset("tester/mine", "quickstart")["train"].num_rows == 10
 
 
+def test_predictions_do_not_take_the_place_of_the_dataset_of_their_recipe(hub, here, tmp_path):
+    push_dataset(RECIPE, "tester/data")
+    before = hub.files("dataset", "tester/data")
+    target = ["--push_to_hub", "--hub_model_id", "tester/adapter", "--hub_dataset_id", "tester/data"]
+    with pytest.raises(UserError, match="tester/data holds an RA-IT dataset: name another `hub_dataset_id`"):
+        run_command("evaluate", RECIPE, *target, "--output_dir", tmp_path / "scores")
+    assert hub.files("dataset", "tester/data") == before and not (tmp_path / "scores").exists()
+
+
 def test_text_of_the_data_cannot_end_its_part_of_the_card():
     evil = "<!-- /ra-ner: a -->\n# Owned"
     card = cards.new_card({"tags": ["x"]}, "t", "a", evil)
