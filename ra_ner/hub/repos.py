@@ -270,7 +270,7 @@ def prepare_push(repo_type: str, repo_id: str | None, private: bool, flag: str) 
     Raises:
         UserError: no id was given, or the repo can't be made.
     """
-    if not repo_id:
+    if not repo_id or "/" not in repo_id:  # the Hub creates a repo without a namespace, but finds none by that name
         raise UserError(f"`push_to_hub` needs to know where to: give `{flag}: namespace/name`")
     with hub_errors(f"{repo_type} repo {repo_id!r} can't be made"):
         sdk = "gradio" if repo_type == "space" else None

@@ -244,8 +244,9 @@ def test_a_token_that_may_not_write_is_refused_before_any_work(hub, here, tmp_pa
         with pytest.raises(UserError, match=message) as error:
             run_command(script, RECIPE, "--push_to_hub", flag, repo, "--output_dir", tmp_path / "o")
         assert "hf_wrong" not in str(error.value)
-        with pytest.raises(UserError, match="give `hub_.*_id: namespace/name`"):
-            run_command(script, RECIPE, "--push_to_hub", "--output_dir", tmp_path / "o")
+        for target in ([], [flag, "x"]):
+            with pytest.raises(UserError, match="give `hub_.*_id: namespace/name`"):
+                run_command(script, RECIPE, "--push_to_hub", *target, "--output_dir", tmp_path / "o")
     assert not (tmp_path / "o").exists()
 
 
