@@ -383,6 +383,13 @@ def repo_info(hub: LoopbackHub, request: Request) -> Reply:
     return as_json(info)
 
 
+@route(f"GET {API}/auth-check/write")
+def auth_check(hub: LoopbackHub, request: Request) -> Reply:
+    """Tell whether the user may write to a repository."""
+    hub.writable(request)
+    return Reply()
+
+
 @route(f"GET {API}/tree/{REVISION}(?:/(?P<path>.+))?")
 def list_tree(hub: LoopbackHub, request: Request) -> Reply:
     """List a folder, with all that is below it if asked. The Hub splits long lists into pages."""

@@ -268,7 +268,7 @@ def prepare_push(repo_type: str, repo_id: str | None, private: bool, flag: str) 
     """Create the repo before the work begins, so that a wrong token is noticed at once.
 
     Raises:
-        UserError: no id was given, or the repo can't be made.
+        UserError: no id was given, or the repo can't be made or written to.
     """
     if not repo_id or "/" not in repo_id:  # the Hub creates a repo without a namespace, but finds none by that name
         raise UserError(f"`push_to_hub` needs to know where to: give `{flag}: namespace/name`")
@@ -276,6 +276,7 @@ def prepare_push(repo_type: str, repo_id: str | None, private: bool, flag: str) 
         sdk = "gradio" if repo_type == "space" else None
         try:
             HfApi().create_repo(repo_id, repo_type=repo_type, private=private, exist_ok=True, space_sdk=sdk)
+            HfApi().auth_check(repo_id, repo_type=repo_type, write=True)  # one that exists may be read-only
         except (KeyError, ValueError) as error:  # huggingface_hub 2.4 takes the form of an answer for granted
             if _explain(error):
                 raise

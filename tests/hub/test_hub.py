@@ -231,9 +231,15 @@ def test_a_failed_push_is_one_line_keeps_the_work_and_a_rerun_completes(hub, her
 
 @pytest.mark.parametrize(
     "token, repo, message",
-    [("hf_wrong", "tester/x", "the token is wrong or expired"), (None, "other/x", "the token may not write there")],
+    [
+        ("hf_wrong", "tester/x", "the token is wrong or expired"),
+        (None, "other/x", "the token may not write there"),
+        (None, "other/public", "the token may not write there"),
+    ],
 )
 def test_a_token_that_may_not_write_is_refused_before_any_work(hub, here, tmp_path, monkeypatch, token, repo, message):
+    for repo_type in ("model", "dataset"):
+        hub.create(repo_type, "other/public")
     if token:
         monkeypatch.setenv("HF_TOKEN", token)
     for script, flag in (
