@@ -81,6 +81,7 @@ class Fault:
     times: int
     status: int | None = None
     headers: dict[str, str] = field(default_factory=dict)
+    page: bytes | None = None
 
 
 @dataclass(frozen=True)
@@ -169,10 +170,21 @@ class LoopbackHub:
         with self._lock:
             return dict(self.repos[repo_type, repo_id].at(revision).files)
 
-    def fail(self, match: str, status: int = 503, times: int = 1, headers: Mapping[str, str] | None = None) -> None:
-        """Answer the next `times` requests whose "METHOD /path" contains the regular expression with `status`."""
+    def fail(
+        self,
+        match: str,
+        status: int = 503,
+        times: int = 1,
+        headers: Mapping[str, str] | None = None,
+        page: bytes | None = None,
+    ) -> None:
+        """Answer the next `times` requests whose "METHOD /path" contains the regular expression with `status`.
+
+        Args:
+            page: HTML, as a gateway before the Hub answers; None answers as the Hub does.
+        """
         with self._lock:
-            self._faults.append(Fault(re.compile(match), times, status, dict(headers or {})))
+            self._faults.append(Fault(re.compile(match), times, status, dict(headers or {}), page))
 
     def cut(self, match: str, times: int = 1) -> None:
         """Close the connection on such requests: a GET gets half of its body, the others are lost unanswered."""
@@ -565,7 +577,8 @@ class Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         fault = self.server.hub.meet(self.command, unquote(url.path))
         if fault is not None and fault.status is not None:
-            self.write(HubError(fault.status, "Injected failure", headers=fault.headers).reply)
+            failure = HubError(fault.status, "Injected failure", headers=fault.headers).reply
+            self.write(failure if fault.page is None else Reply(fault.status, fault.page))
         elif fault is not None and self.command != "GET":
             self.close_connection = True
         else:

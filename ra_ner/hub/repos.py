@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
+from json import JSONDecodeError
 from pathlib import Path
 
 from huggingface_hub import (
@@ -28,8 +29,9 @@ from huggingface_hub.errors import (
 )
 from huggingface_hub.utils import httpx
 
-from ..errors import UserError
+from ..errors import UserError, one_line
 from ..foreign_files import read_json
+from ..redaction import redact
 from .card import merge
 
 # Files that a model is loaded from. Weights in other formats, such as pickles, are never fetched.
@@ -50,6 +52,7 @@ _LOG_IN = "log in with `hf auth login` or set the environment variable HF_TOKEN"
 def _explain(error: BaseException) -> str | None:
     """What went wrong and what to do, None if it is not a failure of the Hub."""
     status = error.response.status_code if isinstance(error, HfHubHTTPError) else None
+    said = one_line(redact(error.server_message or ""))[:500] if status else ""  # such as what is wrong in a card
     if isinstance(error, GatedRepoError):
         return "it is gated: ask for access on its page on the Hub, then run this again"
     if isinstance(error, RepositoryNotFoundError):
@@ -69,11 +72,14 @@ def _explain(error: BaseException) -> str | None:
     if status == 401:
         return f"the token is wrong or expired: {_LOG_IN}"
     if status == 403:
-        return "the token may not write there: use your own namespace, or a token with write access"
+        reason = said and f" ({said})"
+        return f"the token may not write there{reason}: use your own namespace, or a token with write access"
     if status == 412:
         return "somebody else has pushed in the meantime: run this again"
     if status == 429:
         return "the Hub limits how often it is asked (429): wait a few minutes, then run this again"
+    if status is not None and status < 500:
+        return f"the Hub refuses it ({status}): {said or 'it gives no reason'}"
     if status is not None:
         return f"the Hub answered with an error ({status}): run this again later"
     if isinstance(error, httpx.HTTPError | ConnectionError):
@@ -328,7 +334,12 @@ def push(
         operations.append(CommitOperationAdd("README.md", card.encode()))
         stale = {path for path in there if folder and path.startswith(f"{folder}/")} - files.keys()
         operations += [CommitOperationDelete(path) for path in sorted(stale)]
-        commit = api.create_commit(
-            repo_id, operations, repo_type=repo_type, commit_message=message, parent_commit=head.sha
-        )
+        try:
+            commit = api.create_commit(
+                repo_id, operations, repo_type=repo_type, commit_message=message, parent_commit=head.sha
+            )
+        except JSONDecodeError:  # a page of HTML
+            raise UserError(
+                f"push to {repo_type} {repo_id!r} failed: the Hub's answer can't be read; {on_failure}"
+            ) from None
     return commit.oid

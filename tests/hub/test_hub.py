@@ -207,6 +207,9 @@ FAULTS = {
     "a lost upload": (lambda: HUB.cut("PUT /lfs/", times=99), "the connection broke off"),
     "uploads refused": (lambda: HUB.fail("PUT /lfs/", 503, times=99), r"\(503\)"),
     "a repo that can't be made": (lambda: HUB.fail("/repos/create", 500), r"can't be made.*\(500\)"),
+    "a refused card": (lambda: HUB.fail("/validate-yaml", 400), r"the Hub refuses it \(400\): Injected failure"),
+    "no room": (lambda: HUB.fail("/commit/", 403), r"the token may not write there \(Injected failure\)"),
+    "a gateway's page": (lambda: HUB.fail("/validate-yaml", 502, page=b"<html>"), "the Hub's answer can't be read"),
     "a push in between": (lambda: HUB.fail("/commit/", 412), "somebody else has pushed"),
 }
 
