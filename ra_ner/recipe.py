@@ -227,9 +227,14 @@ def load_recipe(path: str | Path) -> Recipe:
         path: a file, or the name of a built-in recipe such as `quickstart`.
 
     Raises:
-        UserError: the file is missing, is no YAML mapping, has an unknown top-level key, or extends itself.
+        UserError: the file is missing, is no YAML mapping, has an unknown top-level key, or extends itself; or its name
+            can't be one of a config of a dataset.
     """
     path = find_recipe(str(path), Path())
+    if wrong := re.search(r"[]<>:\\|?*[]", path.stem):  # `load_dataset` refuses them, or takes them for a pattern
+        raise UserError(
+            f"{path}: the name of a recipe names its dataset, which may have no {wrong[0]}: rename the file"
+        )
     chain: list[tuple[Path, dict[str, Any]]] = []
     current: Path | None = path
     while current is not None:

@@ -67,6 +67,13 @@ def test_the_run_is_named_by_the_files_stem(tmp_path):
     assert output.output_dir == "outputs/r/dataset"
 
 
+@pytest.mark.parametrize("name", ["k=2|4", "tags[BIO]", "a: b"])
+def test_a_name_that_load_dataset_cannot_take_is_refused(tmp_path, name):
+    recipe = write_recipe(tmp_path / f"{name}.yaml", language="en")
+    with pytest.raises(UserError, match="names its dataset, which may have no .: rename the file"):
+        load_recipe(recipe)
+
+
 def test_extends_holds_only_what_differs(tmp_path):
     write_recipe(tmp_path / "base.yaml", language="zh", dataset={"k": 4, "seed": 1})
     write_recipe(tmp_path / "middle.yaml", extends="base.yaml", dataset={"k": 3})
