@@ -49,10 +49,9 @@ def push_space(repo_id: str, settings: dict, examples: Path | None, private: boo
     with tempfile.TemporaryDirectory() as folder:
         files = _package()
         if examples:
-            settings = {**settings, "examples": f"examples{examples.suffix}"}
-            files[settings["examples"]] = examples
+            settings = {**settings, "examples": f"examples/{examples.name}"}
             beside = [examples.with_name(name) for name in (LABELS_FILE, TAG_NAMES)]
-            files |= {file.name: file for file in beside if file.is_file()}
+            files |= {f"examples/{file.name}": file for file in (examples, *beside) if file.is_file()}
         for name, content in {
             "app.py": APP,
             "settings.json": json.dumps(settings, indent=2),
@@ -64,10 +63,11 @@ def push_space(repo_id: str, settings: dict, examples: Path | None, private: boo
             "space",
             repo_id,
             files,
-            card(settings["name"]),
+            card(settings["name"].partition("@")[0]),
             "Demo by ra-ner push_demo",
             "nothing was pushed; run this again",
-            folder="ra_ner",
+            "ra_ner",
+            "examples",
         )
 
 

@@ -308,7 +308,7 @@ def push(
     card: str,
     message: str,
     on_failure: str,
-    folder: str | None = None,
+    *folders: str,
 ) -> str:
     """Push files and a card in one commit, and return its id.
 
@@ -318,7 +318,7 @@ def push(
         files: path in the repo -> file on this machine.
         card: README.md with metadata, see `hub.card.merge`.
         on_failure: what is kept if the push fails, and how to go on.
-        folder: a folder of the repo whose other files are deleted.
+        folders: folders of the repo whose other files are deleted.
     """
     api = HfApi()
     with hub_errors(f"push to {repo_type} {repo_id!r} failed", on_failure):
@@ -332,7 +332,7 @@ def push(
                 raise UserError(f"push to {repo_type} {repo_id!r} failed: {error}; {on_failure}") from None
         operations = [CommitOperationAdd(path, str(file)) for path, file in files.items()]
         operations.append(CommitOperationAdd("README.md", card.encode()))
-        stale = {path for path in there if folder and path.startswith(f"{folder}/")} - files.keys()
+        stale = {path for path in there if path.startswith(tuple(f"{folder}/" for folder in folders))} - files.keys()
         operations += [CommitOperationDelete(path) for path in sorted(stale)]
         try:
             commit = api.create_commit(

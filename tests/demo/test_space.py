@@ -49,7 +49,7 @@ def test_a_private_space_serves_the_demo(hub, models, tmp_path, monkeypatch):
     assert hub.repos["space", "tester/space"].private
     files = hub.files("space", "tester/space")
     assert files["requirements.txt"].decode().split() == ["torch>=2"] and "ra_ner/extractor.py" in files
-    assert json.loads(files["labels.json"]) == {"PER": "person"}
+    assert json.loads(files["examples/labels.json"]) == {"PER": "person"}
     assert not [name for name in files if "__pycache__" in name or name.startswith("tests")]
     card = yaml.safe_load(files["README.md"].decode().split("---")[1])
     assert (card["sdk"], card["sdk_version"], card["app_file"]) == ("gradio", GRADIO, "app.py")
@@ -66,6 +66,19 @@ def test_a_private_space_serves_the_demo(hub, models, tmp_path, monkeypatch):
     finally:
         app.kill()
         app.wait()
+
+
+def test_a_second_push_leaves_nothing_of_the_examples_before(hub, tmp_path):
+    for folder, beside in (("first", "labels.json"), ("second", "notes.txt")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "mine.jsonl").write_text(json.dumps(ROW), encoding="utf-8")
+        (tmp_path / folder / beside).write_text('{"person": "river"}')
+        arguments = ["tester/space", "--model", "tester/lm@v1", "--examples", str(tmp_path / folder / "mine.jsonl")]
+        assert cli.run("push_demo", arguments) == 0
+    files = hub.files("space", "tester/space")
+    assert [name for name in files if name.startswith("examples")] == ["examples/mine.jsonl"]
+    assert json.loads(files["settings.json"])["name"] == "tester/lm@v1"
+    assert yaml.safe_load(files["README.md"].decode().split("---")[1])["models"] == ["tester/lm"]
 
 
 def test_what_is_refused(hub, models, capsys):
