@@ -48,4 +48,6 @@ def main(arguments: list[str]) -> None:
     from ..demo.space import push_space
 
     push_space(options.space, settings, file, private=not options.public)
-    logger.info(f"pushed https://huggingface.co/spaces/{options.space}; choose its hardware (ZeroGPU or a GPU) there")
+    url = f"https://huggingface.co/spaces/{options.space}"
+    logger.info(f"pushed {url}; choose its hardware (ZeroGPU or a GPU) there")
+    logger.info("if the model or the examples are private, add a token that reads them as secret HF_TOKEN there")

@@ -30,7 +30,7 @@ def wait_for(url: str, process: subprocess.Popen) -> None:
     raise AssertionError("the app does not answer")
 
 
-def test_a_private_space_serves_the_demo(hub, models, tmp_path, monkeypatch):
+def test_a_private_space_serves_the_demo(hub, models, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("ra_ner.demo.space.requires", lambda _: ["torch>=2", "spacy>=3; extra == 'spacy'"])
     put_folder("model", "tester/lm", models / "lm")
     (tmp_path / "mine.jsonl").write_text(json.dumps(ROW), encoding="utf-8")
@@ -46,6 +46,7 @@ def test_a_private_space_serves_the_demo(hub, models, tmp_path, monkeypatch):
     ]
     assert cli.run("push_demo", [*arguments, "--dry_run"]) == 0 and not hub.repos.get(("space", "tester/space"))
     assert cli.run("push_demo", arguments) == 0
+    assert "if the model or the examples are private, add a token" in capsys.readouterr().err
     assert hub.repos["space", "tester/space"].private
     files = hub.files("space", "tester/space")
     assert files["requirements.txt"].decode().split() == ["torch>=2"] and "ra_ner/extractor.py" in files
