@@ -81,7 +81,7 @@ class Demo:
             raise UserError(f"there are {len(types)} types; at most {TYPES} are asked at once")
         definitions = {}
         for line in types:
-            name, _, definition = line.partition(":")
+            name, _, definition = line.replace("：", ":", 1).partition(":")
             if not name.strip():
                 raise UserError(f"`{line}` names no type; write `city` or `city: a town, not a country`")
             definitions[name.strip()] = definition.strip()

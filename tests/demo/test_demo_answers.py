@@ -44,6 +44,7 @@ def test_definitions_are_in_the_prompts_that_are_shown(demo):
     first, second = demo.prompts(ADA, ["person", "city: a town", " "], PASTED)
     assert "What describes person in the text?" in first and "Carl left Bern." in first
     assert "What describes city (a town) in the text?" in second and second.endswith("assistant\n")
+    assert "What describes city (a town) in the text?" in demo.prompts(ADA, ["city：a town"])[0], "as Chinese has it"
     demo.extract(ADA, ["person", "city: a town"], PASTED, threshold=1)
     (asked,) = [r.messages for r in demo.in_context.engine.asked if r.type == "city" and r.examples]
     assert all(message["content"] in second for message in asked)
