@@ -8,7 +8,7 @@ def cell(value: object) -> str:
     """Escape text for a table cell or a sentence."""
     text = " ".join(str(value).split())
     # An underscore between letters is not markup, so it stays readable.
-    return re.sub(r"([\\`*{}\[\]<>#|~$!&]|(?<!\w)_|_(?!\w))", r"\\\1", text)
+    return re.sub(r"([\\`*{}\[\]<>#|~$!&]|(?<![^\W_])_|_(?![^\W_]))", r"\\\1", text)
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:

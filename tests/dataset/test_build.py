@@ -3,13 +3,15 @@
 import json
 import re
 from dataclasses import replace
+from html import escape
 from importlib.metadata import version
 
 import pytest
 from conftest import HUB, byte_level_tokenizer, passage, run_command, write_recipe
 from datasets import load_dataset
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
+from markdown_it import MarkdownIt
 
 from ra_ner.corpora.benchmarks import load_benchmark
 from ra_ner.corpora.sources import LoadedCorpus, load_corpus
@@ -255,6 +257,13 @@ def test_a_table_cell_is_one_line_without_markup(text):
     row = table(["a"], [[text]]).split("\n")[2:]
     assert len(row) == 1
     assert "|" not in cell(text).replace("\\|", "") and "<" not in cell(text).replace("\\<", "")
+
+
+@given(st.text(alphabet="_a1*`[]()<>&|~$!#- \\"))
+@example("__PER__")
+def test_a_table_cell_is_shown_as_the_text_is(text):
+    html = MarkdownIt().enable(["table", "strikethrough"]).render(table(["a", "b"], [["1", text]]))
+    assert f">{escape(' '.join(text.split()))}</td>\n</tr>" in html
 
 
 @given(st.text(alphabet="`a\n"))
