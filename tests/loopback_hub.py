@@ -380,7 +380,9 @@ def repo_info(hub: LoopbackHub, request: Request) -> Reply:
     """Describe a repository at a revision. A gated one may be described and listed by all, but not downloaded."""
     repo = hub.readable(request)
     commit = repo.at(request.params["revision"] or "main")
-    card = FRONT_MATTER.match(commit.files["README.md"].decode()) if "README.md" in commit.files else None
+    card = (
+        FRONT_MATTER.match(commit.files["README.md"].decode(errors="replace")) if "README.md" in commit.files else None
+    )
     info = {
         "id": repo.id,
         "cardData": yaml.safe_load(card[1]) if yaml and card else None,

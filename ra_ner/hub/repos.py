@@ -327,9 +327,10 @@ def push(
         if "README.md" in there:
             readme = hf_hub_download(repo_id, "README.md", repo_type=repo_type, revision=head.sha)
             try:
-                card = merge(Path(readme).read_text(encoding="utf-8", errors="replace"), card)
-            except UserError as error:
-                raise UserError(f"push to {repo_type} {repo_id!r} failed: {error}; {on_failure}") from None
+                card = merge(Path(readme).read_text(encoding="utf-8-sig"), card)
+            except (UserError, UnicodeDecodeError) as error:
+                reason = error if isinstance(error, UserError) else "its README.md is not in UTF-8: convert it"
+                raise UserError(f"push to {repo_type} {repo_id!r} failed: {reason}; {on_failure}") from None
         operations = [CommitOperationAdd(path, str(file)) for path, file in files.items()]
         operations.append(CommitOperationAdd("README.md", card.encode()))
         stale = {path for path in there if path.startswith(tuple(f"{folder}/" for folder in folders))} - files.keys()

@@ -10,7 +10,7 @@ import pytest
 import yaml
 from conftest import HUB, REAL_HUB, put_folder, run_command
 from datasets import load_dataset
-from huggingface_hub import HfApi, ModelCard
+from huggingface_hub import DatasetCard, HfApi, ModelCard
 
 from ra_ner.errors import UserError
 from ra_ner.evaluation.publish import push_to_hub
@@ -182,6 +182,18 @@ def test_a_card_written_by_hand_keeps_its_words_and_metadata(hub, here):
     readme = hub.files("dataset", "tester/mine")["README.md"].decode()
     assert "# My words\n\nStay." in readme and "license: cc0-1.0" in readme and "- mine" in readme
     assert load_dataset("tester/mine", "quickstart")["train"].num_rows == 10
+
+
+def test_a_card_saved_by_a_windows_editor_keeps_its_metadata_and_one_in_latin_1_is_left_alone(hub, here):
+    hub.create("dataset", "tester/mine")
+    hub.put("dataset", "tester/mine", {"README.md": b"\xef\xbb\xbf---\nextra_gated_prompt: Ask.\n---\n# Mine\n"})
+    push_dataset(RECIPE, "tester/mine")
+    assert DatasetCard.load("tester/mine").data.to_dict()["extra_gated_prompt"] == "Ask."
+    hub.put("dataset", "tester/mine", {"README.md": b"# K\xf6ln\n"})
+    before = hub.files("dataset", "tester/mine")
+    with pytest.raises(UserError, match=r"its README.md is not in UTF-8: convert it; the dataset is kept in"):
+        push_dataset(RECIPE, "tester/mine")
+    assert hub.files("dataset", "tester/mine") == before
 
 
 def test_predictions_do_not_take_the_place_of_the_dataset_of_their_recipe(hub, here, tmp_path):
