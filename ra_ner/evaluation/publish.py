@@ -20,8 +20,9 @@ logger = logging.getLogger(__name__)
 def push_to_hub(output_dir: Path, recipe: Recipe, repo_id: str, predictions_id: str | None = None) -> None:
     """Push scores and report to a model repo, and predictions to the same repo, or to a dataset repo if one is named.
 
-    The report goes into the model's card. Scores of the model itself also go into `model-index` and, for benchmarks
-    that were read from the Hub, into `.eval_results`, which the Hub's leaderboards read.
+    The report goes into the model's card. Scores of the model itself, of several revisions the last one, also go into
+    `model-index` and, for benchmarks that were read from the Hub, into `.eval_results`, which the Hub's leaderboards
+    read.
 
     Raises:
         UserError: a push failed.
@@ -31,6 +32,7 @@ def push_to_hub(output_dir: Path, recipe: Recipe, repo_id: str, predictions_id: 
     scores = json.loads((output_dir / "scores.json").read_text(encoding="utf-8"))
     task = task_of_scores(scores)
     own = [row for row in scores["results"] if row["model"].partition("@")[0] in (repo_id, recipe.name)]
+    own = [row for row in own if row["model"] == own[-1]["model"]]  # one set of scores, although the report has all
     names = ["scores.json", "report.md", "report.html", *([] if predictions_id else ["predictions.jsonl"])]
     files = {f"{folder}/{name}": output_dir / name for name in names}
     if entries := [

@@ -121,13 +121,14 @@ def test_leaderboards_get_the_scores_of_benchmarks_that_were_read_from_the_hub(h
         "labels": dict.fromkeys(names, "ra_ner"),
         "results": [
             {
-                "model": "quickstart",
+                "model": model,
                 "benchmark": name,
                 "setting": "zero_shot",
-                "span": {"f1": 0.5},
+                "span": {"f1": span},
                 "grounded": {"f1": 0.7},
                 "uniner": {"f1": 0.6},
             }
+            for model, span in (("tester/adapter@v1", 0.4), ("quickstart", 0.5))
             for name in names
         ],
     }
@@ -141,6 +142,7 @@ def test_leaderboards_get_the_scores_of_benchmarks_that_were_read_from_the_hub(h
     assert entry["dataset"] == {"id": "DFKI-SLT/cross_ner", "task_id": "ai_zero_shot"} and entry["value"] == 50
     results = ModelCard.load("tester/adapter").data.to_dict()["model-index"][0]["results"]
     assert [result["dataset"]["type"] for result in results] == list(names), "the card has all"
+    assert [m["value"] for result in results for m in result["metrics"] if m["name"] == "span F1"] == [50, 50]
 
 
 def test_public_if_told_so(hub, here):
