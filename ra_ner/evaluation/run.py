@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator, Sequence, Set
 from contextlib import closing, contextmanager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from functools import partial
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -316,7 +317,8 @@ def _ask(queries: Sequence[Query], config: EvaluateConfig, journal: Journal) -> 
     missing = by_text([query for key, query in distinct.items() if key not in journal.answers])
     if config.mode == "conversation":  # each question depends on the answers before it
         begun = {id(query.item) for group in missing for query in group}
-        missing = by_text([query for query in queries if id(query.item) in begun])
+        whole = [query for query in queries if id(query.item) in begun]
+        missing = [list(group) for _, group in groupby(whole, key=lambda query: id(query.item))]
     missing = missing[state.process_index :: state.num_processes]
     if not missing:
         return

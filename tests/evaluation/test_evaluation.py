@@ -230,6 +230,27 @@ def test_all_types_in_one_conversation(here, tmp_path):
     assert outputs(tmp_path) == whole, "a conversation that was cut short is asked again from its start"
 
 
+def test_passages_with_one_text_have_conversations_of_their_own(here, tmp_path, monkeypatch):
+    """A question that a file asks again begins another passage with that text."""
+    from ra_ner.inference.transformers import TransformersEngine
+
+    rows = []
+    for type_ in ("person", "city", "city", "river"):
+        turns = ["Text: Ada left Basel.", "I've read this text.", f"What describes {type_} in the text?", '["Ada"]']
+        rows.append(
+            {"conversations": [{"from": ("human", "gpt")[i % 2], "value": turn} for i, turn in enumerate(turns)]}
+        )
+    (tmp_path / "test.json").write_text(json.dumps(rows))
+    conversations, converse = [], TransformersEngine.converse
+    monkeypatch.setattr(
+        TransformersEngine, "converse", lambda self, asked: conversations.append(asked) or converse(self, asked)
+    )
+    args = ["--mode", "conversation", "--benchmarks", f"b={tmp_path / 'test.json'}", "--output_dir", tmp_path / "o"]
+    run_command("evaluate", RECIPE, "--models", "base", "--settings", "zero_shot", *args)
+    types = [[query.type for query in conversation] for conversation in conversations]
+    assert sorted(types) == [["city"], ["person", "city", "river"]]
+
+
 def test_changed_weights_or_prompts_never_reuse_old_answers(here, tmp_path):
     args = ["--settings", "in_domain-nn", "--output_dir", tmp_path]
     run_command("evaluate", RECIPE, "--models", "base", *args)
