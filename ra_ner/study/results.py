@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from ..errors import UserError
 from ..evaluation.report import task_of_scores
 from ..tasks import NER, Task
 from ..tasks.scoring import RATES, Run, compare, interval, mean, score
@@ -174,10 +175,13 @@ def over_seeds(runs: Sequence[Run]) -> Run:
     depend only on the number of seeds, so `compare` pairs two combined runs seed by seed.
 
     Raises:
-        ValueError: the runs are on different passages.
+        UserError: the runs are on different passages.
     """
     if len({run.passages for run in runs}) > 1:
-        raise ValueError("runs of several seeds can only be combined on the same passages")
+        raise UserError(
+            "the seeds of a cell are not evaluated on the same passages, because a benchmark has changed in between: "
+            "remove `evaluation/scores.json` of its cells, and run the study again"
+        )
     figures, f1 = {"seeds": len(runs)}, {}
     for name in runs[0].f1:
         resampled = np.stack([run.f1[name] for run in runs])  # seeds x resamples
@@ -207,11 +211,12 @@ def difference(
     """F1 of the first evaluations of the pairs in `setting` minus F1 of the second ones in `other_setting`.
 
     Returns:
-        Difference, interval and p by score, as `compare` returns them; None if a run is missing.
+        Difference, interval and p by score, as `compare` returns them; None if a run is missing, or if the two are on
+        different passages, as where an axis varies `limit` or `benchmarks`.
     """
     firsts = combined([first for first, _ in pairs], benchmark, setting)
     seconds = combined([second for _, second in pairs], benchmark, other_setting)
-    return compare(firsts, seconds) if firsts and seconds else None
+    return compare(firsts, seconds) if firsts and seconds and firsts.passages == seconds.passages else None
 
 
 def passages_in(evaluations: Iterable[Evaluation], setting: str) -> Iterator[JudgedPassage]:

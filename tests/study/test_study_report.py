@@ -224,6 +224,22 @@ def test_cells_without_examples_and_with_settings_of_their_own_have_figures_too(
     assert len(list(Path("outputs/mine/figures").glob("*best_example.png"))) == 1
 
 
+def test_cells_on_different_passages_are_compared_with_their_vanilla_cells_alone(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    axes = {"dataset.strategy": ["none", "nn"], "benchmark": ["politics", "movie"]}
+    cells = [
+        make_cell(strategy, 1, benchmark=name) for strategy in axes["dataset.strategy"] for name in axes["benchmark"]
+    ]
+    for cell in cells:
+        write_evaluation(cell.output_dir / "evaluation", 1, 0.5, benchmarks=(cell.values["benchmark"],))
+    report.write(Path("outputs/mine"), cells, {}, axes)
+    page = read(Path("outputs/mine"))[0]
+    assert len(section(page, "Span F1")) == 8 and "Differences between cells" not in page
+    assert [row[:3] for row in section(page, "Difference to vanilla, span F1")] == [
+        ["nn", name, setting] for name in axes["benchmark"] for setting in ("zero_shot", "in_domain-nn")
+    ]
+
+
 def test_a_grid_without_axes_compares_its_settings(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     cell = Cell("mine-seed1", "en", {}, 1, False)

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from study_cells import answered, make_cell, write_evaluation
 
+from ra_ner.errors import UserError
 from ra_ner.study.results import (
     combined,
     count_kinds,
@@ -91,7 +92,7 @@ def test_an_effect_of_the_seed_on_both_cells_cancels_in_their_difference():
 
 
 def test_seeds_on_different_passages_are_refused():
-    with pytest.raises(ValueError, match="same passages"):
+    with pytest.raises(UserError, match="same passages"):
         over_seeds([score(*answered(1, 0.5, passages=count), samples=2) for count in (3, 4)])
 
 
