@@ -123,8 +123,8 @@ def evaluate(recipe: Recipe, config: EvaluateConfig, output_dir: Path) -> dict |
         "on_demand": {model.name: str(chosen) for model in models if (chosen := _chosen_threshold(model, config))},
         **score_all(rows, texts, config.seed, metric=task.metric),
     }
-    lines = [json.dumps(row, ensure_ascii=False) for row in rows]
-    write_text(output_dir / "predictions.jsonl", "\n".join(lines) + "\n")
+    lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in rows]
+    write_text(output_dir / "predictions.jsonl", "".join(lines))
     write_text(output_dir / "texts.json", json.dumps(texts, indent=1) + "\n")
     write_text(output_dir / "scores.json", scores_json(scores) + "\n")
     write_text(output_dir / "report.md", report(scores))

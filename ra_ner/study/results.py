@@ -73,7 +73,7 @@ def read_evaluation(cell: Cell, folder: Path) -> Evaluation | None:
     """Read and score the predictions in a folder; scores.json alone has no resamples to combine seeds with.
 
     Returns:
-        None if the evaluation has not finished, or is one of several models.
+        None if the evaluation has not finished, has asked nothing, or is one of several models.
     """
     files = [folder / name for name in ("scores.json", "texts.json", "predictions.jsonl")]
     if not all(file.is_file() for file in files):
@@ -90,6 +90,8 @@ def read_evaluation(cell: Cell, folder: Path) -> Evaluation | None:
             models.add((row["model"], row["revision"]))
     if len(models) > 1:
         logger.warning("%s has several models, so it is left out: remove its scores.json and run again", folder)
+        return None
+    if not models:
         return None
     config = {"labels": scores["labels"], **scores["config"]}
     task = task_of_scores(scores)

@@ -89,11 +89,13 @@ def test_of_a_benchmark_with_labels_the_whole_set_is_asked_of_every_passage_but_
     assert types_asked(benchmark, benchmark.test, 42) == [["person", "location"]] * 2
 
 
-def test_the_plan_of_a_benchmark_that_is_asked_nothing(here, tmp_path, capsys):
+def test_a_benchmark_that_is_asked_nothing(here, tmp_path, capsys):
     (tmp_path / "test.conll").write_text("Ada B-misc\nran O\n")
-    benchmark = ("--benchmarks", f"x={tmp_path / 'test.conll'}", "--words", "file")
-    run_command("evaluate", RECIPE, "--models", "base", "--settings", "zero_shot", *benchmark, "--dry_run")
+    args = [RECIPE, "--models", "base", "--settings", "zero_shot", "--words", "file", "--output_dir", tmp_path / "o"]
+    args += ["--benchmarks", f"x={tmp_path / 'test.conll'}"]
+    run_command("evaluate", *args, "--dry_run")
     assert "labels of x: file (test.conll)" in capsys.readouterr().out
+    assert run_command("evaluate", *args)["results"] == predictions(tmp_path / "o") == []
 
 
 def test_scores_say_how_each_benchmark_was_asked(here):

@@ -116,6 +116,8 @@ def test_an_evaluation_that_is_not_finished_is_none(tmp_path):
     write_evaluation(tmp_path, 1, 0.5, benchmarks=("b",), settings=("zero_shot",))
     (tmp_path / "scores.json").unlink()
     assert read_evaluation(make_cell("nn", 1), tmp_path) is None
+    write_evaluation(tmp_path, 1, 0.5, benchmarks=())
+    assert read_evaluation(make_cell("nn", 1), tmp_path) is None, "nothing was asked"
 
 
 def test_an_evaluation_of_several_models_is_not_one_run(tmp_path, capsys):
