@@ -78,7 +78,7 @@ def load_benchmark(
     if spec.language != language:
         raise UserError(f"benchmark {name} is in {spec.language}, the recipe's language is {language}")
     parts, tested_name = _read(name, spec, path, check, reading)
-    test, train = parts["test"], parts.get("train")
+    test = parts["test"]
     has_own_types = bool(test.asked or reading.finish)
     label_set, words_of = _label_words(name, spec, path, words, has_own_types)
     labels_of = _labels_of(parts.values(), words_of)
@@ -93,12 +93,12 @@ def load_benchmark(
         id_: [word for label in labels if (word := words_of.get(label_key(label), label)) != CATCH_ALL]
         for id_, labels in test.asked.items()
     }
-    tested = apply_words(test.passages, words_of)
-    trained = apply_words(train.passages, words_of) if train else []
+    worded = {part: apply_words(corpus.passages, words_of) for part, corpus in parts.items()}
+    alike = list(chain.from_iterable(worded.values()))
     return Benchmark(
         name,
-        reading.finished(tested, tested + trained),
-        reading.finished(trained, tested + trained),
+        reading.finished(worded["test"], alike),
+        reading.finished(worded.get("train", []), alike),
         types,
         label_set,
         asked or None,

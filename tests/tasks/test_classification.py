@@ -80,10 +80,11 @@ def test_a_table_that_ends_within_quotes_is_one_line(write):
 def test_a_test_part_is_asked_for_the_labels_of_all_parts(write, tmp_path):
     write(ROWS, "train.jsonl")
     write(ROWS[:1], "test.jsonl")
-    (tmp_path / "labels.json").write_text(json.dumps({"place": "a place", "person": "a person"}))
+    write([{"text": "What is rye?", "label": "thing"}], "dev.jsonl")
+    (tmp_path / "labels.json").write_text(json.dumps({"place": "a place", "person": "a person", "thing": "a thing"}))
     benchmark = load_benchmark(str(tmp_path), "en", reading=READING)
     assert benchmark.types is None and benchmark.label_set == "labels.json"
-    assert benchmark.test[0].entities == (Entity("a place", '["a person", "a place"]'),)
+    assert benchmark.test[0].entities == (Entity("a place", '["a person", "a place", "a thing"]'),)
 
 
 @pytest.mark.parametrize(
