@@ -18,7 +18,7 @@ from .scoring import UNPARSED, Metric, Row, Score, Verdict
 from .task import Task
 
 TEXTS = ("text", "sentence", "input", "question", "content")  # what datasets call a text, and a label
-LABELS = ("label", "output", "category", "class", "intent")
+LABELS = ("label_text", "label", "output", "category", "class", "intent")
 
 
 def _find(row: object) -> tuple[str | None, str | int | None]:

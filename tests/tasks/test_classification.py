@@ -44,6 +44,13 @@ def test_each_passage_has_its_label_as_the_answer_and_all_labels_as_the_question
             [{"input": "Where is Basel, and why?", "output": "place"}, {"question": "Who is Ada?", "class": "person"}],
             "r",
         ),
+        (  # of SetFit
+            [
+                {"text": "Where is Basel, and why?", "label": 0, "label_text": "place"},
+                {"text": "Who is Ada?", "label": 1, "label_text": "person"},
+            ],
+            "r",
+        ),
     ],
 )
 def test_other_files_with_a_text_and_a_label(write, content, name):
