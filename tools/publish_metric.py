@@ -22,7 +22,7 @@ from ra_ner.hub.repos import hub_errors
 
 ROOT = Path(__file__).parents[1]
 METRIC = ROOT / "metrics" / "entity_f1"
-SCORER = ("prompting/answers.py", "tasks/scoring.py")  # in ra_ner/
+SCORER = ("prompting/answers.py", "prompting/alignment.py", "tasks/scoring.py")  # in ra_ner/
 
 
 def publish(namespace: str, private: bool = True) -> str:

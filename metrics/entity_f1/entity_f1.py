@@ -3,6 +3,7 @@
 import datasets
 import evaluate
 
+from ra_ner.prompting.alignment import grounded
 from ra_ner.prompting.answers import parse_answer
 from ra_ner.tasks.scoring import score
 
@@ -23,9 +24,11 @@ class EntityF1(evaluate.Metric):
         )
 
     def _compute(self, predictions: list[str], references: list[dict], seed: int = 42, samples: int = 1000) -> dict:
-        rows = []
+        rows, texts = [], {}
         for raw, reference in zip(predictions, references, strict=True):
-            answer = parse_answer(raw)
+            answer, text = parse_answer(raw), reference["text"]
+            if texts.setdefault(reference["passage_id"], text) != text:
+                raise ValueError(f"two texts have the passage_id {reference['passage_id']!r}: give each its own")
             read = {"raw_answer": raw, "predicted": answer.mentions, "parsed": answer.error is None}
-            rows.append({**reference, **read})
-        return score(rows, {row["passage_id"]: row["text"] for row in rows}, seed, samples).figures
+            rows.append({**reference, **read, "grounded": grounded(answer.mentions, text)})
+        return score(rows, texts, seed, samples).figures

@@ -33,7 +33,7 @@ from ..inference.engine import Request, ServerOptions, by_text
 from ..inference.models import Model, check_copy_only, find_model, load_engine, longest_question
 from ..output_folder import claim
 from ..passage import Passage, sample
-from ..prompting.alignment import AlignedText
+from ..prompting.alignment import grounded
 from ..prompting.conversation import Message, NegativeTypes, transcript
 from ..recipe import Recipe
 from ..recipe_keys import EvaluateConfig
@@ -387,19 +387,12 @@ def _row(task: Task, query: Query, raw: str) -> dict:
         "raw_answer": raw,
         "parsed": answer.error is None,
         "predicted": list(answer.mentions),
-        **({"grounded": _grounded(answer.mentions, query.text)} if task.extracts else {}),
+        **({"grounded": grounded(answer.mentions, query.text)} if task.extracts else {}),
         "parse_error": query.error or answer.error,
         "copied": copied(task, answer.mentions, query.text, [example.passage for example in query.examples]),
         "example_ids": [example.passage.id for example in query.examples],
         "example_scores": [example.score for example in query.examples],
     }
-
-
-def _grounded(mentions: Sequence[str], text: str) -> list[str]:
-    """The mentions that extraction can place in the text, as they stand there."""
-    aligned = AlignedText(text)
-    places = [aligned.find(mention)[0] for mention in mentions]
-    return list(dict.fromkeys(text[start:end] for spans in places for start, end in spans))
 
 
 def copied(task: Task, items: Sequence[str], text: str, shown: Sequence[Passage]) -> list[str]:

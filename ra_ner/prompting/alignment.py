@@ -1,6 +1,10 @@
-"""Where a mention stands in a text: verbatim, or up to case, width, Unicode form, white space, quotes and dashes."""
+"""Where a mention stands in a text: verbatim, or up to case, width, Unicode form, white space, quotes and dashes.
+
+Imports only `answers.py` of the library, because copies of both files are published beside the metric on the Hub.
+"""
 
 import unicodedata
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
@@ -43,6 +47,13 @@ class AlignedText:
     @cached_property
     def _without_space(self) -> "_Normalised":
         return _Normalised.of(self.text, "")
+
+
+def grounded(mentions: Sequence[str], text: str) -> list[str]:
+    """The mentions that can be placed in the text, as they stand there."""
+    aligned = AlignedText(text)
+    places = [aligned.find(mention)[0] for mention in mentions]
+    return list(dict.fromkeys(text[start:end] for spans in places for start, end in spans))
 
 
 @dataclass(frozen=True)

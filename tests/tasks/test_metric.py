@@ -31,13 +31,34 @@ def test_the_metric_loads_from_its_folder_and_reads_raw_answers(monkeypatch):
     assert result["errors"]["unparsed"] == {"fp": 1, "fn": 1}
 
 
+def test_the_metric_grounds_mentions_as_evaluation_does(monkeypatch):
+    monkeypatch.chdir(REPO)
+    result = evaluate.load("metrics/entity_f1").compute(predictions=['["basel"]'], references=[CITY], samples=10)
+    assert (result["span"]["tp"], result["grounded"]["tp"]) == (0, 1)
+
+
+def test_two_texts_of_one_passage_id_are_refused(monkeypatch):
+    monkeypatch.chdir(REPO)
+    other = {**CITY, "text": "Eva is in Basel.", "gold": [{**BASEL, "start": 10, "end": 15}]}
+    with pytest.raises(ValueError, match="two texts have the passage_id '1'"):
+        evaluate.load("metrics/entity_f1").compute(predictions=["[]", "[]"], references=[CITY, other], samples=10)
+
+
 def test_the_published_metric_stands_alone_and_gives_the_same(hub, monkeypatch):
     monkeypatch.chdir(REPO)
     here = compute(evaluate.load("metrics/entity_f1"))
     publish_metric.publish("tester")
     assert hub.repos["space", "tester/entity_f1"].private
     files = hub.files("space", "tester/entity_f1")
-    assert {"README.md", "app.py", "requirements.txt", "entity_f1.py", "answers.py", "scoring.py"} <= files.keys()
+    assert {
+        "README.md",
+        "app.py",
+        "requirements.txt",
+        "entity_f1.py",
+        "answers.py",
+        "alignment.py",
+        "scoring.py",
+    } <= files.keys()
     assert files["scoring.py"] == (REPO / "ra_ner" / "tasks" / "scoring.py").read_bytes()
     assert not [name for name, data in files.items() if name.endswith(".py") and b"from ra_ner" in data]
 
