@@ -83,7 +83,7 @@ def estimate(config: "PretrainedConfig", model_args: "ModelConfig", tokens: int,
         quantizer.preprocess_model(model=model, device_map=None)
         quantizer.postprocess_model(model)
     weights = sum(_bytes(p, model_args.use_bnb_nested_quant, dtype.itemsize) for p in model.parameters())
-    largest = 2 * max(parameter.numel() for name, parameter in model.named_parameters() if "layers." in name)
+    largest = 2 * max((p.numel() for name, p in model.named_parameters() if "layers." in name), default=0)
     has_query_norm = any(name.endswith("q_norm") for name, _ in model.named_modules())
     with init_empty_weights():
         adapted = get_peft_model(model, get_peft_config(model_args))

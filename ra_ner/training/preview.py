@@ -63,13 +63,12 @@ def describe(
     """
     args = trainer.args
     lengths = {split: [tokens for tokens, _ in rows] for split, rows in sizes.items()}
-    memory = estimate(
-        base_config,
-        model_args,
-        tokens=args.per_device_train_batch_size * max(lengths["train"]),
-        eval_tokens=args.per_device_eval_batch_size
-        * max([0, *(n for s in lengths if s != "train" for n in lengths[s])]),
-    )
+    eval_longest = max([0, *(n for s in lengths if s != "train" for n in lengths[s])])
+    tokens, eval_tokens = max(lengths["train"]), args.per_device_eval_batch_size * eval_longest
+    try:
+        memory = estimate(base_config, model_args, args.per_device_train_batch_size * tokens, eval_tokens)
+    except (AttributeError, RuntimeError):  # configs that lack a key, or have one for each layer (transformers 5.23)
+        memory = None
     split_rows = ", ".join(f"{len(rows):,} {split}" for split, rows in sizes.items())
     trained = sum(trained for _, trained in sizes["train"])
     steps, accumulated = training_steps(len(lengths["train"]), args), args.gradient_accumulation_steps

@@ -47,6 +47,7 @@ class AdapterTrainer(SFTTrainer):
         self.facts, self.throughput = facts, throughput.Throughput()
         kwargs["args"].logging_nan_inf_filter = False  # would show a loss that is not finite as 0; it ends the run here
         super().__init__(*args, callbacks=[self.throughput], **kwargs)
+        self.model_accepts_loss_kwargs = True  # the loss is TRL's; Gemma 4 takes no count for its own
         throughput.log_in_lines(self)
         keep_weights_trainable(self.model)
 

@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from conftest import run_command, write_recipe
+from conftest import byte_level_tokenizer, run_command, write_recipe
 from datasets import Dataset, DatasetDict, load_dataset
 
 from ra_ner.dataset import build as ra_dataset
@@ -203,6 +203,29 @@ def test_a_tracker_that_is_not_installed_is_refused_at_once(here, tmp_path, monk
     monkeypatch.setattr(progress, "find_spec", lambda name: None)
     with pytest.raises(UserError, match="`report_to: wandb`: it is not installed; `pip install wandb`"):
         run_command("train", RECIPE, "--output_dir", tmp_path, "--report_to", "wandb")
+
+
+def test_a_base_that_takes_no_number_of_tokens_is_trained_and_every_token_counts_the_same(here, tmp_path, capsys):
+    """Such as Gemma 4 and Qwen3.5, whose memory is not estimated either."""
+    from transformers import Qwen3_5Config, Qwen3_5ForConditionalGeneration
+
+    text = {"vocab_size": 259, "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "head_dim": 32}
+    text |= {"num_attention_heads": 2, "num_key_value_heads": 1, "eos_token_id": 2}
+    text |= {"layer_types": ["linear_attention", "full_attention"]}
+    text |= {f"linear_{key}": 2 for key in ("num_key_heads", "num_value_heads", "key_head_dim", "value_head_dim")}
+    vision = {"hidden_size": 32, "intermediate_size": 64, "depth": 1, "num_heads": 2, "out_hidden_size": 64}
+    Qwen3_5ForConditionalGeneration(Qwen3_5Config(text_config=text, vision_config=vision)).save_pretrained(
+        tmp_path / "base"
+    )
+    byte_level_tokenizer().save_pretrained(tmp_path / "base")
+    options = [RECIPE, "--model_name_or_path", tmp_path / "base", "--max_steps", 2, "--logging_steps", 1]
+    options += ["--load_in_4bit", "false", "--dtype", "float32", "--bf16", "false"]
+    for rows, accumulated in ((1, 2), (2, 1)):
+        batch = ["--per_device_train_batch_size", rows, "--gradient_accumulation_steps", accumulated]
+        run_command("train", *options, *batch, "--output_dir", tmp_path / f"rows_{rows}")
+    assert losses(tmp_path / "rows_1") == pytest.approx(losses(tmp_path / "rows_2"), rel=1e-5)
+    out = capsys.readouterr().out
+    assert "memory   not estimated for this architecture" in out and " trained tokens/s" in out
 
 
 def test_resuming_where_there_is_no_checkpoint_starts_afresh(here, tmp_path):
