@@ -47,17 +47,24 @@ def _core(text: str) -> str:
 
 def read_answer(raw: str, type_: str) -> Answer:
     """The label that an answer is, up to case and outer marks, or else the only one that it names."""
-    labels = {label: _core(label) for label in json.loads(type_)}
-    answer = _core(raw[slice(*outside_thoughts(raw))])
+    labels, said = {label: _core(label) for label in json.loads(type_)}, raw[slice(*outside_thoughts(raw))].strip()
+    answer = _core(said)
     named = [label for label, core in labels.items() if core == answer]
-    named = named or [label for label, core in labels.items() if core and occurrences(core, answer, whole_words=True)]
-    # A label may be a part of another one, such as `number` of `phone number`.
-    named = [x for x in named if not any(labels[x] != labels[y] and labels[x] in labels[y] for y in named)]
+    if not named:
+        within = [label for label, core in labels.items() if core and occurrences(core, answer, whole_words=True)]
+        named = [label for label in within if _is_alone(labels[label], answer, [labels[other] for other in within])]
     if len(named) > 1:  # labels that differ in case or outer marks alone
-        named = [label for label in named if label == raw.strip()] or named
+        named = [label for label in named if label == said] or named
     if len(named) == 1:
         return Answer((named[0],))
     return Answer((), error="names several labels" if named else "names no label")
+
+
+def _is_alone(core: str, answer: str, named: Sequence[str]) -> bool:
+    """Whether a label is not only a part of other ones in an answer, such as `number` of `phone number`."""
+    for other in sorted(named, key=len, reverse=True):
+        answer = answer.replace(other, " ") if core != other and core in other else answer
+    return bool(occurrences(core, answer, whole_words=True))
 
 
 def _gold_and_answer(row: Row) -> tuple[str, str]:
