@@ -3,6 +3,7 @@
 import os
 
 import torch
+from peft.tuners.lora.layer import ParamWrapper
 from torch import nn
 from transformers import PreTrainedModel
 
@@ -17,8 +18,10 @@ def prepare_for_cpu(model: PreTrainedModel) -> None:
         return
     # transformers repeats the keys of grouped queries: CUDA kernels need it under a mask, the CPU kernel does not.
     os.environ.setdefault("TRANSFORMERS_SDPA_FORCE_GQA", "1")
+    # The adapter of a mixture's experts is added to their weights in each step, so its own are needed as they are.
+    kept = {part for module in model.modules() if isinstance(module, ParamWrapper) for part in module.modules()}
     for name, module in list(model.named_modules()):
-        if type(module) is nn.Linear and _is_supported(module.weight.dtype):
+        if type(module) is nn.Linear and module not in kept and _is_supported(module.weight.dtype):
             model.set_submodule(name, _PackedLinear(module))
 
 

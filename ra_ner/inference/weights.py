@@ -81,6 +81,8 @@ def check_adapter(model: PeftModel, folder: Path) -> None:
 def check_ranks(folder: Path) -> None:
     """Check that the weights of an adapter have a rank of its config: memory is taken for the config's.
 
+    The weights of a mixture's experts stand one below another.
+
     Raises:
         UserError: they have not, or a file can't be read.
     """
@@ -89,7 +91,8 @@ def check_ranks(folder: Path) -> None:
     ranks = [config.get("r"), *(pattern.values() if isinstance(pattern, dict) else [None])]
     if not all(isinstance(rank, int) and 0 < rank <= LARGEST_RANK for rank in ranks):
         raise UserError(f"adapter {folder}: each rank in adapter_config.json must be a number up to {LARGEST_RANK}")
-    other = [name for name, shape in _shapes(folder).items() if "lora_A" in name and shape[0] not in ranks]
+    shapes = {name: shape for name, shape in _shapes(folder).items() if "lora_A" in name}
+    other = [name for name, shape in shapes.items() if all(shape[0] % rank for rank in ranks)]
     _check(f"adapter {folder}", (), (), other)
 
 

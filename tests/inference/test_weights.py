@@ -63,6 +63,17 @@ def test_an_adapter_that_does_not_fit_is_refused_and_its_keys_are_named(base, ad
         TransformersEngine(base, adapter, load_in_4bit=load_in_4bit)
 
 
+def test_an_adapter_of_a_mixture_of_experts_fits(tmp_path):
+    """The weights of its four experts stand one below another, those of two matrices in one tensor."""
+    save_tiny_model("mixtral", byte_level_tokenizer(), tmp_path / "base", num_local_experts=4)
+    model = AutoModelForCausalLM.from_pretrained(tmp_path / "base")
+    get_peft_model(model, LoraConfig(target_modules="all-linear")).save_pretrained(tmp_path / "adapter")
+    byte_level_tokenizer().save_pretrained(tmp_path / "adapter")
+    weights = load_file(tmp_path / "adapter" / "adapter_model.safetensors")
+    assert {len(weight) for name, weight in weights.items() if "lora_A" in name} == {8, 4 * 8, 4 * 2 * 8}
+    TransformersEngine(tmp_path / "base", tmp_path / "adapter")
+
+
 def more_layers(weights):
     return weights | {UP.replace("layers.1", "layers.2"): weights[UP].clone()}
 
