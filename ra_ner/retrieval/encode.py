@@ -2,13 +2,13 @@
 
 import hashlib
 import logging
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from ..atomic_files import complete_file
 from ..distributed import distributed_state
 from ..errors import UserError, is_disk_full
 from ..foreign_files import read_json
@@ -184,14 +184,9 @@ class _VectorStore:
 
         self.rows |= {_key(text): row for row, text in enumerate(texts, len(self.rows))}
         self.vectors = torch.cat([self.vectors, vectors])
-        self.file.parent.mkdir(parents=True, exist_ok=True)
-        temporary = self.file.with_suffix(f".{os.getpid()}.tmp")
         keys = np.frombuffer(bytearray(b"".join(self.rows)), dtype=np.uint8).reshape(len(self.rows), -1)
-        try:
+        with complete_file(self.file) as temporary:
             save_file({"keys": torch.from_numpy(keys), "vectors": self.vectors}, temporary)
-            os.replace(temporary, self.file)
-        finally:
-            temporary.unlink(missing_ok=True)
 
     def vectors_of(self, texts: Sequence[str]) -> "torch.Tensor":
         return self.vectors[[self.rows[_key(text)] for text in texts]]
