@@ -202,4 +202,4 @@ def without_tested(pool: Sequence[Passage], benchmark: Benchmark) -> list[Passag
 
 
 def _squeeze(text: str) -> str:
-    return " ".join(text.casefold().split())
+    return "".join(text.casefold().split())
