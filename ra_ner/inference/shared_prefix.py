@@ -30,7 +30,7 @@ class Tree:
     """The keys and values of a batch of rows, and which tokens see which.
 
     Args:
-        model: a causal language model with `attn_implementation="sdpa"`.
+        model: a causal language model whose `attn_implementation` is sdpa or eager.
         rows: rows of the batch.
         with_logarithms: compute the probabilities of next tokens too.
 
@@ -48,6 +48,7 @@ class Tree:
         if layer_types and SLIDING not in layer_types:
             self.window = None
         self.has_layer_types = bool(layer_types)
+        self.is_eager = config._attn_implementation == "eager"
         self.cache = DynamicCache()
         # Of every token so far, (rows, tokens): who sees it, and its position in its prompt.
         self.owners = torch.empty(rows, 0, dtype=torch.long, device=model.device)
@@ -91,9 +92,9 @@ class Tree:
         return [tokens[: len(row)] for tokens, row in zip(predicted, rows, strict=True)]
 
     def _masks(self, owners: torch.Tensor, positions: torch.Tensor) -> torch.Tensor | dict[str, torch.Tensor]:
-        """Which tokens each new token sees, boolean of shape (rows, 1, new, all), for each type of layer.
+        """Which tokens each new token sees, of shape (rows, 1, new, all), for each type of layer.
 
-        The new tokens count among all from now on.
+        It is boolean; of eager attention, what is added to the logits. The new tokens count among all from now on.
         """
         self.owners = torch.cat([self.owners, owners], dim=1)
         self.positions = torch.cat([self.positions, positions], dim=1)
@@ -102,12 +103,16 @@ class Tree:
         seen = (self.owners[:, None] == SHARED) | (self.owners[:, None] == owners[:, :, None])
         seen &= (slots <= new) & (owners != HIDDEN)[:, :, None]
         itself = slots == new  # padding sees itself: without any token its attention would not be a number
-        full = (seen | itself)[:, None]
+        full = self._mask(seen | itself)
         if not self.window:
             return full
         near = positions[:, :, None] - self.positions[:, None] < self.window
-        sliding = ((seen & near) | itself)[:, None]
+        sliding = self._mask((seen & near) | itself)
         return {FULL: full, SLIDING: sliding} if self.has_layer_types else sliding
+
+    def _mask(self, seen: torch.Tensor) -> torch.Tensor:
+        lowest = torch.finfo(self.model.dtype).min
+        return (~seen * lowest if self.is_eager else seen)[:, None]
 
     def shared_length(self, row: int) -> int:
         """The number of shared tokens of a row."""

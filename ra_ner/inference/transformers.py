@@ -87,12 +87,8 @@ class TransformersEngine:
         )
         hide_loading_bars()
         self.tokenizer = load_tokenizer(adapter or model, chat_template)
-        self.model = load_model(
-            model,
-            dtype=number_format,
-            attn_implementation="sdpa",  # takes a mask of any shape
-            quantization_config=quantization if load_in_4bit else None,
-        )
+        # The default attention, sdpa or for a few models eager, takes a mask of any shape.
+        self.model = load_model(model, dtype=number_format, quantization_config=quantization if load_in_4bit else None)
         if adapter:
             self.model = load_adapter(self.model, adapter)
         self.model.to(PartialState().device).eval()

@@ -59,17 +59,17 @@ PASSAGES = [
 ]
 
 
-@pytest.mark.parametrize("architecture", ["llama", "qwen2", "qwen3", "gemma3_text"])
+@pytest.mark.parametrize("architecture", ["llama", "qwen2", "qwen3", "gemma3_text", "gemma2"])
 def test_passages_asked_together_get_the_answers_they_get_alone(tmp_path, architecture):
     save_tiny_model(architecture, byte_level_tokenizer(), tmp_path)
     answers = ask(TransformersEngine(tmp_path, dtype="float32", max_new_tokens=12), PASSAGES)
     assert answers == plain(tmp_path, PASSAGES)
 
 
-@pytest.mark.parametrize("architecture", ["gemma3_text", "mistral"])
+@pytest.mark.parametrize("architecture", ["gemma3_text", "gemma2", "mistral"])
 def test_prompts_longer_than_a_sliding_window_get_the_answers_of_plain_generation(tmp_path, architecture):
-    """Gemma 3 has layers of both kinds, all layers of Mistral have a window."""
-    layers = {"layer_types": ["sliding_attention", "full_attention"]} if architecture == "gemma3_text" else {}
+    """Gemma has layers of both kinds, all layers of Mistral have a window. Gemma 2 has eager attention alone."""
+    layers = {} if architecture == "mistral" else {"layer_types": ["sliding_attention", "full_attention"]}
     save_tiny_model(architecture, byte_level_tokenizer(), tmp_path, sliding_window=16, **layers)
     answers = ask(TransformersEngine(tmp_path, dtype="float32", max_new_tokens=12), PASSAGES)
     assert answers == plain(tmp_path, PASSAGES) and any(answers)
