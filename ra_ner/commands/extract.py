@@ -3,7 +3,7 @@
 import logging
 import sys
 from argparse import Namespace
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -93,13 +93,9 @@ def main(arguments: list[str]) -> None:
     if options.format != "table":
         sys.stdout.reconfigure(encoding="utf-8")  # of data, whatever the terminal shows
     render = _renderer(options.format)
-    texts, errors = 0, []
-    for row in results(extractor, rows, types, **found):
+    for row in _counted(results(extractor, rows, types, **found)):
         sys.stdout.write(render(row))
         sys.stdout.flush()
-        texts += 1
-        errors += [row["error"]] if "error" in row else []
-    _warn(texts, errors)
 
 
 def _check_output(options: Namespace) -> None:
@@ -129,11 +125,7 @@ def _write(options: Namespace, results: Iterable[dict], types: "Types | None", e
     from ..extraction.review import write_review
     from ..extraction.spacy_docs import write_spacy
 
-    texts, errors = 0, []
-    for row in results:
-        texts += 1
-        errors += [row["error"]] if "error" in row else []
-    _warn(texts, errors)
+    texts = sum(1 for _ in _counted(results))
     if options.format == "brat":
         write_brat(results, options.output)
     elif options.format == "spacy":
@@ -146,7 +138,13 @@ def _write(options: Namespace, results: Iterable[dict], types: "Types | None", e
     logger.info(f"{texts} texts: {options.output}")
 
 
-def _warn(texts: int, errors: list[str]) -> None:
+def _counted(results: Iterable[dict]) -> Iterator[dict]:
+    """The results, and after the last one a warning if texts failed."""
+    texts, errors = 0, []
+    for row in results:
+        texts += 1
+        errors += [row["error"]] if "error" in row else []
+        yield row
     if errors:
         logger.warning(f"{len(errors)} of {texts} texts failed, see their field `error`; the first: {errors[0]}")
 
