@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -54,6 +55,15 @@ def read_csv(lines: Iterable[str], path: Path) -> Iterator[dict[str, str]]:
         yield from csv.DictReader(lines, restkey="further_fields", delimiter=DELIMITERS[path.suffix], strict=True)
     except csv.Error as error:
         raise UserError(f"{path}: can't be read ({error}): close all quotes, or save it as JSON Lines") from None
+
+
+def use_booleans_of_yaml_1_2(loader: type[yaml.SafeLoader], *left_out: str) -> None:
+    """Give a loader the booleans of YAML 1.2, `true` and `false` alone. Values of the kinds left out become texts."""
+    loader.yaml_implicit_resolvers = {
+        first: [(tag, pattern) for tag, pattern in resolvers if tag.rpartition(":")[2] not in ("bool", *left_out)]
+        for first, resolvers in loader.yaml_implicit_resolvers.items()
+    }
+    loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"^(?:true|false)$"), list("tf"))
 
 
 def parse_yaml(text: str, loader: type[yaml.SafeLoader] = yaml.SafeLoader) -> Any:

@@ -96,16 +96,8 @@ class Recipe:
         return RecipeParser("evaluate", EvaluateConfig, PushScoresConfig).parse_section(self)[0]
 
 
-CHANGED_IN_YAML_1_2 = ("bool", "int", "float", "timestamp")
-
-
 class _RecipeLoader(yaml.SafeLoader):
     """SafeLoader with the booleans and decimal numbers of YAML 1.2. A repeated key is an error."""
-
-    yaml_implicit_resolvers = {  # noqa: RUF012 - PyYAML's own attribute
-        first: [(tag, pattern) for tag, pattern in resolvers if tag.rpartition(":")[2] not in CHANGED_IN_YAML_1_2]
-        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-    }
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
         keys = Counter(key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode))
@@ -116,7 +108,7 @@ class _RecipeLoader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-_RecipeLoader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"^(?:true|false)$"), list("tf"))
+foreign_files.use_booleans_of_yaml_1_2(_RecipeLoader, "int", "float", "timestamp")
 _RecipeLoader.add_implicit_resolver("tag:yaml.org,2002:int", re.compile(r"^[-+]?(?:0|[1-9]\d*)$"), list("-+0123456789"))
 _RecipeLoader.add_implicit_resolver(
     "tag:yaml.org,2002:float",

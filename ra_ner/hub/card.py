@@ -8,7 +8,7 @@ import yaml
 
 from .. import markdown
 from ..errors import UserError
-from ..foreign_files import parse_yaml
+from ..foreign_files import parse_yaml, use_booleans_of_yaml_1_2
 
 _FRONT = re.compile(r"\s*---[ \t]*\r?\n(.*?)^---[ \t]*\r?$\n?", re.DOTALL | re.MULTILINE)
 
@@ -45,18 +45,13 @@ def part(name: str, body: str) -> str:
 class _CardLoader(yaml.SafeLoader):
     """SafeLoader that leaves what the user wrote: `no` is Norwegian, and a number that would change stays a text."""
 
-    yaml_implicit_resolvers = {  # noqa: RUF012 - PyYAML's own attribute
-        first: [(tag, regexp) for tag, regexp in resolvers if not tag.endswith(":bool")]
-        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-    }
-
     def construct_number(self, node: yaml.ScalarNode) -> float | str:
         is_float = node.tag.endswith(":float")
         value = self.construct_yaml_float(node) if is_float else self.construct_yaml_int(node)
         return value if str(value) == node.value else node.value
 
 
-_CardLoader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"^(?:true|false)$"), list("tf"))
+use_booleans_of_yaml_1_2(_CardLoader)
 for _kind in ("int", "float"):
     _CardLoader.add_constructor(f"tag:yaml.org,2002:{_kind}", _CardLoader.construct_number)
 
