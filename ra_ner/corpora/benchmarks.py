@@ -118,12 +118,8 @@ def _parse(argument: str) -> tuple[str, Path | None]:
     name, _, path = argument.partition("=")
     if path:
         return name, Path(path)
-    raise _unknown(argument)
-
-
-def _unknown(name: str) -> UserError:
-    return UserError(
-        f"unknown benchmark {name}; {nearest(Path(name).name, BENCHMARKS)} "
+    raise UserError(
+        f"unknown benchmark {argument}; {nearest(Path(argument).name, BENCHMARKS)} "
         f"(there is no such file or folder in {Path.cwd()} or beside the recipe)"
     )
 

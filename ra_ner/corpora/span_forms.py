@@ -116,16 +116,13 @@ def read_spacy(row: list | Row, context: Context) -> Draft:
 def is_label_studio(row: object) -> bool:
     """A task, or a row of the export JSON-MIN."""
     if has_entities(row):
-        return all(isinstance(entity, dict) and isinstance(entity.get("labels"), list) for entity in _entities(row))
+        entities = first(row, _LIST, list)
+        return all(isinstance(entity, dict) and isinstance(entity.get("labels"), list) for entity in entities)
     return (
         isinstance(row, dict)
         and isinstance(row.get("data"), dict)
         and isinstance(first(row, ("annotations", "completions")), list)
     )
-
-
-def _entities(row: Row) -> list:
-    return first(row, _LIST, list)
 
 
 def read_label_studio(row: Row, context: Context) -> Draft:

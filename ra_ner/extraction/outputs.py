@@ -49,7 +49,7 @@ def _printable(text: str) -> str:
 
 def as_conll(row: Row) -> str:
     """A token and its BIO tag on each line, and an empty line at the end. Of entities that overlap one is kept."""
-    entities = _flat(row)
+    entities = without_overlaps([Entity(**entity) for entity in row["entities"]])
     borders = {place for entity in entities for place in (entity.start, entity.end)}
     tags = {e.start: f"B-{'_'.join(e.type.split())}" for e in entities}
     inside = {place: f"I-{'_'.join(e.type.split())}" for e in entities for place in range(e.start + 1, e.end)}
@@ -82,7 +82,3 @@ def write_brat(rows: Iterable[Row], folder: Path) -> None:
                     lines.append(f"#{i}\tAnnotatorNotes T{i}\tscore {entity['score']}\n")
             (new / f"{name}.txt").write_bytes(row["text"].encode("utf-8", "replace"))
             (new / f"{name}.ann").write_bytes("".join(lines).encode("utf-8", "replace"))
-
-
-def _flat(row: Row) -> list[Entity]:
-    return without_overlaps([Entity(**entity) for entity in row["entities"]])
