@@ -41,6 +41,7 @@ def run(
     check(folder, "dataset")
     if push.push_to_hub and is_main and not command.dry_run:
         repos.prepare_push("dataset", push.hub_dataset_id, push.hub_private_repo, "hub_dataset_id")
+        repos.check_configs(push.hub_dataset_id, recipe.name, ".parquet")
     with locked(beside(folder)) if is_main and not command.dry_run else nullcontext():
         corpus = load_recipe_corpus(config, recipe.language, task_of_recipe(recipe, config.wording).reading)
         dataset = build(corpus, recipe.language, recipe.name, config, recipe_tokenizer(recipe, config))

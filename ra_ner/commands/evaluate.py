@@ -38,7 +38,7 @@ def run(
         repos.prepare_push("model", push.hub_model_id, push.hub_private_repo, "hub_model_id")
         if push.hub_dataset_id:
             repos.prepare_push("dataset", push.hub_dataset_id, push.hub_private_repo, "hub_dataset_id")
-            repos.check_no_dataset(push.hub_dataset_id)
+            repos.check_configs(push.hub_dataset_id, recipe.name, ".jsonl")
     with locked(folder / LOCK) if is_main else nullcontext():
         scores = evaluate(recipe, config, folder)
         if scores is None:

@@ -46,6 +46,7 @@ DESCRIPTIONS = {"README.md", "training_curves.png", "calibration.json", "on_dema
 # What ra_it.json of a model says, among other facts.
 FACTS = dict.fromkeys(("recipe", "language", "wording", "base", "base_revision"), str) | {"config": dict}
 
+DATA_FILES = (".json", ".jsonl", ".csv", ".tsv", ".parquet", ".arrow", ".txt")  # that load_dataset finds by itself
 _LOG_IN = "log in with `hf auth login` or set the environment variable HF_TOKEN"
 
 
@@ -289,16 +290,26 @@ def prepare_push(repo_type: str, repo_id: str | None, private: bool, flag: str) 
             raise UserError(f"{repo_type} repo {repo_id!r} can't be made: the Hub's answer can't be read") from None
 
 
-def check_no_dataset(repo_id: str) -> None:
-    """Check that a dataset repo holds no RA-IT dataset: predictions would take the place of a config of the same name.
+def check_configs(repo_id: str, name: str, suffix: str) -> None:
+    """Check that config `name` can be pushed to a dataset repo without hiding or replacing other data.
+
+    Args:
+        suffix: of the files of the config: RA-IT datasets are in Parquet, predictions in JSON Lines.
 
     Raises:
-        UserError: it holds one, or the Hub failed.
+        UserError: `load_dataset` would no longer find what is there, or the Hub failed.
     """
     with hub_errors(f"dataset repo {repo_id!r} can't be read"):
-        files = HfApi().list_repo_files(repo_id, repo_type="dataset")
-    if any(file.endswith("/ra_it.json") for file in files):
-        raise UserError(f"{repo_id} holds an RA-IT dataset: name another `hub_dataset_id` for the predictions")
+        info = HfApi().dataset_info(repo_id)
+    configs = info.card_data and info.card_data.get("configs")
+    if not configs and any(Path(file.rfilename).suffix in DATA_FILES for file in info.siblings):
+        raise UserError(
+            f"{repo_id} holds data without `configs:` in its card, which load_dataset would no longer find: add them, "
+            "or name another `hub_dataset_id`"
+        )
+    for config in configs or []:
+        if config.get("config_name") == name and suffix not in str(config.get("data_files")):
+            raise UserError(f"{repo_id} has a config {name} with other data: name another `hub_dataset_id`")
 
 
 def push(

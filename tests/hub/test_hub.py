@@ -191,20 +191,33 @@ def test_a_card_saved_by_a_windows_editor_keeps_its_metadata_and_one_in_latin_1_
     hub.put("dataset", "tester/mine", {"README.md": b"\xef\xbb\xbf---\nextra_gated_prompt: Ask.\n---\n# Mine\n"})
     push_dataset(RECIPE, "tester/mine")
     assert DatasetCard.load("tester/mine").data.to_dict()["extra_gated_prompt"] == "Ask."
-    hub.put("dataset", "tester/mine", {"README.md": b"# K\xf6ln\n"})
-    before = hub.files("dataset", "tester/mine")
+    hub.create("dataset", "tester/old")
+    hub.put("dataset", "tester/old", {"README.md": b"# K\xf6ln\n"})
+    before = hub.files("dataset", "tester/old")
     with pytest.raises(UserError, match=r"its README.md is not in UTF-8: convert it; the dataset is kept in"):
-        push_dataset(RECIPE, "tester/mine")
-    assert hub.files("dataset", "tester/mine") == before
+        push_dataset(RECIPE, "tester/old")
+    assert hub.files("dataset", "tester/old") == before
 
 
-def test_predictions_do_not_take_the_place_of_the_dataset_of_their_recipe(hub, here, tmp_path):
+def test_the_dataset_and_the_predictions_of_a_recipe_do_not_take_the_place_of_one_another(hub, here, tmp_path):
     push_dataset(RECIPE, "tester/data")
     before = hub.files("dataset", "tester/data")
-    target = ["--push_to_hub", "--hub_model_id", "tester/adapter", "--hub_dataset_id", "tester/data"]
-    with pytest.raises(UserError, match="tester/data holds an RA-IT dataset: name another `hub_dataset_id`"):
-        run_command("evaluate", RECIPE, *target, "--output_dir", tmp_path / "scores")
+    target = ["--push_to_hub", "--hub_model_id", "tester/adapter", "--output_dir", tmp_path / "scores"]
+    refusal = "has a config quickstart with other data: name another `hub_dataset_id`"
+    with pytest.raises(UserError, match=f"tester/data {refusal}"):
+        run_command("evaluate", RECIPE, *target, "--hub_dataset_id", "tester/data")
     assert hub.files("dataset", "tester/data") == before and not (tmp_path / "scores").exists()
+    run_command("evaluate", RECIPE, *target, "--hub_dataset_id", "tester/answers")
+    with pytest.raises(UserError, match=f"tester/answers {refusal}"):
+        push_dataset(RECIPE, "tester/answers")
+
+
+def test_data_that_a_config_would_hide_from_load_dataset_is_not_pushed_over(hub, here):
+    hub.create("dataset", "tester/corpus")
+    hub.put("dataset", "tester/corpus", {"train.jsonl": b'{"text": "Ada ran."}\n'})
+    with pytest.raises(UserError, match="tester/corpus holds data without `configs:` in its card, which load_dataset"):
+        push_dataset(RECIPE, "tester/corpus")
+    assert load_dataset("tester/corpus")["train"].num_rows == 1
 
 
 def test_text_of_the_data_cannot_end_its_part_of_the_card():
