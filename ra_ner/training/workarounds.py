@@ -7,7 +7,7 @@ from functools import partial
 import trl.trainer.sft_trainer
 import trl.trainer.utils
 from bitsandbytes.nn import Linear4bit
-from transformers import PreTrainedModel
+from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from ..inference.weights import load_with
 
@@ -42,13 +42,15 @@ def trained_positions_only() -> Iterator[None]:
 
 @contextmanager
 def checked_base() -> Iterator[None]:
-    """Within this context TRL refuses a base whose weights do not fit its config, as evaluation does.
+    """Within this context TRL loads a base as evaluation does: as a language model, and only if its weights fit.
 
-    transformers 5.23 only warns, and a part without its weights would keep random ones. Can go once it can be told to
-    raise.
+    TRL takes the class that its config names. Of Qwen3.5 that is another one, with an image encoder, whose adapter does
+    not fit the language model. And transformers 5.23 only warns of weights that do not fit: a part without its weights
+    would keep random ones. Can go once it can be told to raise.
     """
     load = trl.trainer.sft_trainer.create_model_from_path
-    trl.trainer.sft_trainer.create_model_from_path = partial(load_with, load)
+    as_language_model = partial(load, architecture=AutoModelForCausalLM)
+    trl.trainer.sft_trainer.create_model_from_path = partial(load_with, as_language_model)
     try:
         yield
     finally:
