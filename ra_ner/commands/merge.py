@@ -15,7 +15,6 @@ HELP = {
     "output_dir": "The folder of the training run; the merged model goes to its folder `merged`. "
     "Default: outputs/<recipe>.",
     "use_cpu": "Merge on the CPU, for example if the GPU is too small.",
-    "load_in_4bit": "Whether the base was in 4 bits in training; the merged model is then compared with that too.",
 }
 
 
@@ -28,7 +27,7 @@ def make_parser() -> RecipeParser:
 
 
 def main(arguments: list[str]) -> None:
-    recipe, _, model_args, training_args, command = make_parser().parse_recipe(arguments)
+    recipe, _, _, training_args, command = make_parser().parse_recipe(arguments)
     from ..training.merge import check_merge, merge
 
     run_dir = Path(training_args.output_dir)
@@ -40,4 +39,4 @@ def main(arguments: list[str]) -> None:
         print(f"{adapter} would be merged into {run_dir / 'merged'}\n\nA dry run: nothing was written")
         return
     with locked(run_dir / LOCK):
-        merge(adapter, run_dir / "merged", model_args.load_in_4bit)
+        merge(adapter, run_dir / "merged")

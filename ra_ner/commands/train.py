@@ -55,4 +55,4 @@ def run(
             logger.info("adapter: %s\nlogs: tensorboard --logdir %s", adapter, run_dir / "logs")
             logger.info("next: ra-ner evaluate %s", recipe.path)
         if config.merge:
-            merge(adapter, run_dir / "merged", model_args.load_in_4bit)
+            merge(adapter, run_dir / "merged")

@@ -52,7 +52,7 @@ def check_merge(args: SFTConfig, is_finished: bool, output: Path) -> None:
         )
 
 
-def merge(adapter: Path, output: Path, trained_in_4bit: bool) -> list[str]:
+def merge(adapter: Path, output: Path) -> list[str]:
     """Write the merged model to `output`, completely or not at all.
 
     The folder holds safetensors in bfloat16, the tokenizer with the chat template that was trained, a generation config
@@ -92,9 +92,8 @@ def merge(adapter: Path, output: Path, trained_in_4bit: bool) -> list[str]:
             f"(The base without the adapter: {compare(expected, without)}.)"
         ]
         tokenizer = engine.tokenizer
-        if trained_in_4bit:
-            requests = [request for row in rows for request in _requests(row)]
-            answers = _answers(engine, requests)
+        requests = [request for row in rows for request in _requests(row)]
+        if facts["config"].get("load_in_4bit") and (answers := _answers(engine, requests)):
             del engine
             clear_device_cache(garbage_collection=True)
             trained = _answers(TransformersEngine(model.base.path, adapter, load_in_4bit=True), requests)
@@ -203,7 +202,10 @@ def _logits(engine: TransformersEngine, rows: Dataset) -> torch.Tensor:
 
 
 def _answers(engine: TransformersEngine, requests: list[Request]) -> dict[int, str]:
-    """The answer to each request, by its place."""
+    """The answer to each request, by its place; none of a model that only a server can ask."""
     engine.max_new_tokens, engine.batch_size = MAX_NEW_TOKENS, len(requests)
     place = {id(request): number for number, request in enumerate(requests)}
-    return {place[id(request)]: answer.text for request, answer in engine.answer(requests)}
+    try:
+        return {place[id(request)]: answer.text for request, answer in engine.answer(requests)}
+    except UserError:  # it has layers that are not attention, as LFM2 and Qwen3.5 do
+        return {}

@@ -8,8 +8,9 @@ import shutil
 
 import pytest
 import torch
-from conftest import content, print_messages, run_command
+from conftest import byte_level_tokenizer, content, print_messages, run_command, save_tiny_model
 
+from ra_ner.commands import merge
 from ra_ner.errors import UserError
 from ra_ner.hub.card import REPO
 from ra_ner.output_folder import new_folder
@@ -73,6 +74,20 @@ def test_a_finished_adapter_is_merged_without_training_and_the_differences_are_t
 def test_with_no_adapter_yet_it_is_trained_first(here, tmp_path):
     run_command("train", RECIPE, "--merge", "--max_steps", "1", "--output_dir", tmp_path)
     assert (tmp_path / "adapter" / "ra_it.json").is_file() and (tmp_path / "merged" / "model.safetensors").is_file()
+
+
+@pytest.mark.parametrize("case", ["trained in 16 bits", "asked by a server alone"])
+def test_a_comparison_that_was_not_made_is_not_claimed(here, tmp_path, case):
+    """The engine can't ask models with layers that are not attention, but a server can ask the merged model."""
+    changed = ["--load_in_4bit", "false"]
+    if case == "asked by a server alone":
+        layers = {"layer_types": ["conv", "full_attention"]}
+        save_tiny_model("lfm2", byte_level_tokenizer(), tmp_path / "base", **layers)
+        changed = ["--model_name_or_path", tmp_path / "base"]
+    run_command("train", RECIPE, "--max_steps", "1", "--output_dir", tmp_path / "run", *changed)
+    merge.main([RECIPE, "--output_dir", str(tmp_path / "run")])
+    card = (tmp_path / "run" / "merged" / "README.md").read_text()
+    assert "Compared with the adapter on the same base" in card and "4-bit base" not in card
 
 
 def test_the_merged_model_is_evaluated_in_its_own_words(here, merged, tmp_path):
