@@ -112,11 +112,12 @@ def evaluate(recipe: Recipe, config: EvaluateConfig, output_dir: Path) -> dict |
     texts: dict[str, dict[str, str]] = {}
     for query in queries:
         texts.setdefault(query.item.benchmark, {})[query.item.passage.id] = query.text
+    is_sample = any(config.limit and len(benchmark.test) > config.limit for benchmark in benchmarks)
     scores = {
         "recipe": recipe.name,
         "ra_ner": __version__,
         **task.facts,
-        "config": vars(config),
+        "config": vars(config) | {"limit": config.limit if is_sample else None},
         "labels": {benchmark.name: benchmark.label_set for benchmark in benchmarks},
         "benchmarks": {benchmark.name: _facts(benchmark, pools) for benchmark in benchmarks},
         "counts": _counts(queries),

@@ -116,6 +116,14 @@ def test_rows_that_were_skipped_are_counted_in_scores_and_report(here, tmp_path)
     assert "Faults in the file of mine: 1 skipped malformed." in (tmp_path / "o" / "report.md").read_text()
 
 
+def test_a_limit_that_no_benchmark_exceeds_makes_no_sample(here, tmp_path):
+    folder = write_benchmark(tmp_path / "mine", {"PER": "person"})
+    args = ["--benchmarks", f"mine={folder}", "--models", "base", "--settings", "zero_shot", "--limit", 3]
+    run_command("evaluate", RECIPE, *args, "--output_dir", tmp_path / "o")
+    page = (tmp_path / "o" / "report.md").read_text()
+    assert "Each benchmark: all passages." in page and "sample" not in page
+
+
 def test_a_warning_tells_of_words_that_were_not_trained_before_a_model_is_asked(here, tmp_path, caplog):
     folder = write_benchmark(tmp_path / "mine", {"PER": "person", "MISC": "misc"})
     corpus = tmp_path / "corpus" / "train.txt"
