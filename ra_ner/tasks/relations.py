@@ -40,9 +40,12 @@ def _read_ours(row: dict, context: Context) -> Draft:
     """
     ends, relations = [], []
     for mention, start, end in ([entity.get(key) for key in ("text", "start", "end")] for entity in row["entities"]):
-        if not _is_mention(mention) or (start is not None and row["text"][start:end] != mention):
+        is_there = None not in (start, end) and start >= 0 and row["text"][start:end] == mention
+        if not _is_mention(mention) or not (is_there or start is end is None):
             raise ValueError(f"entity {mention!r}: text[{start}:{end}] is not that mention")
-        ends.append((mention, None if start is None else Span(start, end)))
+        trimmed = mention.strip()
+        first = start + mention.index(trimmed) if is_there else 0
+        ends.append((trimmed, Span(first, first + len(trimmed)) if is_there else None))
     for relation in row["relations"]:
         if not all(relation[side] in range(len(ends)) for side in ("head", "tail")):
             raise ValueError(f"{relation}: head and tail must be positions of entities, from 0")

@@ -33,6 +33,23 @@ def test_our_own_form_names_heads_and_tails_by_position(write):
     assert passage == Passage("1", TEXT, (MET, Relation('["Bob", "Basel"]', "born in")))
 
 
+def test_white_space_around_an_entity_is_no_part_of_it(write):
+    """Answers are compared as strings."""
+    entities = [{"text": "Ada ", "start": 0, "end": 4}, {"text": " Bob", "start": 7, "end": 11}]
+    [passage] = read(
+        write([{"text": TEXT, "entities": entities, "relations": [{"head": 0, "type": "met", "tail": 1}]}])
+    )
+    assert passage.entities == (MET,)
+
+
+@pytest.mark.parametrize("start, end", [(-5, 40), (35, None), (None, 40), (34, 40)])
+def test_offsets_that_are_no_place_of_the_entity_are_refused(write, start, end):
+    entities = [{"text": "Basel", "start": start, "end": end}]
+    row = {"text": TEXT[:40], "entities": entities, "relations": [{"head": 0, "type": "met", "tail": 0}]}
+    with pytest.raises(UserError, match="entity 'Basel': text.* is not that mention"):
+        read(write([row]))
+
+
 def test_crossre_counts_tokens_with_an_inclusive_end(write):
     row = {
         "doc_key": "x",
