@@ -39,9 +39,11 @@ TOKENIZER_FILES = ["*.json", "*.jinja", "*.model", "*.txt"]
 MODEL_FILES = [*TOKENIZER_FILES, "*.safetensors"]
 SAME_WEIGHTS = ["consolidated*", "original/*"]  # second copies in the repos of Mistral and Llama
 
-# Files of a folder that do not change what its model answers to a prompt: the card, its chart, and what
-# `ra-ner calibrate` writes.
-DESCRIPTIONS = {"README.md", "training_curves.png", "calibration.json", "on_demand.json"}
+# What `ra-ner calibrate` writes beside a model; it holds for the weights that were asked alone.
+CALIBRATIONS = ("calibration.json", "on_demand.json")
+
+# Files of a folder that do not change what its model answers to a prompt.
+DESCRIPTIONS = {"README.md", "training_curves.png", *CALIBRATIONS}
 
 # What ra_it.json of a model says, among other facts.
 FACTS = dict.fromkeys(("recipe", "language", "wording", "base", "base_revision"), str) | {"config": dict}
@@ -319,7 +321,7 @@ def push(
     card: str,
     message: str,
     on_failure: str,
-    *folders: str,
+    *replaced: str,
 ) -> str:
     """Push files and a card in one commit, and return its id.
 
@@ -329,7 +331,7 @@ def push(
         files: path in the repo -> file on this machine.
         card: README.md with metadata, see `hub.card.merge`.
         on_failure: what is kept if the push fails, and how to go on.
-        folders: folders of the repo whose other files are deleted.
+        replaced: files and folders of the repo: what of them is not in `files` is deleted.
     """
     api = HfApi()
     with hub_errors(f"push to {repo_type} {repo_id!r} failed", on_failure):
@@ -344,7 +346,7 @@ def push(
                 raise UserError(f"push to {repo_type} {repo_id!r} failed: {reason}; {on_failure}") from None
         operations = [CommitOperationAdd(path, str(file)) for path, file in files.items()]
         operations.append(CommitOperationAdd("README.md", card.encode()))
-        stale = {path for path in there if path.startswith(tuple(f"{folder}/" for folder in folders))} - files.keys()
+        stale = {path for path in there if f"{path}/".startswith(tuple(f"{name}/" for name in replaced))} - files.keys()
         operations += [CommitOperationDelete(path) for path in sorted(stale)]
         try:
             commit = api.create_commit(

@@ -365,9 +365,10 @@ def _push(adapter: Path, repo_id: str, recipe: Recipe) -> None:
     card = (adapter / "README.md").read_text(encoding="utf-8").replace(REPO, repo_id)
     on_failure = (
         f"the adapter is kept in {adapter}: run this again with --resume_from_checkpoint true, which does not train "
-        f"again, or push it with `hf upload {repo_id} {adapter}`"
+        "again"
     )
-    commit = repos.push("model", repo_id, files, card, f"Adapter of recipe {recipe.name}", on_failure)
+    message = f"Adapter of recipe {recipe.name}"
+    commit = repos.push("model", repo_id, files, card, message, on_failure, *repos.CALIBRATIONS)
     logger.info(f"pushed to {repo_id} at {commit}")
 
 
