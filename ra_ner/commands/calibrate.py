@@ -57,10 +57,12 @@ def main(arguments: list[str]) -> None:
     from ..corpora.benchmarks import load_benchmark
     from ..evaluation.run import types_asked
     from ..extraction import calibration
+    from ..inference.models import find_model
     from ..passage import sample
     from ..retrieval import on_demand
 
-    benchmark = load_benchmark(options.benchmark, options.language)
+    language = find_model(options.model, language=options.language, with_weights=False).language
+    benchmark = load_benchmark(options.benchmark, language)
     passages = sample(benchmark.test, options.limit, options.seed)
     asked = sorted(zip(types_asked(benchmark, passages, options.seed), passages, strict=True), key=lambda pair: pair[0])
     if options.dry_run:

@@ -375,6 +375,14 @@ def test_calibrate_measures_on_a_benchmark_and_writes_the_file(here, tmp_path, m
     assert found.calibrated and found[0].score != pytest.approx(0.9048, abs=1e-3)
 
 
+def test_calibrate_reads_the_benchmark_in_the_language_of_the_adapter(here, tmp_path, capsys):
+    adapter = shutil.copytree(here / "outputs" / "quickstart" / "adapter", tmp_path / "adapter")
+    facts = json.loads((adapter / "ra_it.json").read_text())
+    (adapter / "ra_it.json").write_text(json.dumps({**facts, "language": "zh"}))
+    calibrate.main(["--model", str(adapter), "--benchmark", "sample_zh", "--limit", "3", "--dry_run"])
+    assert "3 passages of sample_zh" in capsys.readouterr().out
+
+
 def test_calibrate_chooses_when_on_demand_shows_examples(here, tmp_path, monkeypatch, capsys):
     """Here examples help always: with them the answer is two words of the text, without them it is nothing."""
     adapter = shutil.copytree(here / "outputs" / "quickstart" / "adapter", tmp_path / "adapter")
