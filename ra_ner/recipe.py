@@ -13,7 +13,7 @@ import difflib
 import json
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
@@ -301,11 +301,8 @@ class RecipeParser(HfArgumentParser):
     def error(self, message: str) -> NoReturn:
         raise UserError(f"{message} (see --help)")
 
-    def parse_recipe(self, args: list[str] | None = None) -> tuple[Any, ...]:
+    def parse_recipe(self, args: list[str]) -> tuple[Any, ...]:
         """Parse command-line arguments. Flags override the recipe's section, which overrides the defaults.
-
-        Args:
-            args: the arguments, by default those of this process.
 
         Returns:
             `(recipe, *dataclasses)`.
@@ -320,8 +317,8 @@ class RecipeParser(HfArgumentParser):
         recipe = load_recipe(flags.recipe)
         return (recipe, *self.parse_section(recipe, args))
 
-    def parse_section(self, recipe: Recipe, args: list[str] | None = ()) -> tuple[Any, ...]:
-        """Fill the dataclasses from the recipe's section, then from the flags in `args`."""
+    def parse_section(self, recipe: Recipe, args: Sequence[str] = ()) -> tuple[Any, ...]:
+        """Fill the dataclasses from the recipe's section, then from the flags in `args`, which name the recipe too."""
         where = f"{recipe.path}: section {self.section}: "
         namespace = self.parse_args([str(recipe.path)])
         namespace.output_dir = str(recipe.output_dir / SECTIONS[self.section])
@@ -330,7 +327,7 @@ class RecipeParser(HfArgumentParser):
                 self._set(namespace, str(key), value)
             except UserError as error:
                 raise UserError(where + str(error).removesuffix(" (see --help)")) from None
-        namespace = self.parse_args([str(recipe.path)] if args == () else args, namespace)
+        namespace = self.parse_args(args or [str(recipe.path)], namespace)
         del namespace.recipe
         refuse_secrets(vars(namespace), where)
         outputs = []

@@ -2,7 +2,6 @@
 
 import argparse
 import re
-import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
@@ -19,10 +18,8 @@ class CommandParser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         raise UserError(f"{message} (see --help)")
 
-    def parse_args(self, arguments: Sequence[str] | None = None, namespace: None = None) -> argparse.Namespace:
-        given = sys.argv[1:] if arguments is None else arguments
-        words = [re.sub(r"^--[\w-]+", _with_underscores, argument) for argument in given]
-        options = super().parse_args(words, namespace)
+    def parse_args(self, arguments: Sequence[str]) -> argparse.Namespace:
+        options = super().parse_args([re.sub(r"^--[\w-]+", _with_underscores, word) for word in arguments])
         refuse_secrets(vars(options), "")
         return options
 
