@@ -1,4 +1,7 @@
-"""Publish the demo of a model as a Space of the Hub. The Space is private unless you say --public."""
+"""Publish the demo of a model as a Space of the Hub. The Space is private unless you say --public.
+
+Model and encoder must be on the Hub. Examples are a file, a built-in sample or a dataset of the Hub, not a folder.
+"""
 
 import logging
 import re
