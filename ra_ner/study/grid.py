@@ -82,7 +82,7 @@ class Grid:
     Attributes:
         name: stem of the grid file.
         axes: values of each axis, `evaluate.settings` included.
-        cells: ordered by base recipe, then seed, then the axis values as the grid lists them.
+        cells: ordered by seed, then base recipe, then the axis values as the grid lists them.
         bases: each cell's base recipe, by cell name.
         sections: keys that each cell sets on top of its base recipe, by cell name.
         adapters: the cell that trains the adapter, by the name of the cell that evaluates it. Cells that differ only
