@@ -212,8 +212,11 @@ def _facts(checkpoint: Path) -> dict:
     return {"base_revision": revision} if re.fullmatch(r"[0-9a-f]{40}", str(revision)) else {}
 
 
-def mark_last(trainer: "Trainer", facts: dict) -> None:
-    """Mark a checkpoint as complete, and remove older ones. Every process calls this after writing its part."""
+def mark_last(trainer: "Trainer", facts: dict, limit: int | None) -> None:
+    """Mark a checkpoint as complete, and remove older ones until at most `limit` are left, or the best and the last.
+
+    Every process calls this after writing its part.
+    """
     trainer.accelerator.wait_for_everyone()
     args = trainer.args
     if args.should_save:
@@ -221,8 +224,8 @@ def mark_last(trainer: "Trainer", facts: dict) -> None:
         name = f"{PREFIX_CHECKPOINT_DIR}-{trainer.state.global_step}"
         write_text(folder / name / "ra_it.json", json.dumps(facts, indent=2) + "\n")
         write_text(folder / "last", name + "\n")
-        if args.save_total_limit:
-            _rotate(folder, args.save_total_limit, {name, Path(trainer.state.best_model_checkpoint or name).name})
+        if limit:
+            _rotate(folder, limit, {name, Path(trainer.state.best_model_checkpoint or name).name})
 
 
 def _rotate(folder: Path, limit: int, kept: set[str]) -> None:

@@ -46,6 +46,9 @@ class AdapterTrainer(SFTTrainer):
     def __init__(self, *args, facts: dict, **kwargs):
         self.facts, self.throughput = facts, throughput.Throughput()
         kwargs["args"].logging_nan_inf_filter = False  # would show a loss that is not finite as 0; it ends the run here
+        # Only `mark_last` removes checkpoints: the Trainer would remove older ones before the new one is complete, and
+        # at the end, with a limit of 1, all but the best: the last one, and copies of the user's too.
+        self.save_total_limit, kwargs["args"].save_total_limit = kwargs["args"].save_total_limit, None
         super().__init__(*args, callbacks=[self.throughput], **kwargs)
         self.model_accepts_loss_kwargs = True  # the loss is TRL's; Gemma 4 takes no count for its own
         throughput.log_in_lines(self)
@@ -105,10 +108,21 @@ class AdapterTrainer(SFTTrainer):
 
     def _save_checkpoint(self, model, trial) -> None:
         self.check_weights()
-        limit, self.args.save_total_limit = self.args.save_total_limit, None  # keep older ones until this is complete
         super()._save_checkpoint(model, trial)
-        self.args.save_total_limit = limit
-        checkpoints.mark_last(self, self.facts)
+        checkpoints.mark_last(self, self.facts, self.save_total_limit)
+
+    def _init_training_state(self, *args) -> tuple[int, int]:
+        """Find the best checkpoint of a run that was moved: transformers 5.23 knows its old place alone."""
+        trained, resumed = super()._init_training_state(*args), args[3]
+        if resumed and not self.state.best_model_checkpoint:
+            known = read_json(Path(resumed) / "trainer_state.json").get("best_model_checkpoint")
+            if known and (best := Path(resumed).with_name(Path(known).name)).is_dir():
+                self.state.best_model_checkpoint = str(best)
+            elif known:
+                logger.info(
+                    f"the best checkpoint so far, {known}, is gone: the best one from now on is kept, or the last"
+                )
+        return trained
 
     def _run_epoch(self, *args, **kwargs) -> None:
         """Stop when all steps are done.

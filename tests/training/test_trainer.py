@@ -354,6 +354,36 @@ def test_the_best_weights_are_saved_as_they_were_trained(here, trainers, tmp_pat
     assert all((saved[name] == trained[name]).all() for name in trained)
 
 
+def test_the_best_checkpoint_is_found_in_a_run_that_was_moved_and_no_copy_is_removed(here, tmp_path, capsys):
+    """The first step is the best. A copy of the user's stays, and so does the last checkpoint, to resume from."""
+    often = [
+        "--max_steps",
+        2,
+        "--save_steps",
+        1,
+        "--eval_strategy",
+        "steps",
+        "--eval_steps",
+        1,
+        "--save_total_limit",
+        1,
+    ]
+    often += ["--load_best_model_at_end", "true", "--greater_is_better", "true"]
+    old, new = tmp_path / "old", tmp_path / "new"
+    run_command("train", RECIPE, "--output_dir", old, *often)
+    shutil.copytree(old / "checkpoints" / "checkpoint-1", old / "checkpoints" / "checkpoint-1-mine")
+    best = (old / "adapter" / "adapter_model.safetensors").read_bytes()
+    shutil.rmtree(old / "adapter")
+    old.rename(new)
+    run_command("train", RECIPE, "--output_dir", new, *often, "--resume_from_checkpoint", "last")
+    assert (new / "adapter" / "adapter_model.safetensors").read_bytes() == best
+    left = {path.name for path in (new / "checkpoints").glob("checkpoint-*")}
+    assert left == {"checkpoint-1", "checkpoint-1-mine", "checkpoint-2"}
+    shutil.rmtree(new / "checkpoints" / "checkpoint-1")
+    run_command("train", RECIPE, "--output_dir", new, *often, "--resume_from_checkpoint", "last")
+    assert "the best checkpoint so far" in capsys.readouterr().out
+
+
 def test_the_arguments_of_a_caller_stay_as_they_are_and_trl_is_patched_only_while_it_trains(here, tmp_path):
     import trl.trainer.utils as trl_utils
 
