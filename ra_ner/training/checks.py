@@ -10,6 +10,7 @@ from ..prompting.conversation import Message
 
 if TYPE_CHECKING:
     from datasets import Dataset
+    from transformers import PreTrainedModel
     from trl import SFTTrainer
 
 logger = logging.getLogger(__name__)
@@ -27,6 +28,7 @@ def check(trainer: "SFTTrainer", max_length: int | None, on_overflow: Literal["e
         UserError: one of the checks below fails.
     """
     tokenizer = trainer.processing_class
+    check_modules(trainer.model)
     check_vocabulary(len(tokenizer), trainer.model.get_input_embeddings().num_embeddings)
     stop = trainer.model.generation_config.eos_token_id
     stop_ids = frozenset(stop if isinstance(stop, list) else [stop, tokenizer.eos_token_id])
@@ -52,6 +54,22 @@ def check(trainer: "SFTTrainer", max_length: int | None, on_overflow: Literal["e
     elif trainer.eval_dataset is not None:
         trainer.eval_dataset, sizes["validation"] = checked(trainer.eval_dataset, "validation")
     return sizes
+
+
+def check_modules(model: "PreTrainedModel") -> None:
+    """Check that an adapter has all modules that its config names: PEFT 0.21 leaves out what the base does not have.
+
+    Raises:
+        UserError: one is not there.
+    """
+    names = [f".{name}" for name, _ in model.named_modules()]
+    for config in getattr(model, "peft_config", {}).values():
+        wanted = [] if isinstance(config.target_modules, str) else config.target_modules
+        for module in (*wanted, *(config.modules_to_save or ())):
+            if not any(name.endswith(f".{module}") for name in names):
+                raise UserError(
+                    f"the base has no module {module!r}, which `lora_target_modules` or `lora_modules_to_save` names"
+                )
 
 
 def check_vocabulary(tokenizer_size: int, embedding_size: int) -> None:

@@ -3,6 +3,7 @@
 import copy
 import json
 import logging
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -228,6 +229,9 @@ def _prepare(
 ) -> PreparedRun:
     """Fetch and check everything. A dry run takes a dummy model, which TRL makes the same rows for."""
     model_args, args = copy.copy(model_args), copy.copy(args)
+    # TRL makes a list of one module a string, which PEFT takes for a pattern of whole names.
+    if re.fullmatch(r"[\w.]+", str(model_args.lora_target_modules or "")):
+        model_args.lora_target_modules = [model_args.lora_target_modules]
     settings = run_record.effective_settings(recipe.sections["train"], config, model_args, args)
     run_dir, args.output_dir = Path(args.output_dir), str(Path(args.output_dir) / "checkpoints")
     launch_checks.quiet_other_processes(args)
@@ -424,6 +428,8 @@ def _make_trainer(
                 "a row has no trained token: it has no answer, or the chat template has no generation marks around the "
                 "assistant's turns; correct the dataset or the template"
             ) from None
+        except ValueError as error:  # what TRL and PEFT do not accept, such as modules that the base does not have
+            raise UserError(f"the training can't begin: {error}") from None
 
 
 def _validation(splits: DatasetDict) -> Dataset | dict[str, Dataset]:

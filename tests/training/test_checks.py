@@ -5,6 +5,7 @@ from conftest import byte_level_tokenizer, run_command
 from datasets import load_dataset
 from hypothesis import given
 from hypothesis import strategies as st
+from safetensors.torch import load_file
 from test_trainer import RECIPE, dataset_with_text
 from transformers import AutoTokenizer, LlamaForCausalLM
 
@@ -152,6 +153,25 @@ def test_script_refuses_a_tokenizer_that_is_larger_than_the_embedding(here, tmp_
         tmp_path,
         *model_with(tmp_path, models, tokenizer),
     )
+
+
+@pytest.mark.parametrize(
+    "args, message",
+    [
+        (["--lora_target_modules", "q_proj", "downproj"], "the base has no module 'downproj'"),
+        (["--lora_target_modules", "q_proj", "--lora_modules_to_save", "lm_haed"], "the base has no module 'lm_haed'"),
+        (["--lora_target_modules", "query_key_value"], "Target modules {'query_key_value'} not found"),
+        (["--eos_token", "<|eot_id|>"], "`eos_token` .* is not found in the vocabulary"),
+    ],
+)
+def test_script_refuses_modules_and_tokens_that_the_base_does_not_have(here, tmp_path, args, message):
+    refuse(message, tmp_path, *args)
+
+
+def test_a_single_module_may_be_trained(here, tmp_path):
+    run_command("train", RECIPE, "--max_steps", 1, "--output_dir", tmp_path, "--lora_target_modules", "q_proj")
+    names = load_file(tmp_path / "adapter" / "adapter_model.safetensors")
+    assert names and all("q_proj" in name for name in names)
 
 
 def test_script_refuses_an_answer_cut_by_max_length(here, tmp_path):
