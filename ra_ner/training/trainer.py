@@ -20,7 +20,7 @@ from trl.trainer.utils import global_then_local_main_first
 from .. import __version__, terminal
 from ..atomic_files import remove_leftovers, temporary_name
 from ..dataset.build import ZERO_SHOT
-from ..errors import UserError
+from ..errors import UserError, one_line
 from ..foreign_files import read_json
 from ..hub import repos
 from ..hub.card import REPO, license_of
@@ -245,12 +245,18 @@ def _prepare(
 
     source = config.dataset_name or str(recipe.output_dir / "dataset")
     splits, dataset_facts, dataset_revision = _load_dataset(source, config, recipe)
-    base = repos.fetch_model(
-        model_args.model_name_or_path, model_args.model_revision, files=["config.json", "README.md"]
-    )
+    files = ["config.json", "adapter_config.json", "README.md"]
+    base = repos.fetch_model(model_args.model_name_or_path, model_args.model_revision, files)
     if not Path(model_args.model_name_or_path).is_dir():
         model_args.model_revision = base.revision
-    base_config = AutoConfig.from_pretrained(base.path)
+    if base.adapter_config:
+        raise UserError(f"{model_args.model_name_or_path} is an adapter: train its base, or merge it first")
+    try:
+        base_config = AutoConfig.from_pretrained(base.path)
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"{model_args.model_name_or_path} is no model that can be trained: {one_line(str(error))}"
+        ) from None
     attention.check(base_config, model_args, args, dry_run)
     tokenizer = load_training_tokenizer(
         model_args.model_name_or_path, model_args.model_revision, args.chat_template_path, args.trust_remote_code
@@ -260,6 +266,7 @@ def _prepare(
     if not splits.get("validation") and args.eval_strategy != "no":
         logger.info("the dataset has no validation rows, so there is no evaluation during training")
         args.eval_strategy, args.load_best_model_at_end = type(args.eval_strategy)("no"), False
+    args.eval_on_start = args.eval_on_start and args.eval_strategy != "no"
     facts = {
         "ra_ner": __version__,
         "recipe": recipe.name,

@@ -168,6 +168,11 @@ def test_script_refuses_modules_and_tokens_that_the_base_does_not_have(here, tmp
     refuse(message, tmp_path, *args)
 
 
+def test_script_refuses_a_base_that_is_an_adapter_or_no_model(here, tmp_path):
+    refuse("is an adapter: train its base", tmp_path, "--model_name_or_path", "outputs/quickstart/adapter")
+    refuse("quickstart is no model that can be trained", tmp_path, "--model_name_or_path", "outputs/quickstart")
+
+
 def test_a_single_module_may_be_trained(here, tmp_path):
     run_command("train", RECIPE, "--max_steps", 1, "--output_dir", tmp_path, "--lora_target_modules", "q_proj")
     names = load_file(tmp_path / "adapter" / "adapter_model.safetensors")

@@ -335,6 +335,7 @@ def test_a_mixed_dataset_is_validated_in_both_forms_and_the_best_checkpoint_is_t
 def test_a_dataset_without_validation_rows_is_trained_without_evaluation(here, tmp_path, capsys, validation):
     data = dataset_with_text(tmp_path / "d", "quickstart", ["a", "b"], validation=validation)
     often = ["--eval_strategy", "steps", "--eval_steps", "1", "--save_steps", "1", "--load_best_model_at_end", "true"]
+    often += ["--eval_on_start", "true"]
     run_command("train", RECIPE, "--output_dir", tmp_path, "--dataset_name", data, "--max_steps", "1", *often)
     assert "no validation rows, so there is no evaluation" in capsys.readouterr().out
     assert (tmp_path / "adapter").is_dir()
