@@ -1,6 +1,7 @@
 """Find entities in texts: of types that you name, or, with an instruct model, of any type."""
 
 import logging
+import re
 import sys
 from argparse import Namespace
 from collections.abc import Callable, Iterable, Iterator
@@ -190,7 +191,7 @@ def read_types(words: str | None, file: Path | None) -> list[str] | dict[str, st
         if isinstance(types, list) and types and all(isinstance(value, str) for value in types):
             return types
         raise UserError(f'{file}: a list of types is needed, or a mapping to definitions such as {{"city": "a town"}}')
-    types = [word.strip() for word in (words or "").split(",") if word.strip()]
+    types = [word.strip() for word in re.split("[,，、]", words or "") if word.strip()]
     if words is not None and not types:
         raise UserError("--types names no type; separate them by commas, such as person,city")
     return types or None

@@ -336,6 +336,8 @@ def test_the_command_writes_json_lines_and_other_forms(here, tmp_path, capsys):
     assert "1 of 6 texts failed, see their field `error`; the first:" in capsys.readouterr().out
     extract.main([*args, "--dry_run"])
     assert "6 texts, types person, city" in capsys.readouterr().out
+    extract.main([*args, "--dry_run", "--types", "人物，城市、日期"])
+    assert "6 texts, types 人物, 城市, 日期" in capsys.readouterr().out
     (tmp_path / "note.txt").write_text("Ada met Bob.\nIn Rome.\n")
     args[0] = str(tmp_path / "note.txt")
     extract.main([*args, "--lines"])
