@@ -51,10 +51,15 @@ def read_csv(lines: Iterable[str], path: Path) -> Iterator[dict[str, str]]:
         UserError: a quote is not closed, so that what follows would be read as one field.
     """
     csv.field_size_limit(LARGEST_FIELD)
+    delimiter = DELIMITERS[path.suffix.lower()]
+    rows = csv.DictReader(lines, restkey="further_fields", delimiter=delimiter, strict=True)
     try:
-        yield from csv.DictReader(lines, restkey="further_fields", delimiter=DELIMITERS[path.suffix], strict=True)
+        yield from rows
     except csv.Error as error:
-        raise UserError(f"{path}: can't be read ({error}): close all quotes, or save it as JSON Lines") from None
+        raise UserError(
+            f"{path}: line {rows.reader.line_num} can't be read ({error}): close all quotes, and double those inside a "
+            "field, or save it as JSON Lines"
+        ) from None
 
 
 def use_booleans_of_yaml_1_2(loader: type[yaml.SafeLoader], *left_out: str) -> None:

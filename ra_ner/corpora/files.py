@@ -79,7 +79,7 @@ def _read_file(path: Path, context: Context) -> Table:
         return Table([], [], path.stem)
     if (table := _read_json(text, path)) is not None:
         return table
-    if context.has_tables and path.suffix in DELIMITERS:
+    if context.has_tables and path.suffix.lower() in DELIMITERS:
         return _read_table(text, path)
     lines = _lines(text)
     if _PUBTATOR_TEXT.match(text.lstrip()):

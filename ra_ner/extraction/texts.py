@@ -14,7 +14,8 @@ from ..foreign_files import DELIMITERS, read_csv, read_json
 Row = dict  # of one text
 
 STDIN = "-"
-FILES = (".txt", ".md", ".json", ".jsonl", ".parquet", *DELIMITERS)  # a missing one is not looked for on the Hub
+LINES = (".jsonl", ".ndjson")  # a JSON object on each line
+FILES = (".txt", ".md", ".json", ".parquet", *LINES, *DELIMITERS)  # a missing one is not looked for on the Hub
 
 
 def read_rows(
@@ -23,8 +24,8 @@ def read_rows(
     """The texts of a source, one after the other.
 
     Args:
-        source: a text file, a file with rows (`.jsonl`, `.json`, `.csv`, `.tsv`, `.parquet`), `-` for standard input,
-            or the id of a Hub dataset.
+        source: a text file, a file with rows (`.jsonl`, `.ndjson`, `.json`, `.csv`, `.tsv`, `.parquet`), `-` for
+            standard input, or the id of a Hub dataset.
         lines: each line of a text file is a text; else the file is one.
         column: the field of rows that holds the text.
         split, config: of a Hub dataset.
@@ -56,27 +57,28 @@ def _renamed(fields: Row, *names: str) -> Row:
 
 def _read(source: str, lines: bool, split: str, config: str | None) -> Iterator[object]:
     path = Path(source)
+    suffix = path.suffix.lower()
     if path.is_dir():
         raise UserError(f"{source} is a folder; name a file with texts")
     if source != STDIN and not path.exists():
-        if path.suffix in FILES or source.count("/") != 1:
+        if suffix in FILES or source.count("/") != 1:
             raise UserError(f"{source} does not exist (looked in {Path.cwd()}), nor is it the id of a Hub dataset")
         yield from _read_from_hub(source, split, config)
         return
     try:
-        if path.suffix == ".parquet":
+        if suffix == ".parquet":
             yield from _read_parquet(path)
-        elif path.suffix in DELIMITERS:
+        elif suffix in DELIMITERS:
             with _open(path) as stream:
                 yield from read_csv(stream, path)
-        elif path.suffix == ".json":
+        elif suffix == ".json":
             rows = read_json(path, None)
             yield from rows if isinstance(rows, list) else [rows]
         else:
             with nullcontext(_stdin()) if source == STDIN else _open(path) as stream:
                 first = next(stream, "")
                 rest = chain([first], stream)
-                if path.suffix == ".jsonl" or (source == STDIN and not lines and first.startswith("{")):
+                if suffix in LINES or (source == STDIN and not lines and first.startswith("{")):
                     yield from (_parse(line) for line in rest if line.strip())
                 elif lines:
                     yield from ({"text": line.rstrip("\r\n")} for line in rest)

@@ -38,6 +38,8 @@ def test_a_column_beside_a_field_named_text_is_the_one_that_is_read(tmp_path):
     [
         ("a.csv", 'n,body\n1,"One,\r\ntwo"\n2,Three\n'),
         ("a.tsv", 'n\tbody\n1\t"One,\r\ntwo"\n2\tThree\n'),
+        ("A.CSV", 'n,body\n1,"One,\r\ntwo"\n2,Three\n'),
+        ("a.ndjson", '{"n": "1", "body": "One,\\r\\ntwo"}\n{"n": "2", "body": "Three"}\n'),
         ("a.json", '[{"n": "1", "body": "One,\\r\\ntwo"}, {"n": "2", "body": "Three"}]'),
     ],
 )
@@ -60,7 +62,7 @@ def test_a_text_of_a_table_may_be_as_long_as_a_book(tmp_path):
 @pytest.mark.parametrize("rows", ['"One,1\nTwo,2\n', '"One,1\n"Two",2\n'])
 def test_an_open_quote_in_a_table_does_not_make_one_text_of_several(tmp_path, rows):
     (tmp_path / "a.csv").write_text(f"text,n\n{rows}")
-    with pytest.raises(UserError, match=r"a.csv: can't be read \(.*\): close all quotes"):
+    with pytest.raises(UserError, match=r"a.csv: line [23] can't be read \(.*\): close all quotes"):
         list(read_rows(str(tmp_path / "a.csv")))
 
 

@@ -80,7 +80,7 @@ def test_numbers_are_named_by_tag_names(write):
 
 def test_a_table_that_ends_within_quotes_is_one_line(write):
     rows = 'text,label\nCan I renew?,loans\n"Where is it?,rooms\nAre you open?,hours\n'
-    with pytest.raises(UserError, match=r"rows.csv: can't be read \(unexpected end of data\): close all quotes"):
+    with pytest.raises(UserError, match=r"rows.csv: line 4 can't be read \(unexpected end of data\): close all quotes"):
         read(write(rows, "rows.csv"))
 
 
