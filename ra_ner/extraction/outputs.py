@@ -73,7 +73,7 @@ def write_brat(rows: Iterable[Row], folder: Path) -> None:
             lines = []
             for i, entity in enumerate(row["entities"], 1):
                 # brat wants a fragment for each line of a mention.
-                lined = re.finditer(r"[^\n]+", entity["text"])
+                lined = re.finditer(r"[^\r\n]+", entity["text"])
                 parts = [(entity["start"] + m.start(), entity["start"] + m.end()) for m in lined]
                 places = ";".join(f"{start} {end}" for start, end in parts)
                 shown = " ".join(row["text"][start:end] for start, end in parts)

@@ -53,6 +53,13 @@ def test_brat_has_offsets_of_the_text_file_and_fragments_at_line_ends(tmp_path):
     assert " ".join(text[start:end] for start, end in places) == "Ada Lovelace"
 
 
+def test_a_brat_mention_over_windows_line_ends_is_read_back(tmp_path):
+    write_brat([result("Ada\r\nLovelace wrote.\r\n", ("Ada\r\nLovelace", "person"), id="a")], tmp_path / "brat")
+    assert (tmp_path / "brat" / "a.ann").read_bytes().startswith(b"T1\tperson 0 3;5 13\tAda Lovelace\n")
+    (read,) = load_corpus(str(tmp_path / "brat"), "en").passages
+    assert read.pairs == [("Ada\r\nLovelace", "person")]
+
+
 def test_each_text_has_a_brat_file_of_its_own_whatever_its_id(tmp_path):
     rows = [result("One", id="000002"), result("Two", id="a/b"), result("Three", id="x" * 300)]
     write_brat(rows, tmp_path / "brat")
