@@ -14,7 +14,8 @@ from ..output_folder import new_folder
 from .entities import Entity, without_overlaps
 from .texts import Row
 
-_TOKEN = re.compile(r"[^\W\u2e80-\U0010ffff]+|\S")  # a word; a character where scripts put no space between words
+_MARKS = "".join(c for c in map(chr, range(0x2E80)) if unicodedata.category(c).startswith("M"))  # in words, as accents
+_TOKEN = re.compile(rf"(?:[^\W\u2e80-\U0010ffff]|[{_MARKS}])+|\S")  # a word; a character where scripts put no space
 LONGEST_NAME = 60  # characters: file systems take 255 bytes
 _NOT_IN_NAMES = re.compile(r"[^\w.-]|^\.")
 

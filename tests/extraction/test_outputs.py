@@ -29,6 +29,11 @@ def test_conll_cuts_tokens_at_entities_and_keeps_one_of_those_that_overlap():
     assert as_conll(result("xAday", ("Ada", "person"))) == "x O\nAda B-person\ny O\n\n"
 
 
+def test_conll_keeps_accents_and_vowel_signs_in_their_words():
+    row = result("Zoe\u0301 lives in दिल्ली.", ("Zoe\u0301", "person"), ("दिल्ली", "city"))
+    assert as_conll(row) == "Zoe\u0301 B-person\nlives O\nin O\nदिल्ली B-city\n. O\n\n"
+
+
 def test_conll_is_read_back_as_a_corpus(tmp_path):
     row = result("Ada Lovelace left London.", ("Ada Lovelace", "person"), ("London", "city"))
     (tmp_path / "a.conll").write_text(as_conll(row))
