@@ -26,7 +26,8 @@ class ResultFile:
     def __init__(self, path: Path, settings: dict, batch_size: int):
         self.path, self.batch_size = path, batch_size
         self._settings = path.with_name(f".{path.name}.settings.json")
-        if not path.exists():
+        # Empty if a run failed before its first result, for example because an option was wrong.
+        if not path.exists() or (self._settings.exists() and not path.stat().st_size):
             path.parent.mkdir(parents=True, exist_ok=True)
             write_text(self._settings, json.dumps(settings, indent=2) + "\n")
             path.touch()

@@ -65,6 +65,8 @@ def test_other_settings_texts_and_files_are_refused(tmp_path):
         texts = [{"text": "Other"} if i == changed else row for i, row in enumerate(rows(10))]
         with pytest.raises(UserError, match="holds results of other texts"):
             run(file, texts, 4)
+    run(tmp_path / "empty.jsonl", rows(4), 2, stop_after=0)  # it failed before the first result
+    assert len(run(tmp_path / "empty.jsonl", rows(4), 2, types=["city"])) == 2
     (tmp_path / "mine.jsonl").write_text("precious")
     with pytest.raises(UserError, match="exists and is no output that can be continued"):
         run(tmp_path / "mine.jsonl", rows(2), 2)
