@@ -33,6 +33,7 @@ _QUESTIONS = [
         r"(?:类型)?(?:的)?(?:实体)?(?:[，。：？][^\n]*)?",
     )
 ]
+_IEPILE = re.compile(r'\{"instruction":.*"schema":.*"input":.*\}', re.DOTALL)
 _FENCE = re.compile(r"```(?:json)?\s*(.*?)\s*```", re.DOTALL)
 
 
@@ -83,6 +84,10 @@ def read_alpaca(row: Row, context: Context) -> Draft:
         roles = cycle(("user", "assistant"))
         turns = [{"role": role, "content": content} for role, content in zip(roles, contents, strict=False)]
         return read_conversation({"messages": turns}, context)
+    if iepile := _IEPILE.match(row["instruction"]) and json.loads(row["instruction"]):
+        draft = _read_answer("", iepile["input"], row["output"], context)
+        draft.asked = [context.type_of(type_) for type_ in iepile["schema"]]
+        return draft
     if not (row.get("input") or "").strip():
         return _read_prompt(row["instruction"], row["output"], context)
     match = _TEXT_TURN.match(row["input"])

@@ -74,6 +74,7 @@ ROW_FORMS = [
     Form("CLUENER", span_forms.is_cluener, span_forms.read_cluener),
     Form("RA-IT {sentence, label}", benchmark_forms.has_mention_types, benchmark_forms.read_mention_types),
     Form("MRC {context, label}", token_forms.is_mrc, token_forms.read_mrc),
+    Form("UIE", has_keys("content", "prompt", "result_list"), span_forms.read_uie),
     OURS,
     Form("Prodigy", _has("answer", "_input_hash"), span_forms.read_spans),
     Form("CMeEE", _has("start_idx"), span_forms.read_spans),

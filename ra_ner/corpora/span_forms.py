@@ -7,12 +7,12 @@ from .annotations import Annotation, Context, Draft, NotAnnotatedError
 Row = dict  # one JSON object
 
 # The names that tools and datasets give to the same things.
-_TEXT = ("text", "sentence", "originalText", "content", "context", "data")
-_LIST = ("entities", "spans", "ents", "entity_list", "label", "labels", "annotations")
-_MENTION = ("text", "entity", "name", "mention", "word", "entity_text", "entity_name")
-_TYPE = ("type", "label", "labels", "hypertextlabels", "entity_type", "label_type", "category")
-_START = ("start", "start_idx", "start_offset", "start_pos", "begin")
-_END = ("end", "end_idx", "end_offset", "end_pos")
+_TEXT = ("text", "sentence", "originalText", "content", "context", "data", "source_text", "full_text")
+_LIST = ("entities", "spans", "ents", "entity_list", "label", "labels", "annotations", "annotation", "privacy_mask")
+_MENTION = ("text", "entity", "name", "mention", "word", "entity_text", "entity_name", "entity_value", "value")
+_TYPE = ("type", "label", "labels", "hypertextlabels", "entity_type", "label_type", "category", "tag")
+_START = ("start", "start_idx", "start_offset", "start_pos", "start_position", "begin")
+_END = ("end", "end_idx", "end_offset", "end_pos", "end_position")
 _ANNOTATED = ("answer", "annotation_id", "lead_time")  # of Prodigy and Label Studio: a row that was worked on
 _PAIR = ("pos", "span", "offset", "offsets", "position", "entity_index")
 
@@ -91,6 +91,17 @@ def _annotations(entity: object, context: Context) -> list[Annotation]:
             start = end = None
     labels = label if isinstance(label, list) else [label]
     return [Annotation(context.type_of(one), first(entity, _MENTION), start, end) for one in labels]
+
+
+def read_uie(row: Row, context: Context) -> Draft:
+    """The spans of one type, as PaddleNLP's UIE is trained: `{content, prompt, result_list}`."""
+    text, prompt = row["content"], row["prompt"]
+    head, _, relation = prompt.rpartition("的")
+    if relation and len(head) > 1 and head in text:
+        raise ValueError(f"{prompt!r} asks about a relation of {head!r}, not about a type")
+    type_ = context.type_of(prompt)
+    spans = [Annotation(type_, one["text"], one["start"], one["end"]) for one in row["result_list"]]
+    return Draft(text, spans, asked=[type_])
 
 
 def is_spacy(row: object) -> bool:

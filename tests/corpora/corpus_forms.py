@@ -180,11 +180,19 @@ SAMPLES = [
                         "output": '[{"entity": "Ada", "type": "person"}]',
                     },
                     {"instruction": "What describes month in the text?\nText: " + OSLO, "input": "", "output": "[]"},
+                    {
+                        "task": "NER",
+                        "source": "x",
+                        "instruction": json.dumps(
+                            {"instruction": "Extract the entities.", "schema": ["person", "city"], "input": OSLO}
+                        ),
+                        "output": '{"person": ["Ada"], "city": []}',
+                    },
                 ]
             )
         },
-        [OSLO] * 3,
-        [[CITY], [ADA], []],
+        [OSLO] * 4,
+        [[CITY], [ADA], [], [ADA]],
     ),
     Sample(
         "GLiNER, SpERT or W2NER",
@@ -239,6 +247,19 @@ SAMPLES = [
         },
         [JOINED] * 2,
         [[ADA, CITY], [CITY]],
+    ),
+    Sample(
+        "UIE",
+        {
+            "uie.txt": lines(
+                {"content": LIN, "result_list": [{"text": "林娜", "start": 0, "end": 2}], "prompt": "name"},
+                {"content": LIN, "result_list": [{"text": "上海", "start": 4, "end": 6}], "prompt": "address"},
+                {"content": LIN, "result_list": [], "prompt": "film"},
+            )
+        },
+        [LIN] * 3,
+        [LIN_ENTITIES[:1], LIN_ENTITIES[1:], []],
+        "zh",
     ),
     Sample(
         "Prodigy",
@@ -329,5 +350,21 @@ SAMPLES = [
         },
         [OSLO] * 2,
         [[ADA, CITY], [CITY]],
+    ),
+    Sample(  # of ai4privacy, Presidio, Argilla and LightTag
+        "doccano",
+        {
+            "others.jsonl": lines(
+                {"source_text": OSLO, "privacy_mask": [{"value": "Oslo", "start": 9, "end": 13, "label": "city"}]},
+                {
+                    "full_text": OSLO,
+                    "spans": [{"entity_type": "city", "entity_value": "Oslo", "start_position": 9, "end_position": 13}],
+                },
+                {"text": OSLO, "annotation": [{"label": "city", "start": 9, "end": 13}], "prediction": None},
+                {"content": OSLO, "annotations": [{"start": 9, "end": 13, "tag": "city", "value": "Oslo"}]},
+            )
+        },
+        [OSLO] * 4,
+        [[CITY]] * 4,
     ),
 ]

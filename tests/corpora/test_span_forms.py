@@ -185,3 +185,9 @@ def test_offsets_outside_of_the_text_make_a_row_malformed(write):
     bad = [{"text": "Ada", "label": [[start, end, "x"]]} for start, end in ((0, 9), (-3, 3), (3, 0), (1, 1), ("0", 3))]
     corpus = load_corpus(write(rows + bad), "en")
     assert len(corpus.passages) == 20 and corpus.counts == {"skipped_malformed": 5}
+
+
+def test_a_prompt_of_uie_about_a_relation_names_no_type(write):
+    row = {"content": "林娜住在上海。", "result_list": [{"text": "上海", "start": 4, "end": 6}], "prompt": "林娜的住处"}
+    with pytest.raises(UserError, match="'林娜的住处' asks about a relation of '林娜', not about a type"):
+        load_corpus(write([row]), "zh")
