@@ -1,6 +1,5 @@
 """The flags that say which Extractor a command uses, shared by the commands that have one."""
 
-import sys
 from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
@@ -88,15 +87,12 @@ def load_extractor(options: Namespace, **further) -> "Extractor":
 
     server = None
     if options.engine == "server":
-        # Bulk extraction has no upper bound: the limits are meant for evaluations with a known number of queries.
         server = ServerOptions(
             options.server_url,
             options.server_api,
             concurrency=options.server_concurrency,
             timeout=options.server_timeout,
             thinking_tokens=options.server_thinking_tokens,
-            max_requests=sys.maxsize,
-            max_tokens=sys.maxsize,
         )
     keys = (
         "language",

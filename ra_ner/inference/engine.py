@@ -1,5 +1,6 @@
 """What an engine is: it generates the answers to questions about texts."""
 
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -68,8 +69,8 @@ class ServerOptions:
         json: have a vLLM server constrain answers to JSON lists.
         concurrency: requests at a time.
         timeout: seconds to wait for a whole answer.
-        max_requests: most requests to send, retries included.
-        max_tokens: most tokens to send and receive.
+        max_requests: most requests to send, retries included; no limit by default.
+        max_tokens: most tokens to send and receive; no limit by default.
         thinking_tokens: most tokens that a reasoning model may think, beside those of its answer.
         prices: of a million prompt tokens and of a million answer tokens.
     """
@@ -79,8 +80,8 @@ class ServerOptions:
     json: bool = False
     concurrency: int = 8
     timeout: float = 120.0
-    max_requests: int = 10_000
-    max_tokens: int = 10_000_000
+    max_requests: int = sys.maxsize
+    max_tokens: int = sys.maxsize
     thinking_tokens: int = 0
     prices: tuple[float, ...] = (0.0, 0.0)
 

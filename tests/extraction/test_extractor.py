@@ -285,6 +285,13 @@ def test_a_server_gives_scores_and_a_text_that_it_refuses_is_left_out(models, se
     assert found[1] == [] and "refused (400): " in found[1].error
 
 
+def test_a_long_job_on_a_server_is_not_ended_by_the_limits_of_an_evaluation(models, server):  # noqa: F811
+    options = ServerOptions(server.url)
+    ner = Extractor.from_pretrained(str(models / "lm"), server=options, server_name="served", max_new_tokens=8)
+    ner.engine.requests, ner.engine.prompt_tokens = 10_000, 10_000_000  # of many texts before
+    assert ner.extract("Ada slept.", ["person"]).error is None
+
+
 def test_a_pipeline_gives_the_keys_of_transformers(make):
     pipeline = make({"city": ["London"]}).as_pipeline(["city"])
     (group,) = pipeline(TEXT)
