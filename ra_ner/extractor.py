@@ -352,6 +352,8 @@ class Extractor:
             UserError: a type is empty, or `copy_only` lacks types.
         """
         types = [types] if isinstance(types, str) else types
+        if types is not None and not isinstance(types, Mapping):
+            types = list(types)  # an iterator can be read once, and an array is neither true nor false
         if types is not None and (not types or any(not isinstance(t, str) or not t.strip() for t in types)):
             raise UserError("`types` needs at least one entity type, as words such as person or city")
         if types is None and self.copy_only:

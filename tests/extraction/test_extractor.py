@@ -7,6 +7,7 @@ import shutil
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import numpy
 import pytest
 import torch
 from conftest import passage, run_command, write_recipe
@@ -194,6 +195,12 @@ def test_wrong_options_of_a_call_are_refused(make, options):
 
 def test_a_string_is_one_type(make):
     assert [(e.text, e.type) for e in make({"city": ["London"]}).extract(TEXT, "city")] == [("London", "city")]
+
+
+@pytest.mark.parametrize("of", [iter, numpy.array, lambda words: (word for word in words)])
+def test_types_may_be_an_array_or_an_iterator(make, of):
+    found = make({"city": ["London"], "person": ["Ada Lovelace"]}).extract(TEXT, of(["city", "person"]))
+    assert [entity.type for entity in found] == ["person", "city"]
 
 
 def test_types_are_needed(make):
