@@ -240,7 +240,9 @@ class Extractor:
 
     def add_examples(self, examples: str | Iterable[Passage | dict]) -> None:
         """Extend the pool, by what `from_pretrained` takes as examples. Only new passages are encoded."""
-        self.pool += apply_words(load_examples(examples, self.model.language), self.labels)
+        new = apply_words(load_examples(examples, self.model.language), self.labels)
+        known = {passage.id for passage in self.pool}
+        self.pool += [replace(p, id=f"{p.id}_{len(known)}") if p.id in known else p for p in new]
         config = DatasetConfig(strategy="nn" if self.strategy == "on_demand" else self.strategy, k=self.k)
         if self.on_demand and self.strategy == "on_demand":
             config.bm25_threshold = self.on_demand.threshold

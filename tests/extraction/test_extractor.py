@@ -281,6 +281,16 @@ def test_examples_are_rows_or_passages_or_a_corpus(make):
         ner.add_examples([{"words": 1}])
 
 
+def test_each_example_can_be_told_by_its_id_also_after_more_are_added(make):
+    ner = make({}, strategy="bm25", k=3)
+    for text, food in (("Whisk the eggs.", "eggs"), ("Melt the butter.", "butter"), ("Whisk the butter.", "butter")):
+        ner.add_examples([{"text": text, "entities": [{"text": food, "type": "food"}]}])
+    found = ner.extract("Whisk the eggs and melt the butter.", ["food"])
+    texts = {passage.id: passage.text for passage in ner.pool}
+    shown = {texts[used["id"]] for used in found.examples_used}
+    assert shown == {"Whisk the eggs.", "Melt the butter.", "Whisk the butter."}
+
+
 def test_a_server_gives_scores_and_a_text_that_it_refuses_is_left_out(models, server):  # noqa: F811
     options = ServerOptions(server.url)
     ner = Extractor.from_pretrained(str(models / "lm"), server=options, server_name="served", max_new_tokens=8)
