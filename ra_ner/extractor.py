@@ -289,9 +289,7 @@ class Extractor:
             RequestError: a single text can't be asked about. Of several texts those say so in `error`.
             UserError: a type is empty, or the model was not trained to find entities without types.
         """
-        if not isinstance(texts, Iterable) or isinstance(texts, bytes):
-            raise UserError(f"a text is needed, or several of them, not {texts!r:.40}")
-        found = self.stream([texts] if isinstance(texts, str) else texts, types, threshold, occurrences, flat)
+        found = self.stream(texts, types, threshold, occurrences, flat)
         if not isinstance(texts, str):
             return list(found)
         (extraction,) = found
@@ -301,17 +299,19 @@ class Extractor:
 
     def stream(
         self,
-        texts: Iterable[str],
+        texts: str | Iterable[str],
         types: Types | None = None,
         threshold: float = 0.0,
         occurrences: Occurrences = "all",
         flat: bool = False,
     ) -> Iterator[Extraction]:
         """As `extract`, one text after the other: holds only a batch of texts in memory."""
+        if not isinstance(texts, Iterable) or isinstance(texts, bytes | Mapping):
+            raise UserError(f"a text is needed, or several of them, not {texts!r:.40}")
         if occurrences not in get_args(Occurrences) or not 0 <= threshold <= 1:
             raise UserError(f"`occurrences` is {' or '.join(get_args(Occurrences))}, and `threshold` from 0 to 1")
         asked = self._asked(types)
-        room, texts = self._room(asked), iter(texts)
+        room, texts = self._room(asked), iter([texts] if isinstance(texts, str) else texts)
         while batch := list(islice(texts, self.batch_size)):
             for extraction in self._extract(batch, asked, room):
                 extraction.finish(list(asked.questions), threshold, occurrences, flat)

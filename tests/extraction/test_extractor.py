@@ -267,9 +267,14 @@ def test_what_is_no_text_costs_itself_alone(make):
     found = ner.extract(["Ada.", None, float("nan"), "Ada"], ["person"])
     assert [one.error for one in found] == [None, "None is no text", "nan is no text", None]
     assert [len(one) for one in found] == [1, 0, 0, 1]
-    for texts in (None, 5, b"Ada"):
+    for texts in (None, 5, b"Ada", {"text": "Ada"}):
         with pytest.raises(UserError, match="a text is needed, or several of them"):
             ner.extract(texts, ["person"])
+
+
+def test_a_stream_of_a_single_text_is_not_one_of_its_characters(make):
+    (found,) = make({"city": ["London"]}).stream(TEXT, ["city"])
+    assert [entity.text for entity in found] == ["London"]
 
 
 def test_examples_are_rows_or_passages_or_a_corpus(make):
