@@ -93,7 +93,7 @@ def main(arguments: list[str]) -> None:
         return
     if options.format != "table":
         sys.stdout.reconfigure(encoding="utf-8")  # of data, whatever the terminal shows
-    render = _renderer(options.format)
+    render = _renderer(options.format, sys.stdout.isatty())
     for row in _counted(results(extractor, rows, types, **found)):
         sys.stdout.write(render(row))
         sys.stdout.flush()
@@ -135,7 +135,7 @@ def _write(options: Namespace, results: Iterable[dict], types: "Types | None", e
         write_review(results, options.output, extractor.pool, _facts(options, types, extractor))
     elif options.format != "jsonl":
         with complete_file(options.output) as new, new.open("w", encoding="utf-8", errors="replace") as file:
-            file.writelines(map(_renderer(options.format), results))
+            file.writelines(map(_renderer(options.format, color=False), results))
     logger.info(f"{texts} texts: {options.output}")
 
 
@@ -165,14 +165,13 @@ def _facts(options: Namespace, types: "Types | None", extractor: "Extractor") ->
     }
 
 
-def _renderer(form: str) -> Callable[[dict], str]:
+def _renderer(form: str, color: bool) -> Callable[[dict], str]:
     """The function that turns a result into text."""
     from ..bulk import to_json
     from ..extraction.outputs import as_conll, as_table
 
     if form == "jsonl":
         return lambda row: f"{to_json(row)}\n"
-    color = sys.stdout.isatty()
     return as_conll if form == "conll" else lambda row: as_table(row, color)
 
 

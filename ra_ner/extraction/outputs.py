@@ -66,7 +66,7 @@ def write_brat(rows: Iterable[Row], folder: Path) -> None:
     """A `.txt` and an `.ann` file for each text, named by its `id` where that can be a file name. Scores are notes."""
     with new_folder(folder, "brat files") as new:
         for number, row in enumerate(rows, 1):
-            name = str(row.get("id", ""))
+            name = "" if row.get("id") is None else str(row["id"])
             if not name or _NOT_IN_NAMES.search(name) or len(name) > LONGEST_NAME or (new / f"{name}.txt").exists():
                 name = f"{number:06}"
             while (new / f"{name}.txt").exists():  # an earlier text has this number as its id

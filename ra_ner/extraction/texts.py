@@ -1,6 +1,7 @@
 """Reading texts: each becomes a row with a field `text`; the other fields of a row are kept."""
 
 import json
+import math
 import sys
 from collections.abc import Iterator
 from contextlib import nullcontext
@@ -39,7 +40,7 @@ def read_rows(
     """
     rows = _read(source, lines, split, config)
     for number, row in enumerate(rows, 1):
-        fields = dict(row) if isinstance(row, dict) else {}
+        fields = {key: _finite(value) for key, value in row.items()} if isinstance(row, dict) else {}
         text = fields.pop(column, None)
         if isinstance(text, str):
             yield {"text": text, **_renamed(fields, "text")}
@@ -49,6 +50,11 @@ def read_rows(
             there = f"; it has {', '.join(row)}, see --column" if fields else ""
             raise UserError(f"{error}{there}")
         yield {"error": error, **_renamed(fields, "text", "error")}
+
+
+def _finite(value: object) -> object:
+    """None for numbers that JSON does not have, such as the NaN of a missing value."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _renamed(fields: Row, *names: str) -> Row:

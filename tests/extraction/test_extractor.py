@@ -347,6 +347,15 @@ def test_a_text_changes_no_result_of_another_one(here):
     assert first == second and any(first)
 
 
+def test_a_table_in_a_file_has_no_colors_of_the_terminal(here, tmp_path, monkeypatch):
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    (tmp_path / "note.txt").write_text("Ada met Bob.\n")
+    args = [str(tmp_path / "note.txt"), "--types", "person", "--output", str(tmp_path / "table.txt")]
+    extract.main([*args, "--model", str(here / "outputs" / "quickstart" / "adapter"), "--format", "table"])
+    page = (tmp_path / "table.txt").read_text()
+    assert page.startswith("Ada met Bob.") and "\x1b" not in page
+
+
 def test_the_command_writes_json_lines_and_other_forms(here, tmp_path, capsys):
     adapter = str(here / "outputs" / "quickstart" / "adapter")
     mine = {"entities": "mine", "error": "a typo"}

@@ -66,9 +66,10 @@ def test_a_brat_mention_over_windows_line_ends_is_read_back(tmp_path):
 
 
 def test_each_text_has_a_brat_file_of_its_own_whatever_its_id(tmp_path):
-    rows = [result("One", id="000002"), result("Two", id="a/b"), result("Three", id="x" * 300)]
+    rows = [result("One", id="000002"), result("Two", id="a/b"), result("Three", id="x" * 300), result("Four", id=None)]
     write_brat(rows, tmp_path / "brat")
-    assert sorted(path.read_text() for path in (tmp_path / "brat").glob("*.txt")) == ["One", "Three", "Two"]
+    files = {path.name: path.read_text() for path in (tmp_path / "brat").glob("*.txt")}
+    assert sorted(files.values()) == ["Four", "One", "Three", "Two"] and "None.txt" not in files
 
 
 def test_a_table_lists_entities_and_colors_a_terminal():

@@ -53,6 +53,12 @@ def test_tables_and_json_documents_have_rows(tmp_path, name, content):
         list(read_rows(str(tmp_path / name)))
 
 
+def test_numbers_that_json_does_not_have_are_null(tmp_path):
+    """Another program writes NaN for a missing value; a strict reader of the results, such as a browser, refuses it."""
+    (tmp_path / "a.jsonl").write_text('{"text": "One", "price": NaN, "most": Infinity, "n": 0.5}\n')
+    assert list(read_rows(str(tmp_path / "a.jsonl"))) == [{"text": "One", "price": None, "most": None, "n": 0.5}]
+
+
 def test_a_text_of_a_table_may_be_as_long_as_a_book(tmp_path):
     (tmp_path / "a.csv").write_text(f"text,n\n{'One ' * 100_000},1\n")
     (row,) = read_rows(str(tmp_path / "a.csv"))
