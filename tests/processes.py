@@ -121,11 +121,11 @@ def share_out_on_cpus() -> None:
         PartialState._shared_state["distributed_type"] = DistributedType.MULTI_GPU
         run(*args)
 
-    def mark_last_with_shares(trainer, facts):
+    def mark_last_with_shares(trainer, facts, limit):
         parameters = list(trainer.model.parameters())
         held = sum(p.to_local().numel() if hasattr(p, "to_local") else p.numel() for p in parameters)
         print(f"holds {held} of {sum(p.numel() for p in parameters)}")
-        mark_last(trainer, facts)
+        mark_last(trainer, facts, limit)
 
     train_sft.run, checkpoints.mark_last = run_as_on_gpus, mark_last_with_shares
 

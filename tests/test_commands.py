@@ -56,7 +56,7 @@ def test_help_of_merge_lists_only_the_keys_that_it_reads():
     from ra_ner.commands import merge
 
     text = merge.make_parser().format_help()
-    assert re.findall(r"^  --(\w+)", text, re.M) == ["load_in_4bit", "output_dir", "use_cpu", "dry_run", "verbose"]
+    assert re.findall(r"^  --(\w+)", text, re.M) == ["output_dir", "use_cpu", "dry_run", "verbose"]
 
 
 def test_a_command_leaves_its_process_group(capsys):
