@@ -7,7 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import combinations, pairwise
 from pathlib import Path
 
 from ..errors import UserError
@@ -256,7 +256,7 @@ def _check_layers(
     rows: Sequence[Cells], columns: list[int], tag_names: Mapping[str, str], scheme: str, path: Path
 ) -> list[int]:
     """Several columns are layers of nested entities, unless they mark the same tokens: then one must be chosen."""
-    for first, second in pairwise(columns):
+    for first, second in combinations(columns, 2):
         marked = [
             {n for n, row in enumerate(rows) if read_tag(tag_names.get(cell := _at(row, c) or "O", cell), scheme)}
             for c in (first, second)

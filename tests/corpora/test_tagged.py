@@ -199,6 +199,13 @@ def test_two_columns_of_tags_for_the_same_tokens_must_be_chosen(write):
     assert load_corpus(path, "en", columns={"token": 1, "tag": 3}).passages[0].pairs == [("Ada", "ARTIST")]
 
 
+def test_coarse_and_fine_tags_must_be_chosen_though_another_column_stands_between(write):
+    """HIPE: coarse types, metonymic ones, fine types."""
+    path = write("Ada B-pers O B-pers.author\nleft O O O\nOslo B-loc B-org B-loc.town\n", "a.tsv")
+    with pytest.raises(UserError, match="column 2 and column 4 both hold tags, of the same tokens"):
+        load_corpus(path, "en")
+
+
 @pytest.mark.parametrize("number", [2, -2])
 def test_the_user_names_the_columns(write, number):
     corpus = load_corpus(write("Ada B-x NNP\nran O VBD\n", "a.txt"), "en", columns={"token": 1, "tag": number})
