@@ -85,7 +85,8 @@ def _annotations(entity: object, context: Context) -> list[Annotation]:
     start, end = first(entity, _START), first(entity, _END)
     pair = first(entity, _PAIR, (list, dict))
     if start is None and end is None and pair:
-        pair = list(pair.values()) if isinstance(pair, dict) else pair
+        if isinstance(pair, dict):
+            pair = [first(pair, _START), first(pair, _END)]
         start, end = pair[0] if isinstance(pair[0], list) else pair
         if start == -1:  # InstructUIE, of mentions that were not found
             start = end = None

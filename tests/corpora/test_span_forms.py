@@ -98,6 +98,12 @@ def test_mentions_without_offsets_are_found_at_every_place(write):
     assert corpus.counts == {NOT_FOUND: 1}
 
 
+def test_offsets_have_names_in_any_order(write):
+    entity = {"entity": "ran", "entity_type": "x", "entity_index": {"end": 7, "begin": 4}}
+    corpus = load_corpus(write([{"text": "Ada ran", "entity_list": [entity]}]), "en")
+    assert entities(corpus.passages[0]) == [("ran", "x", 4, 7)] and not corpus.counts
+
+
 def test_rejected_and_unfinished_rows_are_counted(write):
     rows = [
         {"text": "Ada", "spans": [{"start": 0, "end": 3, "label": "x"}], "answer": "accept"},
