@@ -18,6 +18,10 @@ Row = dict  # one JSON object
 _TURNS = ("conversations", "messages", "conversation")
 _TEXT_TURN = re.compile(r"\s*(?:Text|文本)\s*[:：] ?(.*\S.*)", re.DOTALL)  # keeps the text's own white space
 _TEXT_IN_PROMPT = re.compile(r"^\s*(?:Text|Passage|Sentence|Input|文本|句子|输入)\s*[:：] ?", re.MULTILINE)
+# What a prompt may end with, so that the answer follows it.
+_ANSWER_MARK = re.compile(
+    r"\s*\n\s*(?:Answer|Entities|Output|Response|Result|答案?|回答|实体|输出|结果)\s*[:：]\s*\Z", re.IGNORECASE
+)
 _QUESTIONS = [
     re.compile(pattern, re.DOTALL | re.IGNORECASE)
     for pattern in (
@@ -110,6 +114,7 @@ def _read_prompt(prompt: str, answer: str, context: Context) -> Draft:
 
 
 def _read_answer(instruction: str, text: str, answer: str, context: Context) -> Draft:
+    text = _ANSWER_MARK.sub("", text)
     fenced = _FENCE.fullmatch(answer.strip())
     answer = fenced[1] if fenced else answer
     try:

@@ -139,6 +139,19 @@ def test_an_answer_with_types(write, answer):
         assert entities(passage) == [("Oslo", "city", 9, 13), ("Ada", "person", 0, 3)]
 
 
+@pytest.mark.parametrize("mark", [" \nAnswer:", "\n\nOutput: ", "\n实体：\n"])
+def test_what_a_prompt_ends_with_is_no_text(write, mark):
+    prompt, answer = "Extract all entities as JSON.\nText: Ada left Oslo." + mark, '{"city": ["Oslo"]}'
+    rows = [
+        {"instruction": prompt, "input": "", "output": answer},
+        {"instruction": prompt[:29], "input": prompt[30:], "output": answer},
+        {"messages": message_turns(prompt, answer)},
+    ]
+    for row in rows:
+        (passage,) = load_corpus(write([row]), "en").passages
+        assert (passage.text, entities(passage)) == ("Ada left Oslo.", [("Oslo", "city", 9, 13)])
+
+
 def test_alpaca_with_earlier_turns(write):
     row = {"instruction": "What describes city in the text?", "input": "", "output": '["Oslo"]'}
     history = [["Text: Ada left Oslo.", "ok"], ["What describes person in the text?", '["Ada"]']]
