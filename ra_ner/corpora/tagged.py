@@ -20,6 +20,7 @@ DOCUMENT = "-DOCSTART-"  # stands between documents, as if it were a token
 _INDEX = re.compile(r"\d+(?:[-.]\d+)?")
 _RANGE = re.compile(r"\d+[-.]\d+")
 _CHARACTER_AT = re.compile(r"(.+)(\d)", re.DOTALL)  # Weibo writes 科0 技1: a character and its place in the word
+_LANGUAGE = re.compile(r"[a-z-]{2,12}:")  # WikiANN writes en:Ada en:ran
 # Types of chunks, which stand in a column of their own before the entities (CoNLL-2003, English and German).
 _CHUNKS = {"NP", "VP", "PP", "ADVP", "ADJP", "SBAR", "PRT", "INTJ", "CONJP", "LST", "UCP", "NC", "VC", "PC", "CLS"}
 _SYNTAX = _CHUNKS | {"TOP", "S", "V"}  # of sentences and verbs in CoNLL-2012, in brackets like the entities'
@@ -41,6 +42,7 @@ class Layout:
         known: the tags seen.
         tag_names: what the values of the tag column stand for, if the user says it.
         place_digits: whether each token ends in the place of a character in its word.
+        language: what each token begins with, such as `en:`; may be empty.
     """
 
     token: int
@@ -52,10 +54,12 @@ class Layout:
     known: frozenset[str]
     tag_names: Mapping[str, str]
     place_digits: bool
+    language: str
 
     def __str__(self) -> str:
         tags = " and ".join(map(_ordinal, self.tags))
         extra = ", without the digit after each character" if self.place_digits else ""
+        extra += f", without {self.language} before each token" if self.language else ""
         return f"tagged text, tokens in {_ordinal(self.token)}, tags in {tags} ({self.name}){extra}"
 
     def holds_tag(self, cells: Cells) -> bool:
@@ -94,7 +98,7 @@ class Layout:
             token = " ".join(cells[:-1] if self.tags[0] else cells[1:])
         if self.place_digits and (match := _CHARACTER_AT.fullmatch(token)):
             token = match[1]
-        return token or " ", tags
+        return token.removeprefix(self.language) or " ", tags
 
 
 def _at(cells: Cells, column: int) -> str | None:
@@ -161,7 +165,8 @@ def find_layout(
             "such as `columns: {token: 1, tag: 3}` in section dataset"
         )
     name, place_digits = scheme_name(known, scheme), _has_place_digits(sentences, token)
-    return Layout(token, tuple(tag_columns), index, width, scheme, name, known, tag_names, place_digits)
+    language = _language_of(_column(rows, token))
+    return Layout(token, tuple(tag_columns), index, width, scheme, name, known, tag_names, place_digits, language)
 
 
 def _sentences(lines: Sequence[str]) -> list[list[Cells]]:
@@ -312,6 +317,11 @@ def _has_place_digits(sentences: Sequence[Sequence[Cells]], column: int) -> bool
             later += place > 0
             previous = place
     return later > 0 and right >= 0.99 * total
+
+
+def _language_of(tokens: Sequence[str]) -> str:
+    match = _LANGUAGE.match(tokens[0]) if tokens else None
+    return match[0] if match and all(token.startswith(match[0]) for token in tokens) else ""
 
 
 def tagged_rows(lines: Sequence[str], layout: Layout) -> Iterator[tuple[str, dict | Malformed]]:

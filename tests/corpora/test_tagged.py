@@ -272,6 +272,14 @@ def test_weibo_numbers_the_characters_of_a_word(write):
     assert "without the digit" in corpus.form
 
 
+def test_wikiann_writes_the_language_before_each_token(write):
+    corpus = load_corpus(write("en:Ada\tB-PER\nen:ran\tO\nen::\tO\n\nen:Oslo\tB-LOC\n", "train"), "en")
+    assert [p.text for p in corpus.passages] == ["Ada ran :", "Oslo"]
+    assert entities(corpus.passages[0]) == [("Ada", "PER", 0, 3)]
+    assert corpus.form.endswith("without en: before each token")
+    assert load_corpus(write("en:Ada B-PER\nran O\n", "a.txt"), "en").passages[0].text == "en:Ada ran"
+
+
 def test_words_that_end_in_digits_stay(write):
     lines = "B2 B-x\nC0 O\nB1 O\nA1 O\n"
     assert load_corpus(write(lines, "a.txt"), "en").passages[0].text == "B2 C0 B1 A1"
