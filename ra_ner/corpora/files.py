@@ -20,7 +20,7 @@ from .span_forms import is_spacy
 from .tagged import find_layout, tagged_rows
 
 # Lists of rows that a JSON file may hold under one key, as the NER Annotator for spaCy writes them.
-_ROWS_KEYS = ("annotations", "data", "examples", "rows", "train")
+_ROWS_KEYS = ("annotations", "data", "examples", "rows", "train", "dev", "validation", "test")
 _PUBTATOR_TEXT = re.compile(r"([^\t|]+)\|([ta])\|(.*)")
 _BRAT_ENTITY = re.compile(r"T\d+\t(\S+) (\d+ \d+(?:;\d+ \d+)*)\t(.*)")
 
@@ -140,7 +140,7 @@ def _read_json(text: str, path: Path) -> Table | None:
     except (ValueError, RecursionError) as error:
         failure = error
     else:
-        return numbered(_rows_of(document), path.stem)
+        return numbered(_rows_of(document, path), path.stem)
     # A tagged file may begin with a bracket as well: as a token.
     if not re.match(r"\s*(?:\[\s*){0,2}(?:\{\s*[\"}]|\[\s*\"|\[\s*\])", text):
         return None
@@ -163,12 +163,14 @@ def _parse_line(line: str) -> object:
         return Malformed(f"not JSON ({getattr(error, 'msg', error)})")
 
 
-def _rows_of(document: object) -> list[object]:
+def _rows_of(document: object, path: Path) -> list[object]:
     if isinstance(document, dict):
         keys = [key for key in _ROWS_KEYS if isinstance(document.get(key), list)]
         is_row = {"text", "tokens"} & document.keys() or isinstance(document.get("data"), dict)  # of Label Studio
-        if is_row or len(keys) != 1:
+        if is_row or not keys:
             return [document]
+        if len(keys) > 1:
+            raise UserError(f"{path} holds {' and '.join(keys)}: save the rows that are meant in a file of their own")
         document = document[keys[0]]
     return [document] if is_spacy(document) else [row for row in document if row is not None]
 

@@ -43,6 +43,12 @@ def test_a_line_that_is_no_json_is_skipped_and_counted(write, name):
     assert load_corpus(write("\n".join([*lines, '{"id": 9, "te']), name), "en").counts == {SKIPPED: 1}
 
 
+def test_one_file_may_hold_one_part_alone(write):
+    assert len(load_corpus(write(json.dumps({"test": [OWN], "version": 1})), "en").passages) == 1
+    with pytest.raises(UserError, match="holds train and test: save the rows that are meant in a file of their own"):
+        load_corpus(write(json.dumps({"train": [OWN], "test": [OWN]})), "en")
+
+
 def test_one_spacy_tuple_is_one_row(write):
     (passage,) = load_corpus(write('["Ada ran", {"entities": [[0, 3, "x"]]}]'), "en").passages
     assert passage.text == "Ada ran"
