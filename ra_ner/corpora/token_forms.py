@@ -3,7 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from itertools import accumulate
+from itertools import accumulate, chain
 
 from ..errors import UserError
 from .annotations import Annotation, Context, Draft
@@ -30,8 +30,12 @@ def _tag_key(row: Row) -> str | None:
 
 
 def _unwrap(row: Row) -> Row:
-    """GNER keeps words and labels in `instance`."""
-    return row["instance"] if isinstance(row.get("instance"), dict) else row
+    """GNER keeps words and labels in `instance`; DyGIE has lists for the sentences of a document, which count on."""
+    if isinstance(row.get("instance"), dict):
+        return row["instance"]
+    if _is_list_of(list, row.get("sentences")) and _is_list_of(list, row.get("ner")):
+        return {"tokens": list(chain(*row["sentences"])), "ner": list(chain(*row["ner"]))}
+    return row
 
 
 def has_tags(row: object) -> bool:
@@ -40,7 +44,8 @@ def has_tags(row: object) -> bool:
 
 
 def has_token_spans(row: object) -> bool:
-    if not isinstance(row, dict) or _token_key(row) is None or any(row.get(key) for key in ("ner_tags", "tags")):
+    row = _unwrap(row) if isinstance(row, dict) else {}
+    if _token_key(row) is None or any(row.get(key) for key in ("ner_tags", "tags")):
         return False
     return any(_is_span_list(row.get(key)) for key in _SPANS) and not spans_are_of_text(row)
 
@@ -127,6 +132,7 @@ def _join_halves(tokens: list[str], layers: list[list[str]]) -> tuple[list[str],
 
 def read_token_spans(row: Row, context: Context) -> Draft:
     """GLiNER's `[first, last, type]`, SpERT's `{type, start, end}` with an exclusive end, W2NER's `{index, type}`."""
+    row = _unwrap(row)
     tokens, entities = row[_token_key(row)], next((row[key] for key in _SPANS if _is_span_list(row.get(key))), None)
     if entities is None:
         raise ValueError(f"there is no list of entities under {', '.join(_SPANS)}")

@@ -119,6 +119,15 @@ def test_nested_and_repeated_spans(write):
     ]
 
 
+def test_the_sentences_of_dygie_are_a_document_and_count_on(write):
+    row = {"doc_key": "x", "sentences": [["Ada", "ran", "."], ["Bo", "too", "."]], "relations": [[], []]}
+    corpus = load_corpus(
+        write([{**row, "ner": [[[0, 0, "Person"]], [[3, 3, "Person"]]]}, {**row, "ner": [[], []]}]), "en"
+    )
+    assert [p.text for p in corpus.passages] == ["Ada ran . Bo too ."] * 2
+    assert [entities(p) for p in corpus.passages] == [[("Ada", "Person", 0, 3), ("Bo", "Person", 10, 12)], []]
+
+
 def test_spans_outside_of_the_tokens_make_a_row_malformed(write):
     good = {"tokenized_text": ["Ada", "ran"], "ner": [[0, 0, "x"]]}
     corpus = load_corpus(write([good] * 8 + [{**good, "ner": [[1, 2, "x"]]}, {**good, "ner": [[-1, 0, "x"]]}]), "en")
