@@ -80,6 +80,8 @@ def _annotations(entity: object, context: Context) -> list[Annotation]:
         return [Annotation(context.type_of(label), None, start, end)]
     if not isinstance(entity, dict):
         raise ValueError("an entity is [start, end, type] or {text, type, start, end}")
+    if points := first(entity, ("points",), list):  # of Dataturks
+        entity = {**entity, **points[0]}
     # Prodigy's relations task writes the kind of a mark under `type`.
     label = first(entity, _TYPE[1:] if entity.get("type") == "span" else ()) or first(entity, _TYPE)
     start, end = first(entity, _START), first(entity, _END)

@@ -81,11 +81,27 @@ SPANS = [[start, end, type_] for _, type_, start, end in NESTED]
         {"text": TEXT, "entity_list": [{"entity": TEXT[s:e], "entity_type": t, "offset": [s, e]} for s, e, t in SPANS]},
         {"sentence": TEXT, "entities": [{"name": TEXT[s:e], "type": t, "pos": [s, e]} for s, e, t in SPANS]},
         {"text": TEXT, "label": [{"start": s, "end": e, "text": TEXT[s:e], "labels": [t]} for s, e, t in SPANS]},
+        {"text": TEXT, "tokens": TEXT.split(), "annotation": [{"label": t, "start": s, "end": e} for s, e, t in SPANS]},
     ],
 )
 def test_nested_and_repeated_mentions_come_through(write, row):
     corpus = load_corpus(write([row]), "en")
     assert entities(corpus.passages[0]) == NESTED and not corpus.counts
+
+
+def test_points_of_dataturks_have_an_inclusive_end(write):
+    points = [{"start": 8, "end": 11, "text": "Oslo"}]
+    marks = [{"label": ["city", "capital"], "points": points}, {"label": [], "points": points}]
+    rows = [{"content": "Ada in: Oslo", "annotation": marks, "extras": None}, {"content": "Nobody", "annotation": None}]
+    corpus = load_corpus(write(rows), "en")
+    assert list(map(entities, corpus.passages)) == [[("Oslo", "city", 8, 12), ("Oslo", "capital", 8, 12)], []]
+    assert not corpus.counts
+
+
+def test_light_tag_calls_types_tags(write):
+    marks = [{"start": 0, "end": 3, "tag": "person", "value": "Ada", "annotated_by": []}]
+    export = {"examples": [{"example_id": "x", "content": "Ada ran", "annotations": marks}], "relations": []}
+    assert entities(load_corpus(write(json.dumps(export)), "en").passages[0]) == [("Ada", "person", 0, 3)]
 
 
 def test_mentions_without_offsets_are_found_at_every_place(write):
