@@ -132,6 +132,10 @@ def _join_halves(tokens: list[str], layers: list[list[str]]) -> tuple[list[str],
 
 def read_token_spans(row: Row, context: Context) -> Draft:
     """GLiNER's `[first, last, type]`, SpERT's `{type, start, end}` with an exclusive end, W2NER's `{index, type}`."""
+    starts = [0, *accumulate(map(len, row.get("sentences") or ()))]
+    for start, end, spans in zip(starts, starts[1:], row.get("ner") or (), strict=False):
+        if not all(start <= span[0] <= span[1] < end for span in spans):
+            raise ValueError(f"{spans} are not in their sentence, tokens {start} to {end - 1} of the document")
     row = _unwrap(row)
     tokens, entities = row[_token_key(row)], next((row[key] for key in _SPANS if _is_span_list(row.get(key))), None)
     if entities is None:

@@ -128,6 +128,12 @@ def test_the_sentences_of_dygie_are_a_document_and_count_on(write):
     assert [entities(p) for p in corpus.passages] == [[("Ada", "Person", 0, 3), ("Bo", "Person", 10, 12)], []]
 
 
+def test_token_numbers_that_begin_again_in_each_sentence_are_refused(write):
+    row = {"sentences": [["Ada", "ran", "."], ["Bo", "too", "."]], "ner": [[[0, 0, "x"]], [[0, 0, "x"]]]}
+    with pytest.raises(UserError, match=r"are not in their sentence, tokens 3 to 5 of the document"):
+        load_corpus(write([row]), "en")
+
+
 def test_spans_outside_of_the_tokens_make_a_row_malformed(write):
     good = {"tokenized_text": ["Ada", "ran"], "ner": [[0, 0, "x"]]}
     corpus = load_corpus(write([good] * 8 + [{**good, "ner": [[1, 2, "x"]]}, {**good, "ner": [[-1, 0, "x"]]}]), "en")
