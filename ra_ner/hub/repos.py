@@ -85,6 +85,8 @@ def _explain(error: BaseException) -> str | None:
         return f"the Hub refuses it ({status}): {said or 'it gives no reason'}"
     if status is not None:
         return f"the Hub answered with an error ({status}): run this again later"
+    if isinstance(error, JSONDecodeError):  # huggingface_hub 2.4 takes the form of an answer for granted
+        return "the Hub's answer can't be read: run this again later"
     if isinstance(error, httpx.HTTPError | ConnectionError):
         return "the connection broke off: run this again"
     # A failed upload is a RuntimeError around its cause; load_dataset puts a FileNotFoundError around it.
@@ -348,12 +350,7 @@ def push(
         operations.append(CommitOperationAdd("README.md", card.encode()))
         stale = {path for path in there if f"{path}/".startswith(tuple(f"{name}/" for name in replaced))} - files.keys()
         operations += [CommitOperationDelete(path) for path in sorted(stale)]
-        try:
-            commit = api.create_commit(
-                repo_id, operations, repo_type=repo_type, commit_message=message, parent_commit=head.sha
-            )
-        except JSONDecodeError:  # a page of HTML
-            raise UserError(
-                f"push to {repo_type} {repo_id!r} failed: the Hub's answer can't be read; {on_failure}"
-            ) from None
+        commit = api.create_commit(
+            repo_id, operations, repo_type=repo_type, commit_message=message, parent_commit=head.sha
+        )
     return commit.oid
