@@ -26,6 +26,11 @@ class Branch:
     position: int
 
 
+def other_layers(model: PreTrainedModel) -> set[str]:
+    """The types of a model's layers that are not attention, which take no mask."""
+    return set(getattr(model.config.get_text_config(), "layer_types", None) or ()) - {FULL, SLIDING}
+
+
 class Tree:
     """The keys and values of a batch of rows, and which tokens see which.
 
@@ -42,7 +47,7 @@ class Tree:
         self.model, config = model, model.config.get_text_config()
         self.with_logarithms = with_logarithms
         layer_types = getattr(config, "layer_types", None)
-        if unknown := set(layer_types or ()) - {FULL, SLIDING}:
+        if unknown := other_layers(model):
             raise UserError(f"{config.name_or_path} has layers of {', '.join(unknown)}: evaluate it with a server")
         self.window = getattr(config, "sliding_window", None)
         if layer_types and SLIDING not in layer_types:

@@ -22,6 +22,7 @@ from ..errors import UserError
 from ..hub import repos
 from ..inference.engine import Request
 from ..inference.models import Model, find_model
+from ..inference.shared_prefix import other_layers
 from ..inference.transformers import TransformersEngine
 from ..output_folder import check, new_folder
 from ..prompting.chat_template import end_of_turn
@@ -92,8 +93,9 @@ def merge(adapter: Path, output: Path) -> list[str]:
             f"(The base without the adapter: {compare(expected, without)}.)"
         ]
         tokenizer = engine.tokenizer
-        requests = [request for row in rows for request in _requests(row)]
-        if facts["config"].get("load_in_4bit") and (answers := _answers(engine, requests)):
+        if facts["config"].get("load_in_4bit") and not other_layers(engine.model):  # else only a server can ask it
+            requests = [request for row in rows for request in _requests(row)]
+            answers = _answers(engine, requests)
             del engine
             clear_device_cache(garbage_collection=True)
             trained = _answers(TransformersEngine(model.base.path, adapter, load_in_4bit=True), requests)
@@ -202,10 +204,7 @@ def _logits(engine: TransformersEngine, rows: Dataset) -> torch.Tensor:
 
 
 def _answers(engine: TransformersEngine, requests: list[Request]) -> dict[int, str]:
-    """The answer to each request, by its place; none of a model that only a server can ask."""
+    """The answer to each request, by its place."""
     engine.max_new_tokens, engine.batch_size = MAX_NEW_TOKENS, len(requests)
     place = {id(request): number for number, request in enumerate(requests)}
-    try:
-        return {place[id(request)]: answer.text for request, answer in engine.answer(requests)}
-    except UserError:  # it has layers that are not attention, as LFM2 and Qwen3.5 do
-        return {}
+    return {place[id(request)]: answer.text for request, answer in engine.answer(requests)}
