@@ -3,7 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from itertools import accumulate, chain
+from itertools import accumulate, chain, pairwise
 
 from ..errors import UserError
 from .annotations import Annotation, Context, Draft
@@ -29,11 +29,15 @@ def _tag_key(row: Row) -> str | None:
     return next((key for key in _TAGS if _is_list_of(str | int, row.get(key))), None)
 
 
+def _is_document(row: Row) -> bool:
+    return _is_list_of(list, row.get("sentences")) and _is_list_of(list, row.get("ner"))
+
+
 def _unwrap(row: Row) -> Row:
     """GNER keeps words and labels in `instance`; DyGIE has lists for the sentences of a document, which count on."""
     if isinstance(row.get("instance"), dict):
         return row["instance"]
-    if _is_list_of(list, row.get("sentences")) and _is_list_of(list, row.get("ner")):
+    if _is_document(row):
         return {"tokens": list(chain(*row["sentences"])), "ner": list(chain(*row["ner"]))}
     return row
 
@@ -132,10 +136,11 @@ def _join_halves(tokens: list[str], layers: list[list[str]]) -> tuple[list[str],
 
 def read_token_spans(row: Row, context: Context) -> Draft:
     """GLiNER's `[first, last, type]`, SpERT's `{type, start, end}` with an exclusive end, W2NER's `{index, type}`."""
-    starts = [0, *accumulate(map(len, row.get("sentences") or ()))]
-    for start, end, spans in zip(starts, starts[1:], row.get("ner") or (), strict=False):
-        if not all(start <= span[0] <= span[1] < end for span in spans):
-            raise ValueError(f"{spans} are not in their sentence, tokens {start} to {end - 1} of the document")
+    if _is_document(row):
+        starts = [0, *accumulate(map(len, row["sentences"]))]
+        for (start, end), spans in zip(pairwise(starts), row["ner"], strict=True):
+            if not all(start <= span[0] <= span[1] < end for span in spans):
+                raise ValueError(f"{spans} are not in their sentence, tokens {start} to {end - 1} of the document")
     row = _unwrap(row)
     tokens, entities = row[_token_key(row)], next((row[key] for key in _SPANS if _is_span_list(row.get(key))), None)
     if entities is None:
