@@ -28,10 +28,6 @@ class Request:
         """Whether the answer is a list of mentions of the text. Other answers may be longer than the text."""
         return True
 
-    def budget(self, text_tokens: int, max_new_tokens: int) -> int:
-        """The most tokens that the answer may have, for a text of so many."""
-        return answer_budget(text_tokens, max_new_tokens, self.lists_mentions)
-
 
 @dataclass(frozen=True)
 class Generation:

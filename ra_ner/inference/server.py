@@ -17,7 +17,7 @@ from ..errors import RequestError, UserError
 from ..prompting.chat_template import load_tokenizer, prompt_ids
 from ..redaction import redact
 from .copying import copy_grammar, is_copied
-from .engine import Generation, Piece, R, Request, ServerOptions
+from .engine import Generation, Piece, R, Request, ServerOptions, answer_budget
 
 logger = logging.getLogger(__name__)
 
@@ -174,7 +174,8 @@ class ServerEngine:
 
     async def _ask(self, request: Request) -> Generation:
         ids = prompt_ids(self.tokenizer, request.messages) if self.tokenizer else None
-        budget = request.budget(self._count(request.text), self.max_new_tokens) + self.options.thinking_tokens
+        budget = answer_budget(self._count(request.text), self.max_new_tokens, request.lists_mentions)
+        budget += self.options.thinking_tokens
         # Without the model's tokenizer an upper bound: a message has a few tokens for its role.
         prompt = len(ids) if ids else sum(self._count(message["content"]) + 16 for message in request.messages)
         slow = 0

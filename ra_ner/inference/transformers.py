@@ -16,7 +16,7 @@ from ..errors import RequestError
 from ..prompting.chat_template import all_prompt_ids, load_tokenizer, prompt_ids
 from ..terminal import hide_loading_bars
 from .copying import Copier
-from .engine import Generation, Piece, R, Request, by_text
+from .engine import Generation, Piece, R, Request, answer_budget, by_text
 from .shared_prefix import SHARED, Branch, Tree
 from .weights import load_adapter, load_model
 
@@ -172,7 +172,8 @@ class TransformersEngine:
         answers = []
         for row, request in zip(branches, requests, strict=True):
             states = self.copier.start(request.text, len(row)) if self.copier else [None] * len(row)
-            budget = request.budget(len(self.tokenizer(request.text).input_ids), self.max_new_tokens)
+            text_tokens = len(self.tokenizer(request.text).input_ids)
+            budget = answer_budget(text_tokens, self.max_new_tokens, request.lists_mentions)
             answers.append([_Growing(branch, budget, state) for branch, state in zip(row, states, strict=True)])
         growing, choose = answers, None
         while any(growing):

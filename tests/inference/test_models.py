@@ -9,7 +9,7 @@ import pytest
 from ra_ner.errors import UserError
 from ra_ner.evaluation.run import resolve_model
 from ra_ner.hub.repos import LocalModel
-from ra_ner.inference.engine import Request
+from ra_ner.inference.engine import answer_budget
 from ra_ner.inference.models import Model, find_model
 from ra_ner.passage import Passage
 from ra_ner.recipe import load_recipe
@@ -53,11 +53,8 @@ def test_nothing_in_the_current_folder_was_chosen_for_the_model_of_a_vendor(here
 
 
 def test_only_a_list_of_mentions_is_as_short_as_its_text():
-    class AboutAll(Request):
-        lists_mentions = False
-
-    assert Request("Ada", []).budget(4, 256) == 24 and Request("Ada", []).budget(400, 256) == 256
-    assert AboutAll("Ada", []).budget(4, 256) == 256
+    assert [answer_budget(tokens, 256, lists_mentions=True) for tokens in (4, 400)] == [24, 256]
+    assert answer_budget(4, 256, lists_mentions=False) == 256
 
 
 def test_examples_leave_room_for_an_answer_that_may_be_longer_than_its_text(here):
