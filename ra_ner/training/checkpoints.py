@@ -212,6 +212,19 @@ def _facts(checkpoint: Path) -> dict:
     return {"base_revision": revision} if re.fullmatch(r"[0-9a-f]{40}", str(revision)) else {}
 
 
+def find_best(resumed: Path) -> str | None:
+    """The best checkpoint of the run that a checkpoint is resumed from.
+
+    transformers 5.23 looks for it at the path that it was written to, so it forgets that of a run that was moved.
+    """
+    known = read_json(resumed / "trainer_state.json").get("best_model_checkpoint")
+    if known and (best := resumed.with_name(Path(known).name)).is_dir():
+        return str(best)
+    if known:
+        logger.info(f"the best checkpoint so far, {known}, is gone: the best one from now on is kept, or the last")
+    return None
+
+
 def mark_last(trainer: "Trainer", facts: dict, limit: int | None) -> None:
     """Mark a checkpoint as complete, and remove older ones until at most `limit` are left, or the best and the last.
 

@@ -112,17 +112,10 @@ class AdapterTrainer(SFTTrainer):
         super()._save_checkpoint(model, trial)
         checkpoints.mark_last(self, self.facts, self.save_total_limit)
 
-    def _init_training_state(self, *args) -> tuple[int, int]:
-        """Find the best checkpoint of a run that was moved: transformers 5.23 knows its old place alone."""
-        trained, resumed = super()._init_training_state(*args), args[3]
-        if resumed and not self.state.best_model_checkpoint:
-            known = read_json(Path(resumed) / "trainer_state.json").get("best_model_checkpoint")
-            if known and (best := Path(resumed).with_name(Path(known).name)).is_dir():
-                self.state.best_model_checkpoint = str(best)
-            elif known:
-                logger.info(
-                    f"the best checkpoint so far, {known}, is gone: the best one from now on is kept, or the last"
-                )
+    def _init_training_state(self, max_steps, steps_per_epoch, epochs, checkpoint, trial) -> tuple[int, int]:
+        trained = super()._init_training_state(max_steps, steps_per_epoch, epochs, checkpoint, trial)
+        if checkpoint and not self.state.best_model_checkpoint:
+            self.state.best_model_checkpoint = checkpoints.find_best(Path(checkpoint))
         return trained
 
     def _run_epoch(self, *args, **kwargs) -> None:
