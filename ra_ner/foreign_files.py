@@ -13,7 +13,7 @@ from .errors import UserError
 
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
 LARGEST_JSON = 64 << 20  # bytes; the index of a model with thousands of experts has about ten million
-LARGEST_FIELD = 100_000_000  # characters of a CSV field; the csv module's own limit is that of a short chapter
+LARGEST_FIELD = 100_000_000  # characters of a CSV field; the csv module's own limit is 131,072
 LARGEST_YAML = 1 << 19  # characters; PyYAML reads about 100,000 in a second
 MOST_VALUES = 100_000  # of a YAML document, aliases written out
 

@@ -117,7 +117,7 @@ def evaluate(recipe: Recipe, config: EvaluateConfig, output_dir: Path) -> dict |
         "recipe": recipe.name,
         "ra_ner": __version__,
         **task.facts,
-        "config": vars(config) | {"limit": config.limit if is_sample else None},
+        "config": vars(config) | {"limit": config.limit if is_sample else None},  # reports call a limited run a sample
         "labels": {benchmark.name: benchmark.label_set for benchmark in benchmarks},
         "benchmarks": {benchmark.name: _facts(benchmark, pools) for benchmark in benchmarks},
         "counts": _counts(queries),

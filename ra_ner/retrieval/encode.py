@@ -26,8 +26,6 @@ Role = Literal["query", "document"]
 CACHE = Path("outputs/.embeddings")
 BATCH = 32  # texts in a forward pass
 ALL_GPUS_FROM = 10_000  # with fewer texts one GPU is done before the processes for the others have started
-
-
 SPECIAL_TOKENS = 8  # at most, that a tokenizer puts around a text
 
 

@@ -62,8 +62,9 @@ def read_answer(raw: str, type_: str) -> Answer:
 
 def _is_alone(core: str, answer: str, named: Sequence[str]) -> bool:
     """Whether a label is not only a part of other ones in an answer, such as `number` of `phone number`."""
-    for other in sorted(named, key=len, reverse=True):
-        answer = answer.replace(other, " ") if core != other and core in other else answer
+    longer = [other for other in named if core != other and core in other]
+    for other in sorted(longer, key=len, reverse=True):
+        answer = answer.replace(other, " ")
     return bool(occurrences(core, answer, whole_words=True))
 
 
