@@ -351,7 +351,7 @@ SAMPLES = [
         [OSLO] * 2,
         [[ADA, CITY], [CITY]],
     ),
-    Sample(  # of ai4privacy, Presidio, Argilla and LightTag
+    Sample(  # of ai4privacy and Presidio
         "doccano",
         {
             "others.jsonl": lines(
@@ -360,11 +360,9 @@ SAMPLES = [
                     "full_text": OSLO,
                     "spans": [{"entity_type": "city", "entity_value": "Oslo", "start_position": 9, "end_position": 13}],
                 },
-                {"text": OSLO, "annotation": [{"label": "city", "start": 9, "end": 13}], "prediction": None},
-                {"content": OSLO, "annotations": [{"start": 9, "end": 13, "tag": "city", "value": "Oslo"}]},
             )
         },
-        [OSLO] * 4,
-        [[CITY]] * 4,
+        [OSLO] * 2,
+        [[CITY]] * 2,
     ),
 ]
