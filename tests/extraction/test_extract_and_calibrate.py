@@ -149,7 +149,7 @@ def test_an_entity_is_right_at_its_gold_place_or_where_gold_has_no_place():
         (["note.txt", "--types", "a", "--types_file", "note.json"], "--types and --types_file both name types"),
         (["note.txt", "--types", "a", "--output", "."], ". is a folder; name a file in it"),
         (
-            ["note.txt", "--types", "a", "--examples", "sample_en", "--model", "MODEL"],
+            ["note.txt", "--types", "a", "--examples", "sample_en", "--encoder", "tester/none", "--model", "MODEL"],
             "the encoder that finds examples",
         ),
         (["note.txt", "--types", "a", "--model", "."], "'.' is no model: it has neither config.json"),
