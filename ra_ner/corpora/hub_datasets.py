@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pyarrow
 import pyarrow.parquet
-from datasets import ClassLabel, Dataset
+from datasets import ClassLabel, Dataset, Value
 from datasets.exceptions import DatasetsError
 from huggingface_hub import HfApi, hf_hub_download
 
@@ -26,18 +26,29 @@ def dataset_rows(dataset: Dataset, hub_id: str | None = None) -> list[object]:
     rows = dataset.to_list()
     for column in dataset.column_names:
         feature = dataset.features[column]
-        label, names = getattr(feature, "feature", None), {}
-        if isinstance(feature, ClassLabel):
+        label = getattr(feature, "feature", None)
+        if isinstance(feature, ClassLabel):  # -1 where there is no label
             for row in rows:
                 row[column] = feature.int2str(row[column]) if row[column] in range(feature.num_classes) else None
-        elif isinstance(label, ClassLabel):
-            names = dict(enumerate(label.names))
-        elif hub_id and column in TAG_COLUMNS and label and label.dtype.startswith("int"):
+        elif hub_id and column in TAG_COLUMNS and isinstance(label, Value) and label.dtype.startswith("int"):
             names = _label_file(hub_id)
-        if names:
             for row in rows:
                 row[column] = [names.get(tag, tag) for tag in row[column] or []]
+        elif "ClassLabel(" in str(feature):
+            for row in rows:
+                row[column] = _named(row[column], feature)
     return rows
+
+
+def _named(value: object, feature: object) -> object:
+    """A list or an object with the names of its labels. Numbers without a name stay."""
+    if isinstance(feature, ClassLabel):
+        return feature.names[value] if value in range(feature.num_classes) else value
+    if part := getattr(feature, "feature", None):
+        return [_named(item, part) for item in value or []]
+    if isinstance(feature, dict) and value is not None:
+        return {key: _named(value[key], part) for key, part in feature.items()}
+    return value
 
 
 def load_from_hub(source: str, split: str, revision: str | None, config: str | None) -> tuple[Dataset, str, str | None]:

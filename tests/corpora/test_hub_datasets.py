@@ -4,8 +4,8 @@ import json
 
 import pytest
 from conftest import HUB
-from corpus_forms import CLASS_LABELS, CLASS_ROWS, chat, entities
-from datasets import Dataset
+from corpus_forms import ADA, CITY, CLASS_LABELS, CLASS_ROWS, OSLO, chat, entities
+from datasets import ClassLabel, Dataset, Features, List, Value
 
 from ra_ner.corpora.sources import load_corpus
 from ra_ner.errors import UserError
@@ -41,6 +41,15 @@ def test_class_labels_of_the_hub(hub):
     assert source.passages[0].id == "readers-labels-test-0"
     with pytest.raises(UserError, match="split 'train' of dataset 'tester/readers-labels' can't be read .*test"):
         load_corpus("tester/readers-labels", "en")
+
+
+def test_class_labels_inside_lists_of_objects(hub):
+    spans = List({"start": Value("int64"), "end": Value("int64"), "label": ClassLabel(names=["city", "person"])})
+    marked = [{"start": 0, "end": 3, "label": 1}, {"start": 9, "end": 13, "label": 0}]
+    rows = {"text": [OSLO, "Yes."], "entities": [marked, []]}
+    Dataset.from_dict(rows, Features({"text": Value("string"), "entities": spans})).push_to_hub("tester/readers-spans")
+    source = load_corpus("tester/readers-spans", "en")
+    assert [entities(passage) for passage in source.passages] == [[ADA, CITY], []]
 
 
 def test_the_license_that_the_card_names(hub):
