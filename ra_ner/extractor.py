@@ -159,7 +159,7 @@ class Extractor:
         max_new_tokens: int = 256,
         batch_size: int | None = None,
         copy_only: bool = False,
-        server: ServerOptions | None = None,
+        server: ServerOptions | Mapping[str, object] | str | None = None,
         server_name: str | None = None,
     ) -> "Extractor":
         """Load an adapter, a merged model, or any instruct model, from a folder or the Hub.
@@ -178,7 +178,8 @@ class Extractor:
             max_new_tokens: longest answer; at most half of what the model reads.
             batch_size: texts that are asked about at once; by default 4, and 64 of a server.
             copy_only: constrain each answer to a list of substrings of its text; needs types that you name.
-            server: ask an OpenAI-compatible server instead of loading the model.
+            server: ask an OpenAI-compatible server instead of loading the model: its URL, or a mapping with the fields
+                of `ServerOptions`, or these.
             server_name: what the server calls the model.
 
         Raises:
@@ -186,6 +187,7 @@ class Extractor:
         """
         if strategy not in (known := (*get_args(Strategy), "on_demand")):
             raise UserError(f"unknown strategy `{strategy}`; choose from {', '.join(known)}")
+        server = None if server is None else ServerOptions.of(server)
         model = find_model(name, revision, language=language, with_weights=server is None)
         if not (task := task_of(model.wording)).extracts:
             raise UserError(f"{name} was trained for {task.title}; `Extractor` finds entities")

@@ -15,7 +15,6 @@ from .errors import RequestError
 from .extraction.entities import Extraction
 from .extraction.spacy_docs import AlignmentMode, set_ents, set_spans
 from .extractor import Extractor
-from .inference.engine import ServerOptions
 
 DEFAULTS = {
     "labels": None,
@@ -48,13 +47,11 @@ def make_component(
         threshold: entities with a lower score are left out.
         alignment_mode: of entities that cut a token: `expand` takes the whole token, `contract` leaves it out, `strict`
             leaves out the entity.
-        options: more options of `Extractor.from_pretrained`; `server` is a mapping with the fields of `ServerOptions`.
+        options: more options of `Extractor.from_pretrained`.
 
     Raises:
         UserError: as `Extractor.from_pretrained`.
     """
-    if server := options.get("server"):
-        options = {**options, "server": ServerOptions(**server)}
     language = "zh" if nlp.lang == "zh" else "en"
     extractor = Extractor.from_pretrained(model, examples or (), **{"language": language, **options})
     return RaNer(name, extractor, labels, style, threshold, alignment_mode)

@@ -1,11 +1,12 @@
 """What an engine is: it generates the answers to questions about texts."""
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Protocol, TypeVar
 
+from ..errors import UserError
 from ..prompting.conversation import Message
 
 Piece = tuple[str, float]  # the text of a generated token, and the natural logarithm of its probability
@@ -69,6 +70,9 @@ class ServerOptions:
         max_tokens: most tokens to send and receive; no limit by default.
         thinking_tokens: most tokens that a reasoning model may think, beside those of its answer.
         prices: of a million prompt tokens and of a million answer tokens.
+
+    Raises:
+        UserError: a value is not possible.
     """
 
     url: str | None
@@ -80,6 +84,30 @@ class ServerOptions:
     max_tokens: int = sys.maxsize
     thinking_tokens: int = 0
     prices: tuple[float, ...] = (0.0, 0.0)
+
+    def __post_init__(self) -> None:
+        if self.url and not self.url.startswith(("http://", "https://")):
+            raise UserError(f"`server_url: {self.url}` must start with http:// or https://")
+        if self.api not in ("completions", "chat"):
+            raise UserError(f"`server_api: {self.api}` is not known; choose completions or chat")
+        if self.concurrency < 1 or self.thinking_tokens < 0 or not self.timeout > 0:
+            raise UserError(
+                "`server_concurrency` must be at least 1, `server_timeout` above 0, `server_thinking_tokens` at least 0"
+            )
+
+    @classmethod
+    def of(cls, server: "ServerOptions | Mapping[str, object] | str") -> "ServerOptions":
+        """Options as they are, from a mapping with their fields, or from a URL.
+
+        Raises:
+            UserError: it is something else, or a value is not possible.
+        """
+        if isinstance(server, ServerOptions):
+            return server
+        try:
+            return cls(**{"url": server} if isinstance(server, str) else server)
+        except (TypeError, AttributeError) as error:  # an unknown field, or a value of another kind
+            raise UserError(f"`server` is a URL, or has the fields of ServerOptions: {error}") from None
 
 
 def by_text(requests: Sequence[R]) -> list[list[R]]:

@@ -309,6 +309,30 @@ def test_a_long_job_on_a_server_is_not_ended_by_the_limits_of_an_evaluation(mode
     assert ner.extract("Ada slept.", ["person"]).error is None
 
 
+def test_a_server_is_its_url_or_a_mapping_of_options(models, server):  # noqa: F811
+    for named in (server.url, {"url": server.url, "concurrency": 1}, ServerOptions(server.url)):
+        ner = Extractor.from_pretrained(str(models / "lm"), server=named, server_name="served", max_new_tokens=8)
+        assert ner.extract("Ada slept.", ["person"]).unaligned and ner.batch_size == 64
+
+
+@pytest.mark.parametrize(
+    "named, message",
+    [
+        ({"uri": "http://localhost:1/v1"}, "is a URL, or has the fields of ServerOptions: .*'uri'"),
+        (8000, "is a URL, or has the fields of ServerOptions: "),
+        ({"url": "http://localhost:1/v1", "concurrency": "4"}, "is a URL, or has the fields of ServerOptions: "),
+        ("localhost:8000/v1", r"`server_url: localhost:8000/v1` must start with http:// or https://"),
+        ({"url": "http://localhost:1/v1", "api": "completion"}, "choose completions or chat"),
+        ({"url": "http://localhost:1/v1", "concurrency": 0}, "`server_concurrency` must be at least 1"),
+        ({"url": "http://localhost:1/v1", "thinking_tokens": -1}, "`server_thinking_tokens` at least 0"),
+        ({"url": "http://localhost:1/v1", "timeout": float("nan")}, "`server_timeout` above 0"),
+    ],
+)
+def test_a_server_that_can_not_be_meant_is_refused(models, named, message):
+    with pytest.raises(UserError, match=message):
+        Extractor.from_pretrained(str(models / "lm"), server=named)
+
+
 def test_a_pipeline_gives_the_keys_of_transformers(make):
     pipeline = make({"city": ["London"]}).as_pipeline(["city"])
     (group,) = pipeline(TEXT)

@@ -11,7 +11,6 @@ from test_outputs import NESTED, result
 from ra_ner import Extractor
 from ra_ner.errors import RequestError
 from ra_ner.extraction.spacy_docs import write_spacy
-from ra_ner.inference.engine import ServerOptions
 from ra_ner.spacy_component import RaNer
 
 
@@ -73,8 +72,9 @@ def test_the_config_says_how_the_model_is_loaded(pipeline):
     nlp = pipeline("zh", labels={"人物": "真人"}, examples="sample_zh", options={"strategy": "nn", "k": 1})
     assert nlp.loaded == [{"model": "my/model", "examples": "sample_zh", "language": "zh", "strategy": "nn", "k": 1}]
     assert nlp.get_pipe("ra_ner").labels == ("人物",)
-    nlp = pipeline(options={"server": {"url": "http://localhost:8000/v1", "concurrency": 4}})
-    assert nlp.loaded[0]["server"] == ServerOptions("http://localhost:8000/v1", concurrency=4)
+    server = {"url": "http://localhost:8000/v1", "concurrency": 4}
+    nlp = pipeline(options={"server": server})
+    assert nlp.loaded[0]["server"] == server
     nlp.config.to_str()  # what spaCy saves
     with pytest.raises(ValueError, match="style"):
         pipeline(style="both")
