@@ -18,7 +18,7 @@ class Entity(passage.Entity):
     Attributes:
         score: the model's probability of the mention, from 0 to 1 (`extraction.scores`); None if the engine gives none.
         alignment: `exact` if the model wrote the mention as it stands in the text; `normalised` if it differs in case,
-            width, Unicode form, white space, quotes or dashes.
+            width, Unicode form, white space, quotes or dashes, or lacks the last accents.
     """
 
     score: float | None = None

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
-from .answers import Span, cuts_a_word, find_mention, occurrences
+from .answers import Span, cuts_a_word, find_mention, is_mark, occurrences
 
 Alignment = Literal["exact", "normalised"]
 
@@ -28,17 +28,28 @@ class AlignedText:
         """All places of a mention, from left to right, none overlapping the one before.
 
         Places inside a longer word count only where there are no others. A mention that does not stand in the text
-        verbatim is looked for in a normalised form of both.
+        verbatim is looked for in a normalised form of both. A place takes in the marks of its last character.
 
         Returns:
             spans, empty if it is not found; and how they were found.
         """
         if spans := find_mention(mention, self.text):
-            return spans, "exact"
+            whole = self._with_marks(spans)
+            return whole, "exact" if whole == spans else "normalised"
         for form in (self._normalised, self._without_space):
             if spans := form.find(mention):
                 return [span for span in spans if not cuts_a_word(span, self.text)] or spans, "normalised"
         return [], "exact"
+
+    def _with_marks(self, spans: Sequence[Span]) -> list[Span]:
+        whole: list[Span] = []
+        for start, end in spans:
+            if whole and start < whole[-1].end:  # the mention starts with a mark
+                continue
+            while end < len(self.text) and is_mark(self.text[end]):
+                end += 1
+            whole.append(Span(start, end))
+        return whole
 
     @cached_property
     def _normalised(self) -> "_Normalised":
@@ -102,7 +113,7 @@ class _Normalised:
 
 def _continues(character: str) -> bool:
     """Whether a character belongs to the one before: a combining mark, a joiner, or invisible."""
-    return unicodedata.combining(character) != 0 or unicodedata.category(character) in ("Cf", "Mn", "Me")
+    return is_mark(character) or unicodedata.category(character) == "Cf"
 
 
 def _normalise(cluster: str) -> str:

@@ -5,6 +5,7 @@ Imports nothing of the library, because a copy of this file is published beside 
 
 import json
 import re
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -274,8 +275,19 @@ def occurrences(mention: str, text: str, whole_words: bool = False) -> list[Span
 
 
 def cuts_a_word(span: Span, text: str) -> bool:
-    """Whether a span starts or ends between two letters or digits of a script that separates words."""
+    """Whether a span starts or ends between two letters or digits of a script that separates words, or before a mark
+    that combines with the character before it."""
     return any(
-        0 < place < len(text) and all(c.isalnum() and c < _EAST_ASIAN for c in text[place - 1 : place + 1])
+        0 < place < len(text)
+        and (is_mark(text[place]) or all(_is_in_a_word(c) and c < _EAST_ASIAN for c in text[place - 1 : place + 1]))
         for place in span
     )
+
+
+def is_mark(character: str) -> bool:
+    """Whether a character combines with the one before, such as an accent or a vowel sign."""
+    return unicodedata.category(character).startswith("M")
+
+
+def _is_in_a_word(character: str) -> bool:
+    return character.isalnum() or is_mark(character)

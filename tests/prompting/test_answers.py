@@ -239,6 +239,7 @@ def test_huge_answers_are_read_in_linear_time(raw):
         ("Öl", "Ölfarbe, Öl", [(9, 11)]),
         ("北京", "在北京的北京人", [(1, 3), (4, 6)]),
         ("AI", "新AI模型", [(1, 3)]),  # between scripts no word is cut
+        ("cafe", "cafe\u0301, cafe", [(7, 11)]),  # nor before an accent
         ("", "text", []),
     ],
 )
