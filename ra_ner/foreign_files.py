@@ -20,11 +20,14 @@ MOST_VALUES = 100_000  # of a YAML document, aliases written out
 _FORMS = {dict: "a mapping", list: "a list", str: "a text", int: "a whole number", float: "a number with a point"}
 
 
-def read_json(file: Path, form: type | None = dict, **fields: type) -> Any:
+def read_json(
+    file: Path, form: type | None = dict, *, way_out: str = "correct it, or get it again", **fields: type
+) -> Any:
     """Read a JSON file.
 
     Args:
         form: of the content; None takes any.
+        way_out: what to do about a file that is refused.
         fields: the form of each key that a mapping must have.
 
     Raises:
@@ -35,12 +38,12 @@ def read_json(file: Path, form: type | None = dict, **fields: type) -> Any:
             raise ValueError(f"more than {LARGEST_JSON >> 20} MB")
         content = json.loads(file.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError, RecursionError) as error:
-        raise UserError(f"{file}: can't be read as JSON ({error}); correct it, or get it again") from None
+        raise UserError(f"{file}: can't be read as JSON ({error}); {way_out}") from None
     if form and not isinstance(content, form):
-        raise UserError(f"{file}: {_FORMS[form]} is needed; correct it, or get it again")
+        raise UserError(f"{file}: {_FORMS[form]} is needed; {way_out}")
     for key, its_form in fields.items():
         if not isinstance(content.get(key), its_form):
-            raise UserError(f"{file}: `{key}` must be {_FORMS[its_form]}; correct it, or get it again")
+            raise UserError(f"{file}: `{key}` must be {_FORMS[its_form]}; {way_out}")
     return content
 
 

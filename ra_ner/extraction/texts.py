@@ -78,7 +78,7 @@ def _read(source: str, lines: bool, split: str, config: str | None) -> Iterator[
             with _open(path) as stream:
                 yield from read_csv(stream, path)
         elif suffix == ".json":
-            rows = read_json(path, None)
+            rows = read_json(path, None, way_out="correct it, or save its rows as JSON Lines (.jsonl)")
             yield from rows if isinstance(rows, list) else [rows]
         else:
             with nullcontext(_stdin()) if source == STDIN else _open(path) as stream:

@@ -1,6 +1,7 @@
 """Texts are read from files, standard input and the Hub; other fields are kept, and bad rows cost themselves alone."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -11,6 +12,7 @@ from conftest import HUB
 
 from ra_ner.errors import UserError
 from ra_ner.extraction.texts import read_rows
+from ra_ner.foreign_files import LARGEST_JSON
 
 
 def test_a_text_file_is_one_text_with_its_own_line_ends(tmp_path):
@@ -125,6 +127,14 @@ def test_standard_input_is_text_or_json_lines(content, flags, texts):
     code += f"print(json.dumps([row['text'] for row in read_rows('-', **{flags})]))"
     done = subprocess.run([sys.executable, "-c", code], input=content.encode(), capture_output=True, check=True)
     assert json.loads(done.stdout) == texts
+
+
+def test_a_json_file_of_lines_or_one_that_is_too_large_is_better_json_lines(tmp_path):
+    (tmp_path / "a.json").write_text('{"text": "One"}\n{"text": "Two"}\n')
+    for size in ((tmp_path / "a.json").stat().st_size, LARGEST_JSON + 1):
+        os.truncate(tmp_path / "a.json", size)
+        with pytest.raises(UserError, match=r"as JSON .*; correct it, or save its rows as JSON Lines \(.jsonl\)"):
+            list(read_rows(str(tmp_path / "a.json")))
 
 
 def test_what_can_not_be_read_is_one_line(tmp_path):
