@@ -69,7 +69,7 @@ class ResultFile:
 
     def append(self, lines: list[str]) -> None:
         """Add the results of a batch."""
-        with self.path.open("ab", buffering=0) as file:
+        with self.path.open("ab") as file:  # buffered: a raw file may write a part alone, and raises nothing
             file.write("".join(f"{line}\n" for line in lines).encode())
 
     def __iter__(self) -> Iterator[Row]:

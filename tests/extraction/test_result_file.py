@@ -1,6 +1,8 @@
 """The output of a long job: continued after any kill, and never mixed with anything else."""
 
 import json
+import subprocess
+import sys
 
 import pytest
 from hypothesis import given, settings
@@ -71,3 +73,15 @@ def test_other_settings_texts_and_files_are_refused(tmp_path):
     with pytest.raises(UserError, match="exists and is no output that can be continued"):
         run(tmp_path / "mine.jsonl", rows(2), 2)
     assert (tmp_path / "mine.jsonl").read_text() == "precious"
+
+
+def test_a_disk_that_is_full_in_the_middle_of_a_batch_is_an_error(tmp_path):
+    """A system may write a part of what it is given, and say how much: here up to the most bytes of a file."""
+    code = (
+        "import resource, sys; from pathlib import Path; from ra_ner.extraction.result_file import ResultFile\n"
+        "file = ResultFile(Path(sys.argv[1]), {}, 1)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))\n"
+        "file.append(['x' * 200])"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path / "a.jsonl")], capture_output=True, text=True)
+    assert done.returncode and "File too large" in done.stderr
