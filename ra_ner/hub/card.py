@@ -1,6 +1,7 @@
 """Cards of Hub repos: parts with a name, merged so that each run replaces its own part and leaves the rest alone."""
 
 import re
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -69,17 +70,21 @@ def read_card(card: str) -> tuple[dict[str, Any], str]:
     return {key: value for key, value in metadata.items() if value is not None}, card[front.end() if front else 0 :]
 
 
-def merge(existing: str, new: str) -> str:
+def merge(existing: str, new: str, replaced: Collection[str] = ()) -> str:
     """Put the parts and the metadata of `new` into an existing card. Everything else in it stays.
 
     A part replaces the one with the same name, or is added at the end. In the metadata configs are replaced by name,
     other lists are united, and single values and the widget are taken from `new`.
+
+    Args:
+        replaced: keys of the metadata that the existing card loses, even if `new` lacks them.
 
     Raises:
         UserError: the metadata of the existing card can't be read.
     """
     try:
         metadata, text = read_card(existing)
+        metadata = {key: value for key, value in metadata.items() if key not in replaced}
         added, new_text = read_card(new)
         for key, value in added.items():
             metadata[key] = _merge_value(key, metadata.get(key), value)

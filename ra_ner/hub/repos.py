@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -324,6 +324,7 @@ def push(
     message: str,
     on_failure: str,
     *replaced: str,
+    card_keys: Collection[str] = (),
 ) -> str:
     """Push files and a card in one commit, and return its id.
 
@@ -334,6 +335,7 @@ def push(
         card: README.md with metadata, see `hub.card.merge`.
         on_failure: what is kept if the push fails, and how to go on.
         replaced: files and folders of the repo: what of them is not in `files` is deleted.
+        card_keys: keys of the metadata of the card there that are deleted even if `card` lacks them.
     """
     api = HfApi()
     with hub_errors(f"push to {repo_type} {repo_id!r} failed", on_failure):
@@ -342,7 +344,7 @@ def push(
         if "README.md" in there:
             readme = hf_hub_download(repo_id, "README.md", repo_type=repo_type, revision=head.sha)
             try:
-                card = merge(Path(readme).read_text(encoding="utf-8-sig"), card)
+                card = merge(Path(readme).read_text(encoding="utf-8-sig"), card, card_keys)
             except (UserError, UnicodeDecodeError) as error:
                 reason = error if isinstance(error, UserError) else "its README.md is not in UTF-8: convert it"
                 raise UserError(f"push to {repo_type} {repo_id!r} failed: {reason}; {on_failure}") from None

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 LIBRARIES = ("transformers", "trl", "peft", "datasets", "accelerate", "bitsandbytes", "torch", "sentence-transformers")
+# Metadata that describes the weights, so nothing of it stays when other weights are pushed to the same repo.
+OF_THE_WEIGHTS = ("base_model", "base_model_relation", "datasets", "widget")
 
 
 def model_card(

@@ -30,7 +30,7 @@ from ..prompting.chat_template import control_tokens, holds_control_token, load_
 from ..recipe import Recipe
 from ..recipe_keys import TrainConfig
 from . import attention, checkpoints, checks, launch_checks, preview, run_record, throughput
-from .card import model_card
+from .card import OF_THE_WEIGHTS, model_card
 from .shown_answers import answer, shown_prompts
 from .workarounds import checked_base, keep_weights_trainable, trained_positions_only
 
@@ -386,7 +386,9 @@ def _push(adapter: Path, repo_id: str, recipe: Recipe) -> None:
         "again"
     )
     message = f"Adapter of recipe {recipe.name}"
-    commit = repos.push("model", repo_id, files, card, message, on_failure, *repos.CALIBRATIONS)
+    commit = repos.push(
+        "model", repo_id, files, card, message, on_failure, *repos.CALIBRATIONS, card_keys=OF_THE_WEIGHTS
+    )
     logger.info(f"pushed to {repo_id} at {commit}")
 
 

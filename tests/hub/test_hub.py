@@ -18,6 +18,7 @@ from ra_ner.hub import card as cards
 from ra_ner.hub import repos as ra_hub
 from ra_ner.inference.models import find_model
 from ra_ner.recipe import load_recipe
+from ra_ner.training.card import OF_THE_WEIGHTS
 
 RECIPE, VANILLA = "recipes/quickstart.yaml", "recipes/quickstart_vanilla.yaml"
 
@@ -421,6 +422,15 @@ def test_what_the_user_wrote_into_the_metadata_of_a_card_stays():
     metadata = yaml.safe_load(merged.split("---")[1])
     assert metadata["language"] == ["en", "no"] and metadata["tags"] == ["on", True, "ra-it"]
     assert (metadata["version"], metadata["score"], metadata["size"]) == ("1.10", 0.5, 12)
+
+
+def test_what_the_card_says_of_other_weights_does_not_stay_with_new_ones(hub):
+    hub.create("model", "tester/adapter")
+    facts = {"base_model": "org/a", "base_model_relation": "adapter", "datasets": ["org/old"], "license": "mit"}
+    hub.put("model", "tester/adapter", {"README.md": cards.new_card(facts, "t", "adapter", "old").encode()})
+    new = cards.new_card({"datasets": ["org/new"]}, "t", "adapter", "trained on a base in a folder")
+    ra_hub.push("model", "tester/adapter", {}, new, "m", "", card_keys=OF_THE_WEIGHTS)
+    assert ModelCard.load("tester/adapter").data.to_dict() == {"license": "mit", "datasets": ["org/new"]}
 
 
 def test_a_copied_model_is_the_same_model(tmp_path):
