@@ -41,6 +41,7 @@ logger = logging.getLogger(__name__)
 MUST_MATCH = {
     "base_revision": "name that revision with `model_revision`",
     "dataset_revision": "name that revision with `dataset_revision`, or build the same dataset again",
+    "chat_template": "name its chat_template.jinja with `chat_template_path`",
     "effective_batch_size": "change `gradient_accumulation_steps` or the number of processes",
 }
 # Files that are fetched of a Hub checkpoint. Optimizer, schedule and random states are pickles of torch, which the

@@ -31,10 +31,11 @@ _NOT_SETTINGS = {
     "resume_from_checkpoint", "run_name", "use_cpu",
 }  # fmt: skip
 # Settings that a run may change when it resumes: what is logged, saved and measured, and how fast, but not what is
-# trained. Batch sizes are compared as the effective one; dataset and base by their revisions.
+# trained. Batch sizes are compared as the effective one; dataset and base by their revisions, the template by its text.
 _MAY_CHANGE = {
-    "activation_checkpointing", "attn_implementation", "dataloader_num_workers", "dataloader_persistent_workers",
-    "dataloader_prefetch_factor", "dataset_config", "dataset_name", "dataset_num_proc", "dataset_revision",
+    "activation_checkpointing", "attn_implementation", "chat_template_path", "dataloader_num_workers",
+    "dataloader_persistent_workers", "dataloader_prefetch_factor", "dataset_config", "dataset_name",
+    "dataset_num_proc", "dataset_revision",
     "ddp_backend", "ddp_bucket_cap_mb", "do_eval", "eval_accumulation_steps", "eval_delay", "eval_on_start",
     "eval_steps", "eval_strategy", "gradient_accumulation_steps", "gradient_checkpointing",
     "gradient_checkpointing_kwargs", "greater_is_better", "include_num_input_tokens_seen", "load_best_model_at_end",

@@ -1,6 +1,7 @@
 """QLoRA training of an adapter on an RA-IT dataset, with TRL's SFTTrainer."""
 
 import copy
+import hashlib
 import json
 import logging
 import re
@@ -272,6 +273,7 @@ def _prepare(
         "dataset_config": dataset_facts["recipe"],
         "dataset_revision": dataset_revision,
         "dataset_license": dataset_facts["corpus"]["license"],
+        "chat_template": hashlib.sha256(tokenizer.chat_template.encode()).hexdigest()[:16],
         "effective_batch_size": args.train_batch_size * args.gradient_accumulation_steps * args.world_size,
         "config": settings,
     }

@@ -18,7 +18,7 @@ from ra_ner.recipe_keys import TrainConfig
 from ra_ner.training import checkpoints, run_record
 
 RECIPE = "recipes/quickstart.yaml"
-FACTS = {"base_revision": "a" * 40, "dataset_revision": "d", "effective_batch_size": 8}
+FACTS = {"base_revision": "a" * 40, "dataset_revision": "d", "chat_template": "t", "effective_batch_size": 8}
 STEPS = ["--max_steps", 4, "--save_steps", 1, "--logging_steps", 1, "--save_total_limit", 9]
 
 
@@ -93,6 +93,7 @@ def test_a_run_that_goes_back_to_an_earlier_checkpoint_forgets_later_ones(tmp_pa
     [
         ("base_revision", "`model_revision`"),
         ("dataset_revision", "`dataset_revision`"),
+        ("chat_template", "`chat_template_path`"),
         ("effective_batch_size", "`gradient_accumulation_steps`"),
     ],
 )
@@ -196,6 +197,17 @@ def test_a_changed_recipe_is_not_resumed_and_may_start_afresh(here, saved, key, 
     with pytest.raises(UserError, match=rf"was trained with {key} .* \(this run: .*start afresh without `resume_from"):
         run_command("train", *again, "--resume_from_checkpoint", "last", "--dry_run")
     run_command("train", *again, "--dry_run")
+
+
+def test_a_chat_template_is_compared_by_its_text_wherever_it_stands(here, saved, tmp_path):
+    file = tmp_path / "moved.jinja"
+    shutil.copyfile(saved / "adapter" / "chat_template.jinja", file)
+    again = [RECIPE, "--output_dir", saved, "--max_steps", 2, "--save_steps", 1, "--chat_template_path", file]
+    again += ["--resume_from_checkpoint", "last", "--dry_run"]
+    run_command("train", *again)
+    file.write_text("{# changed #}" + file.read_text())
+    with pytest.raises(UserError, match="was trained with chat_template .* and this run has .*`chat_template_path`"):
+        run_command("train", *again)
 
 
 def test_what_is_logged_saved_and_measured_may_change(here, saved):
