@@ -41,8 +41,9 @@ _MAY_CHANGE = {
     "gradient_checkpointing_kwargs", "greater_is_better", "include_num_input_tokens_seen", "load_best_model_at_end",
     "log_level", "log_level_replica", "log_on_each_node", "logging_first_step", "logging_steps", "logging_strategy",
     "merge", "metric_for_best_model", "model_name_or_path", "model_revision", "per_device_eval_batch_size",
-    "per_device_train_batch_size", "save_on_each_node", "save_steps", "save_strategy", "save_total_limit",
-    "skip_memory_metrics", "torch_empty_cache_steps",
+    "per_device_train_batch_size", "project", "save_on_each_node", "save_only_model", "save_steps", "save_strategy",
+    "save_total_limit", "skip_memory_metrics", "torch_empty_cache_steps", "trackio_bucket_id", "trackio_space_id",
+    "trackio_static_space_id",
 }  # fmt: skip
 
 

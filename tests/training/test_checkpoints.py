@@ -212,7 +212,7 @@ def test_a_chat_template_is_compared_by_its_text_wherever_it_stands(here, saved,
 
 def test_what_is_logged_saved_and_measured_may_change(here, saved):
     """Also a default that is written out."""
-    changed = ["--logging_steps", 3, "--save_steps", 2, "--eval_steps", 2, "--adam_beta1", 0.9]
+    changed = ["--logging_steps", 3, "--save_steps", 2, "--eval_steps", 2, "--adam_beta1", 0.9, "--project", "other"]
     run_command(
         "train",
         RECIPE,
