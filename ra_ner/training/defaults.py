@@ -45,12 +45,14 @@ DEFAULTS = {
 HELP = {
     "attn_implementation": "Attention back end: sdpa, eager, flash_attention_2 or a kernel of the Hub; see "
     "docs/training.md. Default: sdpa, or eager for bases without it.",
+    "auto_find_batch_size": "Refused: the steps would train fewer rows.",
     "chat_template_path": "Jinja file of the chat template; the files of TRL and of docs/chat_templates.md are found "
     "by name. Default: the training version of the tokenizer's own template.",
     "deepspeed": "Refused: choose a file of accelerate_configs/.",
     "dtype": "Number format of the base; of a 4-bit base, that of the computation.",
     "eos_token": "Token that ends a turn. Default: the tokenizer's own.",
     "fsdp": "Refused: choose a file of accelerate_configs/.",
+    "hub_revision": "Refused: the adapter is pushed to the main branch.",
     "max_length": "Most tokens of a row. Rows are never truncated: see on_overflow.",
     "model_name_or_path": "Base model: a folder or a Hub id.",
     "output_dir": "Where to write. Default: outputs/<recipe>.",

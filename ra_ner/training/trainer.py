@@ -37,6 +37,14 @@ from .workarounds import checked_base, keep_weights_trainable, trained_positions
 
 logger = logging.getLogger(__name__)
 
+_ABOVE_ZERO = (
+    "learning_rate",
+    "num_train_epochs",
+    "per_device_train_batch_size",
+    "per_device_eval_batch_size",
+    "gradient_accumulation_steps",
+)
+
 
 class AdapterTrainer(SFTTrainer):
     """TRL's trainer with complete checkpoints, throughput in its logs, and one line for each log entry.
@@ -55,6 +63,14 @@ class AdapterTrainer(SFTTrainer):
         self.model_accepts_loss_kwargs = True  # the loss is TRL's; Gemma 4 takes no count for its own
         throughput.log_in_lines(self)
         keep_weights_trainable(self.model)
+
+    def create_optimizer(self, *args, **kwargs):
+        with _settings_errors():
+            return super().create_optimizer(*args, **kwargs)
+
+    def create_scheduler(self, *args, **kwargs):
+        with _settings_errors():
+            return super().create_scheduler(*args, **kwargs)
 
     def get_batch_samples(self, *args, **kwargs):
         batches, trained_tokens = super().get_batch_samples(*args, **kwargs)
@@ -151,6 +167,15 @@ class AdapterTrainer(SFTTrainer):
         yield
         for name, parameter in self.model.named_parameters():
             parameter.data = parameter.data.to(dtypes[name])
+
+
+@contextmanager
+def _settings_errors() -> Iterator[None]:
+    """Turn what an optimizer or a schedule of the learning rate does not accept into a `UserError`."""
+    try:
+        yield
+    except (ImportError, TypeError, ValueError) as error:
+        raise UserError(f"the training can't begin: {error}") from None
 
 
 @dataclass(frozen=True)
@@ -353,6 +378,24 @@ def _check_keys(recipe: Recipe, model_args: ModelConfig, args: SFTConfig) -> Non
         )
     if args.hub_strategy != "every_save":
         raise UserError(f"{where}: delete `hub_strategy`; the adapter is pushed once, at the end")
+    if args.hub_revision:
+        raise UserError(f"{where}: delete `hub_revision`; the adapter is pushed to the main branch")
+    if args.auto_find_batch_size:
+        raise UserError(
+            f"{where}: delete `auto_find_batch_size`; a step would train fewer rows. If memory runs out, lower "
+            "`per_device_train_batch_size` and raise `gradient_accumulation_steps`"
+        )
+    for key in ("attn_implementation", "dtype", "revision", "use_safetensors"):
+        if key in (args.model_init_kwargs or {}):
+            raise UserError(
+                f"{where}: delete `{key}` from `model_init_kwargs`, where it has no effect: the section has the keys "
+                "`attn_implementation`, `dtype` and `model_revision`"
+            )
+    for key in _ABOVE_ZERO:
+        if not getattr(args, key) > 0:
+            raise UserError(f"{where}: `{key}: {getattr(args, key)}`: a number above 0 is needed")
+    if args.max_steps == 0:
+        raise UserError(f"{where}: `max_steps: 0` would train nothing; delete it, or name the number of steps")
 
 
 def _load_dataset(source: str, config: TrainConfig, recipe: Recipe) -> tuple[DatasetDict, dict, str]:
