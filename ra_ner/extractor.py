@@ -45,6 +45,7 @@ from .tasks import task_of
 logger = logging.getLogger(__name__)
 
 Types = str | Sequence[str] | Mapping[str, str]
+NumberFormat = Literal["auto", "float32", "bfloat16", "float16"]
 
 OVERLAP = 64  # tokens that neighbouring windows of a long text share
 MAX_LENGTH = 2048  # tokens of a prompt and its answer, for models that do not say what they can read
@@ -132,6 +133,10 @@ class Extractor:
         """
         if k < 0 or max_new_tokens < 1 or batch_size < 1:
             raise UserError("`max_new_tokens` and `batch_size` need at least 1, `k` at least 0")
+        if not isinstance(labels or {}, Mapping):
+            raise UserError(
+                '`labels` maps labels to words, such as {"PER": "person"}; entity types are named in a call'
+            )
         self.model, self.engine, self.encoder, self.calibration = model, engine, encoder, calibration
         self.strategy, self.k, self.max_new_tokens, self.batch_size = strategy, k, max_new_tokens, batch_size
         self.on_demand = on_demand if strategy == "on_demand" else None
@@ -145,7 +150,7 @@ class Extractor:
     def from_pretrained(
         cls,
         name: str,
-        examples: str | Iterable[Passage | dict] = (),
+        examples: str | Path | Iterable[Passage | dict] = (),
         *,
         revision: str | None = None,
         language: str = "en",
@@ -154,7 +159,7 @@ class Extractor:
         k: int = 2,
         labels: Mapping[str, str] | None = None,
         calibrated: bool = True,
-        dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto",
+        dtype: NumberFormat | torch.dtype = "auto",
         load_in_4bit: bool = False,
         max_new_tokens: int = 256,
         batch_size: int | None = None,
@@ -187,6 +192,9 @@ class Extractor:
         """
         if strategy not in (known := (*get_args(Strategy), "on_demand")):
             raise UserError(f"unknown strategy `{strategy}`; choose from {', '.join(known)}")
+        dtype = str(dtype).removeprefix("torch.")
+        if dtype not in get_args(NumberFormat):
+            raise UserError(f"unknown `dtype` {dtype}; choose from {', '.join(get_args(NumberFormat))}")
         server = None if server is None else ServerOptions.of(server)
         model = find_model(name, revision, language=language, with_weights=server is None)
         if not (task := task_of(model.wording)).extracts:
@@ -240,7 +248,7 @@ class Extractor:
         extractor.max_length = max(1, extractor.max_length - (server.thinking_tokens if server else 0))
         return extractor
 
-    def add_examples(self, examples: str | Iterable[Passage | dict]) -> None:
+    def add_examples(self, examples: str | Path | Iterable[Passage | dict]) -> None:
         """Extend the pool, by what `from_pretrained` takes as examples. Only new passages are encoded."""
         new = apply_words(load_examples(examples, self.model.language), self.labels)
         known = {passage.id for passage in self.pool}

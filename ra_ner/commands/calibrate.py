@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from ..errors import UserError
 from ..output_folder import adopt
 from . import CommandParser
-from .extractor_flags import add_flags, load_extractor
+from .extractor_flags import add_flags, check_examples, load_extractor
 
 if TYPE_CHECKING:
     from ..extraction.calibration import Calibration
@@ -45,6 +45,11 @@ def make_parser() -> CommandParser:
 
 def main(arguments: list[str]) -> None:
     options = make_parser().parse_args(arguments)
+    check_examples(options)
+    if options.limit < 1:
+        raise UserError(f"--limit {options.limit}: at least 1 passage is needed")
+    if options.output and options.output.is_dir():
+        raise UserError(f"--output {options.output} is a folder; name a file in it")
     folder = Path(options.model)
     if not options.output and not folder.is_dir():
         raise UserError(
@@ -89,12 +94,15 @@ def _fit(extractor: "Extractor", asked: "Asked", **facts: object) -> tuple["Cali
     """Fit the calibration of scores."""
     from ..extraction.calibration import fit
 
-    scores, right, owners = [], [], []
+    scores, right, owners, without = [], [], [], 0
     for passage, _, extraction in _extract(extractor, asked):
         scored = [entity for entity in extraction if entity.score is not None]
+        without += len(extraction) - len(scored)
         scores += [entity.score for entity in scored]
         right += [is_right(entity, passage) for entity in scored]
         owners += [passage.id for _ in scored]
+    if without and not scores:
+        raise UserError(f"none of {without} entities has a score: the server sends no logprobs, see --server_api")
     return fit(scores, right, owners, **facts)
 
 

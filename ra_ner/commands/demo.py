@@ -4,7 +4,7 @@ import logging
 
 from ..errors import UserError
 from . import CommandParser
-from .extractor_flags import add_flags, load_extractor
+from .extractor_flags import add_flags, check_examples, load_extractor
 
 logger = logging.getLogger(__name__)
 
@@ -18,6 +18,7 @@ def make_parser() -> CommandParser:
 
 def main(arguments: list[str]) -> None:
     options = make_parser().parse_args(arguments)
+    check_examples(options)
     try:
         from ..demo.page import SERVED, make_page
     except ModuleNotFoundError as error:
@@ -29,7 +30,7 @@ def main(arguments: list[str]) -> None:
     page = make_page(Demo(load_extractor(options)))
     try:
         page.launch(server_name="127.0.0.1", server_port=options.port, quiet=True, prevent_thread_lock=True, **SERVED)
-    except OSError as error:
+    except (OSError, OverflowError) as error:  # used by others, or no number of a port
         raise UserError(f"port {options.port} can't be used ({error}); name another --port") from None
     logger.info(f"the demo runs at {page.local_url} until you press Ctrl+C; see docs/demo.md for its API")
     page.block_thread()

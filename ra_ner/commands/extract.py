@@ -14,7 +14,7 @@ from ..atomic_files import complete_file
 from ..errors import UserError
 from ..foreign_files import read_json
 from . import CommandParser
-from .extractor_flags import add_flags, load_extractor
+from .extractor_flags import add_flags, check_examples, load_extractor
 
 if TYPE_CHECKING:
     from ..extractor import Extractor, Types
@@ -63,8 +63,7 @@ def make_parser() -> CommandParser:
 def main(arguments: list[str]) -> None:
     options = make_parser().parse_args(arguments)
     types = read_types(options.types, options.types_file)
-    if options.strategy not in ("on_demand", "none") and not options.examples:
-        raise UserError(f"--strategy {options.strategy} needs --examples: the corpus that the examples are taken from")
+    check_examples(options)
     _check_output(options)
     from ..extraction.texts import STDIN, read_rows
 

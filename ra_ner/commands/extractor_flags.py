@@ -4,6 +4,7 @@ from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
+from ..errors import UserError
 from ..recipe_keys import Strategy
 from . import CommandParser
 
@@ -71,6 +72,15 @@ def add_model_flags(parser: CommandParser) -> None:
     examples.add_argument(
         "--encoder", help="sentence-transformers model that finds them (default: that of the adapter, else gte-large)"
     )
+
+
+def check_examples(options: Namespace) -> None:
+    """
+    Raises:
+        UserError: the strategy needs examples, and there are none.
+    """
+    if options.strategy not in ("on_demand", "none") and not options.examples:
+        raise UserError(f"--strategy {options.strategy} needs --examples: the corpus that the examples are taken from")
 
 
 def load_extractor(options: Namespace, **further) -> "Extractor":

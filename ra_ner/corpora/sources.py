@@ -159,14 +159,14 @@ def _from_rows(
     return LoadedCorpus(passages, None, dict(counts), form=description, asked=asked)
 
 
-def load_examples(examples: str | Iterable[Passage | dict], language: str) -> list[Passage]:
+def load_examples(examples: str | Path | Iterable[Passage | dict], language: str) -> list[Passage]:
     """A pool of examples: passages, rows in any form of `formats.FORMS`, or a corpus that `load_corpus` reads.
 
     Raises:
         UserError: as `load_corpus`.
     """
-    if isinstance(examples, str):
-        return load_recipe_corpus(DatasetConfig(corpus=examples), language).passages
+    if isinstance(examples, str | Path):
+        return load_recipe_corpus(DatasetConfig(corpus=str(examples)), language).passages
     rows = list(examples)
     if all(isinstance(row, Passage) for row in rows):
         return rows

@@ -157,6 +157,9 @@ def test_the_command_says_what_is_missing(monkeypatch, models, capsys):
         with pytest.raises(SystemExit):
             cli.run("demo", ["--model", str(models / "lm"), "--port", port])
     assert f"port {port} can't be used" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        cli.run("demo", ["--model", str(models / "lm"), "--port", "99999"])
+    assert "port 99999 can't be used" in capsys.readouterr().err
     for module in [name for name in sys.modules if name.startswith("ra_ner.demo.page")]:
         monkeypatch.delitem(sys.modules, module)
     monkeypatch.setitem(sys.modules, "gradio", None)

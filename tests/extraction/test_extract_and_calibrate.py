@@ -68,13 +68,18 @@ def test_calibrate_measures_on_a_benchmark_and_writes_the_file(here, tmp_path, m
     args = ["--model", str(adapter), "--benchmark", "sample_en", "--limit", "30"]
     with pytest.raises(UserError, match="0 entities in 0 passages were found"):
         calibrate.main([*args, "--max_new_tokens", "2"])
+    has_pieces = False
 
     def answer(engine, requests):
         for number, request in enumerate(requests):
             raw = json.dumps(request.text.split()[:2])
-            yield request, Generation(raw, tuple((character, -0.1 - number / 50) for character in raw))
+            pieces = tuple((character, -0.1 - number / 50) for character in raw)
+            yield request, Generation(raw, pieces if has_pieces else ())
 
     monkeypatch.setattr(TransformersEngine, "answer", answer)
+    with pytest.raises(UserError, match=r"none of \d+ entities has a score: the server sends no logprobs"):
+        calibrate.main(args)
+    has_pieces = True
     monkeypatch.setattr(calibrate, "is_right", lambda entity, passage: entity.score > 0.8)
     calibrate.main(args)
     assert "| calibrated |" in capsys.readouterr().out
@@ -83,6 +88,20 @@ def test_calibrate_measures_on_a_benchmark_and_writes_the_file(here, tmp_path, m
     assert is_ours(adapter, "adapter"), "the next training may replace it"
     found = Extractor.from_pretrained(str(adapter)).extract("Ada slept.", ["person"])
     assert found.calibrated and found[0].score != pytest.approx(0.9048, abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    "args, message",
+    [
+        (["--limit", "-5"], "--limit -5: at least 1 passage is needed"),
+        (["--strategy", "nn"], "--strategy nn needs --examples"),
+        (["--output", "."], r"--output \. is a folder; name a file in it"),
+        (["--on_demand"], "--on_demand needs --examples"),
+    ],
+)
+def test_bad_input_of_calibrate_is_one_line(args, message):
+    with pytest.raises(UserError, match=message):
+        calibrate.main(["--model", ".", "--benchmark", "sample_en", *args])
 
 
 def test_calibrate_reads_the_benchmark_in_the_language_of_the_adapter(here, tmp_path, capsys):

@@ -176,10 +176,28 @@ def test_nothing_of_the_texts_is_kept_on_the_disk(here, models, monkeypatch):
     assert sorted(kept) == ["Carl left Rome.", "Dora slept."]
 
 
-@pytest.mark.parametrize("options", [{"batch_size": 0}, {"k": -1}, {"max_new_tokens": 0}, {"strategy": "nearest"}])
-def test_wrong_options_are_refused(models, options):
-    with pytest.raises(UserError, match="at least 1|unknown strategy `nearest`; choose from none, nn,"):
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"batch_size": 0}, "at least 1"),
+        ({"k": -1}, "`k` at least 0"),
+        ({"max_new_tokens": 0}, "at least 1"),
+        ({"strategy": "nearest"}, "unknown strategy `nearest`; choose from none, nn,"),
+        ({"dtype": "bf16"}, "unknown `dtype` bf16; choose from auto, float32, bfloat16, float16"),
+        ({"dtype": torch.int8}, "unknown `dtype` int8"),
+        ({"labels": ["person"]}, "`labels` maps labels to words"),
+    ],
+)
+def test_wrong_options_are_refused(models, options, message):
+    with pytest.raises(UserError, match=message):
         Extractor.from_pretrained(str(models / "lm"), **options)
+
+
+def test_a_dtype_of_torch_and_a_path_are_taken(models, tmp_path):
+    pool = [{"id": "1", "text": "Zed in Bonn.", "entities": [{"text": "Zed", "type": "person"}]}]
+    (tmp_path / "pool.json").write_text(json.dumps(pool))
+    ner = Extractor.from_pretrained(models / "lm", tmp_path / "pool.json", dtype=torch.float32, strategy="random")
+    assert ner.engine.model.dtype == torch.float32 and [p.text for p in ner.pool] == ["Zed in Bonn."]
 
 
 @pytest.mark.parametrize("options", [{"threshold": 2}, {"occurrences": "last"}])
