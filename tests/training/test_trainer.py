@@ -321,6 +321,7 @@ def test_a_recipe_of_six_lines_trains_as_the_paper_does(tmp_path):
     text = " ".join(train_parser().format_help().split())
     assert "(default: 5e-05)" in text
     assert "Rows are never truncated: see on_overflow. (default: 2048)" in text, "TRL's help says otherwise"
+    assert "every time the model is saved" not in text and "the repo will be public" not in text, "of TRL"
 
 
 def test_a_mixed_dataset_is_validated_in_both_forms_and_the_best_checkpoint_is_that_of_their_mean(here, tmp_path):
