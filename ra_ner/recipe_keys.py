@@ -65,13 +65,13 @@ class DatasetConfig:
         default=None,
         metadata={
             "help": "Where the corpus has tokens and tags: {token: 2, tag: 3} are the second and the third column of "
-            "CoNLL text, {token: words, tag: labels} are keys of JSON rows. Default: found by what stands in them."
+            "CoNLL text, {token: words, tag: labels} are keys of JSON rows. Default: found by their content."
         },
     )
     tag_names: dict | str | None = field(
         default=None,
         metadata={
-            "help": "What tags that are numbers or have no type are called: a file or a mapping, as {1: B-person}."
+            "help": "Names of tags that are numbers or have no type: a file, or a mapping such as {1: B-person}."
         },
     )
     check_corpus: bool = field(

@@ -61,7 +61,7 @@ def add_model_flags(parser: CommandParser) -> None:
         help="language of a model that was not trained with this package (default: en)",
     )
     examples = parser.add_argument_group("in-context examples")
-    examples.add_argument("--examples", help="corpus to choose them from: a file, a folder or a Hub dataset")
+    examples.add_argument("--examples", help="corpus to choose them from, see docs/corpora.md")
     examples.add_argument(
         "--strategy",
         choices=["on_demand", *get_args(Strategy)],
