@@ -36,8 +36,8 @@ class Demo:
 
         Args:
             text: at most 20,000 characters.
-            types: at most 20 entity types such as "city", or with a definition "city: a town, not a country". None asks
-                an instruct model for all entities.
+            types: at most 20 entity types such as "city", or with a definition "city: a town, not a country". An
+                empty list asks an instruct model for all entities.
             examples: annotated passages, in any form of docs/corpora.md, instead of the demo's own.
             threshold: entities with a lower score are left out.
 
