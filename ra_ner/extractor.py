@@ -183,8 +183,8 @@ class Extractor:
             max_new_tokens: longest answer; at most half of what the model reads.
             batch_size: texts that are asked about at once; by default 4, and 64 of a server.
             copy_only: constrain each answer to a list of substrings of its text; needs types that you name.
-            server: ask an OpenAI-compatible server instead of loading the model: its URL, or a mapping with the fields
-                of `ServerOptions`, or these.
+            server: ask an OpenAI-compatible server instead of loading the model: its URL, `ServerOptions`, or a mapping
+                with their fields.
             server_name: what the server calls the model.
 
         Raises:
