@@ -35,15 +35,14 @@ _NOT_SETTINGS = {
 _MAY_CHANGE = {
     "activation_checkpointing", "attn_implementation", "chat_template_path", "dataloader_num_workers",
     "dataloader_persistent_workers", "dataloader_prefetch_factor", "dataset_config", "dataset_name",
-    "dataset_num_proc", "dataset_revision",
-    "ddp_backend", "ddp_bucket_cap_mb", "do_eval", "eval_accumulation_steps", "eval_delay", "eval_on_start",
-    "eval_steps", "eval_strategy", "gradient_accumulation_steps", "gradient_checkpointing",
-    "gradient_checkpointing_kwargs", "greater_is_better", "include_num_input_tokens_seen", "load_best_model_at_end",
-    "log_level", "log_level_replica", "log_on_each_node", "logging_first_step", "logging_steps", "logging_strategy",
-    "merge", "metric_for_best_model", "model_name_or_path", "model_revision", "per_device_eval_batch_size",
-    "per_device_train_batch_size", "project", "save_on_each_node", "save_only_model", "save_steps", "save_strategy",
-    "save_total_limit", "skip_memory_metrics", "torch_empty_cache_steps", "trackio_bucket_id", "trackio_space_id",
-    "trackio_static_space_id",
+    "dataset_num_proc", "dataset_revision", "ddp_backend", "ddp_bucket_cap_mb", "do_eval", "eval_accumulation_steps",
+    "eval_delay", "eval_on_start", "eval_steps", "eval_strategy", "gradient_accumulation_steps",
+    "gradient_checkpointing", "gradient_checkpointing_kwargs", "greater_is_better", "include_num_input_tokens_seen",
+    "load_best_model_at_end", "log_level", "log_level_replica", "log_on_each_node", "logging_first_step",
+    "logging_steps", "logging_strategy", "merge", "metric_for_best_model", "model_name_or_path", "model_revision",
+    "per_device_eval_batch_size", "per_device_train_batch_size", "project", "save_on_each_node", "save_only_model",
+    "save_steps", "save_strategy", "save_total_limit", "skip_memory_metrics", "torch_empty_cache_steps",
+    "trackio_bucket_id", "trackio_space_id", "trackio_static_space_id",
 }  # fmt: skip
 
 

@@ -30,20 +30,12 @@ from ..output_folder import MANIFEST, check, check_place, replace
 from ..prompting.chat_template import control_tokens, holds_control_token, load_training_tokenizer
 from ..recipe import Recipe
 from ..recipe_keys import TrainConfig
-from . import attention, checkpoints, checks, launch_checks, preview, run_record, throughput
+from . import attention, checkpoints, checks, key_checks, launch_checks, preview, run_record, throughput
 from .card import OF_THE_WEIGHTS, model_card
 from .shown_answers import answer, shown_prompts
 from .workarounds import checked_base, keep_weights_trainable, trained_positions_only
 
 logger = logging.getLogger(__name__)
-
-_ABOVE_ZERO = (
-    "learning_rate",
-    "num_train_epochs",
-    "per_device_train_batch_size",
-    "per_device_eval_batch_size",
-    "gradient_accumulation_steps",
-)
 
 
 class AdapterTrainer(SFTTrainer):
@@ -254,7 +246,7 @@ def _prepare(
     settings = run_record.effective_settings(recipe.sections["train"], config, model_args, args)
     run_dir, args.output_dir = Path(args.output_dir), str(Path(args.output_dir) / "checkpoints")
     launch_checks.quiet_other_processes(args)
-    _check_keys(recipe, model_args, args)
+    key_checks.check(recipe, model_args, args)
     launch_checks.check(model_args, args)
     throughput.check_trackers(args)
     push_to = args.hub_model_id if args.push_to_hub and not dry_run else None
@@ -363,39 +355,6 @@ def _shown_answers(trainer: AdapterTrainer, facts: dict) -> dict[str, str]:
         return {}
     prompts = shown_prompts(facts)
     return dict(zip(prompts, answer(trainer, list(prompts.values())), strict=True))
-
-
-def _check_keys(recipe: Recipe, model_args: ModelConfig, args: SFTConfig) -> None:
-    where = f"{recipe.path}: section train"
-    if not model_args.model_name_or_path:
-        raise UserError(f"{where} has no `model_name_or_path`; name a Hub id or a folder")
-    if not model_args.use_peft:
-        raise UserError(f"{where}: only adapters can be trained; write `use_peft: true`")
-    if args.packing or args.eval_packing:
-        raise UserError(
-            f"{where}: delete `packing`; rows are checked and counted one by one, and a step would hold more of the "
-            "vanilla twin's shorter rows. `padding_free: true` trains without padding"
-        )
-    if args.hub_strategy != "every_save":
-        raise UserError(f"{where}: delete `hub_strategy`; the adapter is pushed once, at the end")
-    if args.hub_revision:
-        raise UserError(f"{where}: delete `hub_revision`; the adapter is pushed to the main branch")
-    if args.auto_find_batch_size:
-        raise UserError(
-            f"{where}: delete `auto_find_batch_size`; a step would train fewer rows. If memory runs out, lower "
-            "`per_device_train_batch_size` and raise `gradient_accumulation_steps`"
-        )
-    for key in ("attn_implementation", "dtype", "revision", "use_safetensors"):
-        if key in (args.model_init_kwargs or {}):
-            raise UserError(
-                f"{where}: delete `{key}` from `model_init_kwargs`, where it has no effect: the section has the keys "
-                "`attn_implementation`, `dtype` and `model_revision`"
-            )
-    for key in _ABOVE_ZERO:
-        if not getattr(args, key) > 0:
-            raise UserError(f"{where}: `{key}: {getattr(args, key)}`: a number above 0 is needed")
-    if args.max_steps == 0:
-        raise UserError(f"{where}: `max_steps: 0` would train nothing; delete it, or name the number of steps")
 
 
 def _load_dataset(source: str, config: TrainConfig, recipe: Recipe) -> tuple[DatasetDict, dict, str]:
