@@ -34,10 +34,15 @@ def dataset_rows(dataset: Dataset, hub_id: str | None = None) -> list[object]:
             names = _label_file(hub_id)
             for row in rows:
                 row[column] = [names.get(tag, tag) for tag in row[column] or []]
-        elif "ClassLabel(" in str(feature):
+        elif _has_labels(feature):
             for row in rows:
                 row[column] = _named(row[column], feature)
     return rows
+
+
+def _has_labels(feature: object) -> bool:
+    parts = feature.values() if isinstance(feature, dict) else [getattr(feature, "feature", None)]
+    return isinstance(feature, ClassLabel) or any(map(_has_labels, filter(None, parts)))
 
 
 def _named(value: object, feature: object) -> object:
